@@ -1,0 +1,116 @@
+//! Counts of a stretch of log lines: what a worker hands to the engine.
+//!
+//! Lines are parsed and judged in parallel, one worker per core. Each worker adds what it saw into [`Batch`]es of small
+//! integers, minute by minute, and the one owner of the windows adds those up. Sums do not care about order, so it does
+//! not matter which worker saw which line.
+//!
+//! - A [`Page`] is an hour of one source, minute-major: all columns of one minute lie side by side, so that the lines
+//!   of a minute touch a few neighbouring cache lines however long the log is.
+//! - The columns of a source are its SLOs in the catalog's order, then [`Column::Records`] and [`Column::Missing`].
+
+use crate::formats::Unparsed;
+use crate::spec::{Catalog, SloId, SourceId};
+use crate::time::Timestamp;
+
+/// Minutes in a page.
+pub const PAGE_MINUTES: usize = 60;
+
+/// What a column of a source's pages counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Column {
+    /// The events of an SLO, good and bad. For the slice kinds: requests, within the threshold and beyond
+    /// (percentile), or all of them as good (throughput).
+    Slo(SloId),
+    /// Records whose time was accepted; good: matched by at least one SLO, bad: by none.
+    Records,
+    /// Records that a duration-based SLI wanted but that carry no duration, as good.
+    Missing,
+}
+
+/// The columns of a source, in the order of its pages.
+pub fn columns(catalog: &Catalog, source: SourceId) -> Vec<Column> {
+    let slos = (0..catalog.slos.len()).map(SloId).filter(|slo| catalog[*slo].source == source);
+    slos.map(Column::Slo).chain([Column::Records, Column::Missing]).collect()
+}
+
+/// Counts of one column in one minute. 32 bits do for a page, which is handed over long before 4 billion lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cell {
+    /// Good events.
+    pub good: u32,
+    /// Bad events.
+    pub bad: u32,
+}
+
+/// An hour of counts of one source.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Hours since the epoch.
+    pub hour: i64,
+    /// `PAGE_MINUTES` rows of one cell per column.
+    pub cells: Box<[Cell]>,
+}
+
+impl Page {
+    /// An empty page of `columns` columns.
+    pub fn new(hour: i64, columns: usize) -> Self {
+        Self { hour, cells: vec![Cell::default(); PAGE_MINUTES * columns].into_boxed_slice() }
+    }
+
+    /// How many columns it has.
+    pub fn columns(&self) -> usize {
+        self.cells.len() / PAGE_MINUTES
+    }
+}
+
+/// Why a record was refused; every record that is not counted has exactly one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rejection {
+    /// It does not have the declared format; the detail says where it departs from it.
+    Unparsed(Unparsed),
+    /// It has the declared format in two ways that disagree.
+    Ambiguous,
+    /// It is longer than `max_line`.
+    Oversize,
+    /// It is more than five minutes ahead of now.
+    Future,
+    /// It is older than the longest window.
+    Expired,
+}
+
+impl Rejection {
+    /// The reason in `rejected` and in metrics.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Unparsed(_) => "unparsed",
+            Self::Ambiguous => "ambiguous",
+            Self::Oversize => "oversize",
+            Self::Future => "future",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// A refused record, for people to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Why.
+    pub rejection: Rejection,
+    /// Its beginning: at most 200 bytes, printable, without query strings.
+    pub text: String,
+}
+
+/// What one worker counted of one source since the last hand-over.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Whose records.
+    pub source: SourceId,
+    /// Counts by hour, in no order; an hour may occur more than once.
+    pub pages: Vec<Page>,
+    /// Per column of the pages: its newest counted event. Of `Records`: the newest accepted record.
+    pub newest: Vec<Option<Timestamp>>,
+    /// How many records were refused, by reason.
+    pub rejected: std::collections::BTreeMap<Rejection, u64>,
+    /// Some of them, newest last.
+    pub samples: Vec<Sample>,
+}

@@ -1,0 +1,14 @@
+//! slogate turns traffic into an error budget, and the error budget into a deploy decision.
+//!
+//! The rooms, in reading order; a room uses only rooms listed above it. Evidence comes in at the top and a decision
+//! leaves at the bottom.
+
+pub mod time;
+
+pub mod tally;
+
+pub mod formats;
+
+pub mod spec;
+
+pub mod counts;

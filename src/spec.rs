@@ -1,0 +1,5 @@
+//! Specs: what the teams promise, read from one directory of TOML.
+
+mod catalog;
+
+pub use catalog::*;
