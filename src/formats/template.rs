@@ -1,9 +1,21 @@
 //! Compiled log formats.
 
-/// A compiled log format.
+use super::apache;
+use super::exhaustive::{self, Unread};
+use super::nginx::{self, Escape};
+use super::program::{Obstacle, Program, Spans};
+use super::token::{Field, SLOTS, Token};
+
+/// A log format, compiled: knows where in a line the fields are that SLOs need.
 #[derive(Clone, Debug)]
 pub struct Template {
     text: String,
+    tokens: Vec<Token>,
+    escape: Escape,
+    /// Absent where only trying all readings will do.
+    program: Option<Program>,
+    /// The fields taken, by [`Field::slot`].
+    fields: [Option<Field>; SLOTS],
 }
 
 /// Why a format text cannot be compiled.
@@ -16,13 +28,32 @@ pub struct TemplateError {
     pub message: String,
 }
 
+impl TemplateError {
+    pub(super) fn new(at: usize, message: String) -> Self {
+        Self { at, message }
+    }
+}
+
+/// The formats known by name. `combined` is nginx's and Apache's default, `common` its older part.
+const COMBINED: &str = concat!(
+    r#"$remote_addr - $remote_user [$time_local] "$request" "#,
+    r#"$status $body_bytes_sent "$http_referer" "$http_user_agent""#
+);
+const COMMON: &str = r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent"#;
+
 impl Template {
     /// Names that [`Template::preset`] knows.
     pub const PRESETS: &[&str] = &["combined", "common"];
 
     /// A format known by name.
     pub fn preset(name: &str) -> Option<Self> {
-        Self::PRESETS.contains(&name).then(|| Self { text: name.to_owned() })
+        let text = match name {
+            "combined" => COMBINED,
+            "common" => COMMON,
+            _ => return None,
+        };
+        let template = Self::nginx(text, false).ok()?;
+        Some(Self { text: name.to_owned(), ..template })
     }
 
     /// Compiles an nginx `log_format`: the bare string, the string behind `escape=json`, `escape=default` or
@@ -32,16 +63,37 @@ impl Template {
     /// # Errors
     /// When the text is no format, lacks a field that every SLO needs, or is forgeable.
     pub fn nginx(text: &str, accept_forgeable: bool) -> Result<Self, TemplateError> {
-        let _ = accept_forgeable;
-        Ok(Self { text: text.to_owned() })
+        let (tokens, escape) = nginx::parse(text)?;
+        Self::compile(text, tokens, escape, accept_forgeable)
     }
 
-    /// Compiles an Apache `LogFormat` string, as [`Template::nginx`] does.
+    /// Compiles an Apache `LogFormat` string.
     ///
     /// # Errors
     /// As [`Template::nginx`].
     pub fn apache(text: &str, accept_forgeable: bool) -> Result<Self, TemplateError> {
-        Self::nginx(text, accept_forgeable)
+        Self::compile(text, apache::parse(text)?, Escape::Backslash, accept_forgeable)
+    }
+
+    fn compile(
+        text: &str,
+        mut tokens: Vec<Token>,
+        escape: Escape,
+        accept_forgeable: bool,
+    ) -> Result<Self, TemplateError> {
+        let fields = choose_fields(&mut tokens);
+        if let Some(message) = missing_fields(&fields) {
+            return Err(TemplateError::new(0, message));
+        }
+        let program = match Program::compile(&tokens, escape) {
+            Ok(program) => Some(program),
+            Err(Obstacle::Forgeable(variable)) if !accept_forgeable => {
+                let at = text.find(&variable.name).unwrap_or(0);
+                return Err(TemplateError::new(at, forgeable_message(&variable.name, escape)));
+            }
+            Err(_) => None,
+        };
+        Ok(Self { text: text.to_owned(), tokens, escape, program, fields })
     }
 
     /// The format as the user wrote it.
@@ -51,16 +103,110 @@ impl Template {
 
     /// Whether lines carry how long a request took.
     pub fn has_duration(&self) -> bool {
-        true
+        self.fields.iter().flatten().any(|field| matches!(field, Field::Duration(_) | Field::DurationList(_)))
     }
 
     /// Whether lines carry the host that was asked for.
     pub fn has_host(&self) -> bool {
-        true
+        self.fields.contains(&Some(Field::Host))
     }
 
     /// Whether lines carry the method.
     pub fn has_method(&self) -> bool {
-        true
+        self.fields.contains(&Some(Field::RequestLine)) || self.fields.contains(&Some(Field::Method))
     }
+
+    /// What the field in this slot is; `None` when the format has none.
+    pub(super) fn field(&self, slot: usize) -> Option<Field> {
+        self.fields[slot]
+    }
+
+    /// How many bare quotes a line has, where lines can be read by the places of their quotes.
+    pub(super) fn quotes(&self) -> Option<usize> {
+        self.program.as_ref().and_then(|program| program.quotes)
+    }
+
+    /// Finds the fields of a line whose bare quotes, as many as [`Template::quotes`], stand at `quotes` less `base`.
+    #[inline]
+    pub(super) fn spans(&self, line: &[u8], quotes: &[u32], base: u32) -> Result<Spans, Unread> {
+        match &self.program {
+            Some(program) => program.run(line, quotes, base).ok_or(Unread::Layout),
+            None => self.spans_exhaustively(line),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_program(&self) -> bool {
+        self.program.is_some()
+    }
+
+    /// Finds the fields of a line by trying all its readings.
+    #[cold]
+    pub(super) fn spans_exhaustively(&self, line: &[u8]) -> Result<Spans, Unread> {
+        exhaustive::read(&self.tokens, self.escape, line)
+    }
+}
+
+/// Leaves each slot to the one variable that serves it best, and makes the others ones to pass over.
+fn choose_fields(tokens: &mut [Token]) -> [Option<Field>; SLOTS] {
+    let mut best: [Option<(u8, usize)>; SLOTS] = [None; SLOTS];
+    for (place, token) in tokens.iter().enumerate() {
+        let Token::Variable(variable) = token else { continue };
+        let Some(field) = variable.field else { continue };
+        let rank = rank(&variable.name);
+        if best[field.slot()].is_none_or(|(other, _)| rank < other) {
+            best[field.slot()] = Some((rank, place));
+        }
+    }
+    // A request line says all that a method and a target say.
+    let [_, _, request_line, method, target, ..] = &mut best;
+    match (request_line.is_some(), target.is_some()) {
+        (true, _) => (*method, *target) = (None, None),
+        (false, false) => *method = None,
+        (false, true) => {}
+    }
+    let mut fields = [None; SLOTS];
+    for (place, token) in tokens.iter_mut().enumerate() {
+        let Token::Variable(variable) = token else { continue };
+        match variable.field.map(Field::slot) {
+            Some(slot) if best[slot].is_some_and(|(_, chosen)| chosen == place) => fields[slot] = variable.field,
+            _ => variable.field = None,
+        }
+    }
+    fields
+}
+
+/// Of several variables with the same meaning the one with the lowest rank is taken: the client's target rather than
+/// what rewriting made of it, the client's wait rather than the upstreams' share of it, the checked host.
+fn rank(name: &str) -> u8 {
+    match name {
+        "$uri" | "$document_uri" | "$upstream_response_time" | "$server_name" | "$msec" => 2,
+        "$http_host" => 1,
+        _ => 0,
+    }
+}
+
+fn missing_fields(fields: &[Option<Field>; SLOTS]) -> Option<String> {
+    let [time, status, request_line, _, target, ..] = fields;
+    let lacks: Vec<&str> = [
+        (time.is_none(), "the time ($time_local, $time_iso8601 or $msec)"),
+        (status.is_none(), "$status"),
+        (request_line.is_none() && target.is_none(), "the request ($request, or $request_method and $request_uri)"),
+    ]
+    .into_iter()
+    .filter_map(|(missing, what)| missing.then_some(what))
+    .collect();
+    (!lacks.is_empty()).then(|| format!("this log format lacks {}; every SLO needs it", lacks.join(" and ")))
+}
+
+fn forgeable_message(name: &str, escape: Escape) -> String {
+    let why = match escape {
+        Escape::None => "escape=none leaves what clients send as it is",
+        Escape::Backslash => "unquoted values that clients control stand on both sides of it",
+    };
+    format!(
+        "a client can forge `{name}` in this format, because {why}; log it with escape=json or escape=default, with \
+         every client's value in quotes, such as '$status $request_time [$time_local] \"$request\" \"$http_user_agent\"', \
+         or set `accept_forgeable = true` to count only the lines that can be read in one way"
+    )
 }

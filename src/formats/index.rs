@@ -1,0 +1,292 @@
+//! Where the newlines, the quotes and the backslashes of a block are.
+//!
+//! One pass over the bytes finds all that [`super::program`] needs to cut lines and stretches, so that the bytes between
+//! are never looked at again unless a field is in them. The pass compares 64 bytes at a time and writes down the places
+//! it finds; on a machine with AVX-512 or AVX2 with those, elsewhere with plain 64-bit arithmetic. All techniques are
+//! tested to agree.
+
+/// How blocks are searched. All give the same places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Technique {
+    /// Eight bytes at a time with ordinary arithmetic.
+    Portable,
+    /// 32 bytes at a time.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// 64 bytes at a time.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Technique {
+    /// The techniques that this machine can run, the fastest last.
+    pub fn available() -> Vec<Self> {
+        #[allow(unused_mut, reason = "only x86-64 adds to it")]
+        let mut techniques = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            let bits = is_x86_feature_detected!("bmi1") && is_x86_feature_detected!("popcnt");
+            if bits && is_x86_feature_detected!("avx2") {
+                techniques.push(Self::Avx2);
+            }
+            if bits && is_x86_feature_detected!("avx512bw") {
+                techniques.push(Self::Avx512);
+            }
+        }
+        techniques
+    }
+
+    /// The fastest that this machine can run.
+    pub fn fastest() -> Self {
+        Self::available().pop().unwrap_or(Self::Portable)
+    }
+}
+
+/// The places in a block, ascending.
+#[derive(Clone, Debug)]
+pub struct Index {
+    technique: Technique,
+    newlines: Places,
+    quotes: Places,
+    escapes: Places,
+}
+
+impl Index {
+    /// An empty index that will be filled with this technique.
+    ///
+    /// # Panics
+    /// When the machine cannot run it.
+    pub fn new(technique: Technique) -> Self {
+        assert!(Technique::available().contains(&technique), "{technique:?} needs another processor");
+        Self { technique, newlines: Places::default(), quotes: Places::default(), escapes: Places::default() }
+    }
+
+    /// Finds the places of `block`, which is shorter than 4 GiB, and forgets those of the block before.
+    ///
+    /// # Panics
+    /// When `block` is longer.
+    pub fn fill(&mut self, block: &[u8]) {
+        assert!(u32::try_from(block.len()).is_ok(), "blocks are far below 4 GiB");
+        for places in [&mut self.newlines, &mut self.quotes, &mut self.escapes] {
+            places.clear(block.len());
+        }
+        match self.technique {
+            Technique::Portable => fill_portable(self, block),
+            #[cfg(target_arch = "x86_64")]
+            // The portable search costs 2.4 times as much as the AVX2 one (see benches/stages.rs, `index`).
+            #[allow(unsafe_code, reason = "measured: calling code for a processor that was asked what it can do")]
+            // SAFETY: `new` has checked that the processor has what these functions are compiled for.
+            Technique::Avx2 => unsafe { x86::fill_avx2(self, block) },
+            #[cfg(target_arch = "x86_64")]
+            #[allow(unsafe_code, reason = "measured: as for AVX2")]
+            // SAFETY: as for AVX2.
+            Technique::Avx512 => unsafe { x86::fill_avx512(self, block) },
+        }
+    }
+
+    /// The newlines.
+    pub fn newlines(&self) -> &[u32] {
+        self.newlines.found()
+    }
+
+    /// The double quotes, escaped or not.
+    pub fn quotes(&self) -> &[u32] {
+        self.quotes.found()
+    }
+
+    /// The backslashes.
+    pub fn escapes(&self) -> &[u32] {
+        self.escapes.found()
+    }
+}
+
+/// Ascending places of one byte.
+#[derive(Clone, Debug, Default)]
+struct Places {
+    places: Vec<u32>,
+    used: usize,
+}
+
+/// How many places are written before asking whether there are that many; a chunk rarely has more.
+const AT_ONCE: usize = 4;
+
+impl Places {
+    /// Makes room for `most` places.
+    fn clear(&mut self, most: usize) {
+        self.used = 0;
+        if self.places.len() < most + AT_ONCE {
+            // Fresh zeroed memory is not resident until it is written to, and most of it never is.
+            self.places = vec![0; most + AT_ONCE];
+        }
+    }
+
+    fn found(&self) -> &[u32] {
+        &self.places[..self.used]
+    }
+
+    /// Adds the places of the bits of `mask`, the lowest of which stands for `base`.
+    #[inline(always)]
+    fn add(&mut self, mut mask: u64, base: u32) {
+        let count = mask.count_ones() as usize;
+        let places = &mut self.places[self.used..self.used + AT_ONCE];
+        for place in places {
+            *place = base + mask.trailing_zeros();
+            mask &= mask.wrapping_sub(1);
+        }
+        if count > AT_ONCE {
+            self.add_many(mask, base);
+        }
+        self.used += count;
+    }
+
+    /// Adds what did not fit into the first few.
+    #[cold]
+    fn add_many(&mut self, mut mask: u64, base: u32) {
+        for place in &mut self.places[self.used + AT_ONCE..] {
+            if mask == 0 {
+                break;
+            }
+            *place = base + mask.trailing_zeros();
+            mask &= mask.wrapping_sub(1);
+        }
+    }
+}
+
+/// One bit per byte of a chunk that is the byte in question.
+struct Masks {
+    newlines: u64,
+    quotes: u64,
+    escapes: u64,
+}
+
+/// Fills an index chunk by chunk; a macro, so that each technique's comparison is compiled with its instructions.
+macro_rules! fill_with {
+    ($index:ident, $block:ident, $masks:expr) => {
+        let (chunks, tail) = $block.as_chunks::<64>();
+        let mut base = 0;
+        for chunk in chunks {
+            let masks = $masks(chunk);
+            $index.newlines.add(masks.newlines, base);
+            $index.quotes.add(masks.quotes, base);
+            if masks.escapes != 0 {
+                $index.escapes.add(masks.escapes, base);
+            }
+            base += 64;
+        }
+        if !tail.is_empty() {
+            let mut last = [0; 64];
+            last[..tail.len()].copy_from_slice(tail);
+            let masks = $masks(&last);
+            $index.newlines.add(masks.newlines, base);
+            $index.quotes.add(masks.quotes, base);
+            $index.escapes.add(masks.escapes, base);
+        }
+    };
+}
+
+fn fill_portable(index: &mut Index, block: &[u8]) {
+    fill_with!(index, block, masks_portable);
+}
+
+#[inline(always)]
+fn masks_portable(chunk: &[u8; 64]) -> Masks {
+    let mut masks = Masks { newlines: 0, quotes: 0, escapes: 0 };
+    for (number, eight) in chunk.as_chunks::<8>().0.iter().enumerate() {
+        let word = u64::from_le_bytes(*eight);
+        masks.newlines |= equal_bytes(word, b'\n') << (number * 8);
+        masks.quotes |= equal_bytes(word, b'"') << (number * 8);
+        masks.escapes |= equal_bytes(word, b'\\') << (number * 8);
+    }
+    masks
+}
+
+/// One bit per byte of `word` that equals `byte`, the lowest byte's lowest.
+#[inline(always)]
+fn equal_bytes(word: u64, byte: u8) -> u64 {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const SEVEN: u64 = 0x7F7F_7F7F_7F7F_7F7F;
+    // A byte is zero exactly when neither its low seven bits, carried up, nor its high bit say otherwise.
+    let difference = word ^ (LOW * u64::from(byte));
+    let zero = !(((difference & SEVEN) + SEVEN) | difference | SEVEN);
+    // Gathers the eight high bits into one byte: each lands in a bit of the top byte of its own.
+    (zero >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{Index, Masks};
+
+    #[target_feature(enable = "avx2,bmi1,popcnt")]
+    pub fn fill_avx2(index: &mut Index, block: &[u8]) {
+        let (newline, quote, escape) =
+            (_mm256_set1_epi8(b'\n' as i8), _mm256_set1_epi8(b'"' as i8), _mm256_set1_epi8(b'\\' as i8));
+        fill_with!(index, block, |chunk: &[u8; 64]| {
+            let words = chunk.as_chunks::<8>().0;
+            let word = |place: usize| i64::from_le_bytes(words[place]);
+            let low = _mm256_set_epi64x(word(3), word(2), word(1), word(0));
+            let high = _mm256_set_epi64x(word(7), word(6), word(5), word(4));
+            let equal = |byte: __m256i| {
+                let low = _mm256_movemask_epi8(_mm256_cmpeq_epi8(low, byte)) as u32;
+                let high = _mm256_movemask_epi8(_mm256_cmpeq_epi8(high, byte)) as u32;
+                u64::from(low) | u64::from(high) << 32
+            };
+            Masks { newlines: equal(newline), quotes: equal(quote), escapes: equal(escape) }
+        });
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,bmi1,popcnt")]
+    pub fn fill_avx512(index: &mut Index, block: &[u8]) {
+        let (newline, quote, escape) =
+            (_mm512_set1_epi8(b'\n' as i8), _mm512_set1_epi8(b'"' as i8), _mm512_set1_epi8(b'\\' as i8));
+        fill_with!(index, block, |chunk: &[u8; 64]| {
+            let words = chunk.as_chunks::<8>().0;
+            let word = |place: usize| i64::from_le_bytes(words[place]);
+            let bytes = _mm512_set_epi64(word(7), word(6), word(5), word(4), word(3), word(2), word(1), word(0));
+            Masks {
+                newlines: _mm512_cmpeq_epi8_mask(bytes, newline),
+                quotes: _mm512_cmpeq_epi8_mask(bytes, quote),
+                escapes: _mm512_cmpeq_epi8_mask(bytes, escape),
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(block: &[u8]) {
+        let places =
+            |byte: u8| -> Vec<u32> { (0..block.len()).filter(|at| block[*at] == byte).map(|at| at as u32).collect() };
+        for technique in Technique::available() {
+            let mut index = Index::new(technique);
+            for _ in 0..2 {
+                index.fill(block);
+                assert_eq!(index.newlines(), places(b'\n'), "{technique:?} newlines");
+                assert_eq!(index.quotes(), places(b'"'), "{technique:?} quotes");
+                assert_eq!(index.escapes(), places(b'\\'), "{technique:?} escapes");
+            }
+        }
+    }
+
+    #[test]
+    fn every_technique_finds_what_a_loop_finds_at_every_length_and_density() {
+        for length in (0..200).chain([1000, 4096, 4097]) {
+            check(&vec![b'"'; length]);
+            check(&vec![b'\n'; length]);
+            check(&(0..length).map(|at| (at * 7 % 256) as u8).collect::<Vec<_>>());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_technique_finds_what_a_loop_finds(
+            block in prop::collection::vec(prop_oneof![Just(b'"'), Just(b'\n'), Just(b'\\'), Just(b'#'), any::<u8>()], 0..700)
+        ) {
+            check(&block);
+        }
+    }
+}

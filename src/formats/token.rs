@@ -1,0 +1,157 @@
+//! Tokens: what a log format is made of, whichever server wrote it.
+//!
+//! A format is a row of literals and variables. Of a variable it matters what it means to us ([`Field`]) and what bytes
+//! it may hold ([`Shape`]): the second decides whether its end can be found with certainty, and whether a client can
+//! make it look like its neighbours.
+
+use super::fields::{DurationUnit, TimeNotation};
+
+/// One piece of a log format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Token {
+    /// Text that every line has here.
+    Literal(Vec<u8>),
+    /// A value.
+    Variable(Variable),
+}
+
+/// A value that the server writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// As in the format: `$status`, `%>s`.
+    pub name: String,
+    /// What it means to us; `None` to pass over it.
+    pub field: Option<Field>,
+    /// What bytes it may hold.
+    pub shape: Shape,
+}
+
+/// What a value means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// When the request ended.
+    Time(TimeNotation),
+    /// The response's status.
+    Status,
+    /// The whole request line.
+    RequestLine,
+    /// The method alone.
+    Method,
+    /// The request target, with its query string.
+    Target,
+    /// How long the request took.
+    Duration(DurationUnit),
+    /// How long each upstream took.
+    DurationList(DurationUnit),
+    /// The host that was asked for.
+    Host,
+}
+
+/// How many kinds of field a line can give; each is taken at most once.
+pub const SLOTS: usize = 7;
+
+impl Field {
+    /// The place of this kind of field among the [`SLOTS`].
+    pub const fn slot(self) -> usize {
+        match self {
+            Self::Time(_) => 0,
+            Self::Status => 1,
+            Self::RequestLine => 2,
+            Self::Method => 3,
+            Self::Target => 4,
+            Self::Duration(_) | Self::DurationList(_) => 5,
+            Self::Host => 6,
+        }
+    }
+}
+
+/// What bytes a value may hold. All but `Free` are written by the server or checked by it, and cannot be forged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// This many bytes.
+    Fixed(usize),
+    /// Any number of bytes of this class.
+    Run(Class),
+    /// Anything a client likes; where the server escapes, no bare quote.
+    Free,
+}
+
+/// Classes of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Digits, `.` and `-`: one number, or the sign for none.
+    Number,
+    /// Numbers separated by `, ` and ` : `, one per upstream.
+    NumberList,
+    /// Letters, digits, `.`, `:`, `-`, `_`, `/`: addresses, protocols, methods, names the server chose.
+    Word,
+    /// Words separated by `, ` and ` : `, one per upstream.
+    WordList,
+    /// Digits, `T`, `Z`, `:`, `+`, `-`, `.`.
+    Time,
+    /// Anything but blanks, quotes and control characters: what nginx lets through as a host.
+    Graphic,
+}
+
+impl Class {
+    const ALL: [Self; 6] = [Self::Number, Self::NumberList, Self::Word, Self::WordList, Self::Time, Self::Graphic];
+
+    const fn has(self, byte: u8) -> bool {
+        match self {
+            Self::Number => byte.is_ascii_digit() || matches!(byte, b'.' | b'-'),
+            Self::NumberList => Self::Number.has(byte) || matches!(byte, b',' | b':' | b' '),
+            Self::Word => byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'-' | b'_' | b'/'),
+            Self::WordList => Self::Word.has(byte) || matches!(byte, b',' | b' '),
+            Self::Time => byte.is_ascii_digit() || matches!(byte, b'T' | b'Z' | b':' | b'+' | b'-' | b'.'),
+            Self::Graphic => byte > b' ' && byte != b'"' && byte != 0x7F,
+        }
+    }
+
+    /// Whether `byte` belongs to the class.
+    #[inline]
+    pub const fn contains(self, byte: u8) -> bool {
+        CLASSES[byte as usize] & 1 << self as u8 != 0
+    }
+
+    /// How many bytes at the beginning of `text` belong to the class.
+    #[inline]
+    pub fn run_length(self, text: &[u8]) -> usize {
+        text.iter().position(|byte| !self.contains(*byte)).unwrap_or(text.len())
+    }
+
+    /// How many bytes at the end of `text` belong to the class.
+    #[inline]
+    pub fn run_length_backward(self, text: &[u8]) -> usize {
+        text.iter().rev().position(|byte| !self.contains(*byte)).unwrap_or(text.len())
+    }
+}
+
+/// Per byte, a bit for each class that it belongs to.
+static CLASSES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut class = 0;
+        while class < Class::ALL.len() {
+            if Class::ALL[class].has(byte as u8) {
+                table[byte] |= 1 << Class::ALL[class] as u8;
+            }
+            class += 1;
+        }
+        byte += 1;
+    }
+    table
+};
+
+/// Adjacent literals made one, empty ones dropped.
+pub fn join_literals(tokens: Vec<Token>) -> Vec<Token> {
+    let mut joined: Vec<Token> = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        match (joined.last_mut(), token) {
+            (_, Token::Literal(text)) if text.is_empty() => {}
+            (Some(Token::Literal(before)), Token::Literal(text)) => before.extend(text),
+            (_, token) => joined.push(token),
+        }
+    }
+    joined
+}
