@@ -8,7 +8,15 @@
 //!   of a minute touch a few neighbouring cache lines however long the log is.
 //! - The columns of a source are its SLOs in the catalog's order, then [`Column::Records`] and [`Column::Missing`].
 
-use crate::formats::Unparsed;
+use std::collections::BTreeMap;
+
+mod counter;
+mod unmatched;
+
+pub use counter::{Bounds, Counter};
+pub use unmatched::Unmatched;
+
+use crate::formats::{Refused, Unparsed};
 use crate::spec::{Catalog, SloId, SourceId};
 use crate::time::Timestamp;
 
@@ -78,6 +86,15 @@ pub enum Rejection {
     Expired,
 }
 
+impl From<Refused> for Rejection {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Unparsed(part) => Self::Unparsed(part),
+            Refused::Ambiguous => Self::Ambiguous,
+        }
+    }
+}
+
 impl Rejection {
     /// The reason in `rejected` and in metrics.
     pub fn reason(self) -> &'static str {
@@ -110,7 +127,9 @@ pub struct Batch {
     /// Per column of the pages: its newest counted event. Of `Records`: the newest accepted record.
     pub newest: Vec<Option<Timestamp>>,
     /// How many records were refused, by reason.
-    pub rejected: std::collections::BTreeMap<Rejection, u64>,
+    pub rejected: BTreeMap<Rejection, u64>,
     /// Some of them, newest last.
     pub samples: Vec<Sample>,
+    /// Some of the routes that no SLO is about, with how often they were met: an estimate.
+    pub unmatched: Vec<(String, u64)>,
 }

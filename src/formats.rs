@@ -51,22 +51,30 @@ pub struct Request<'a> {
 pub struct Target<'a> {
     beyond: &'a [u8],
     length: usize,
+    escaped: bool,
 }
 
 impl<'a> Target<'a> {
-    /// A target with nothing behind it.
-    pub fn new(bytes: &'a [u8]) -> Self {
-        Self { beyond: bytes, length: bytes.len() }
+    /// A target with nothing behind it; `escaped` when the server has escaped it.
+    pub fn new(bytes: &'a [u8], escaped: bool) -> Self {
+        Self { beyond: bytes, length: bytes.len(), escaped }
     }
 
     /// A target that is a part of `text`. Of one that is not, the target with nothing behind it.
     #[inline]
-    fn within(text: &'a [u8], bytes: &'a [u8]) -> Self {
+    pub fn within(text: &'a [u8], bytes: &'a [u8], escaped: bool) -> Self {
         let offset = (bytes.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
         match text.get(offset..) {
-            Some(beyond) if beyond.len() >= bytes.len() && !bytes.is_empty() => Self { beyond, length: bytes.len() },
-            _ => Self::new(bytes),
+            Some(beyond) if beyond.len() >= bytes.len() && !bytes.is_empty() => {
+                Self { beyond, length: bytes.len(), escaped }
+            }
+            _ => Self::new(bytes, escaped),
         }
+    }
+
+    /// Whether backslashes in it are escapes that the server has written.
+    pub fn is_escaped(self) -> bool {
+        self.escaped
     }
 
     /// The target.

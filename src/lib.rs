@@ -11,4 +11,6 @@ pub mod formats;
 
 pub mod spec;
 
+pub mod classify;
+
 pub mod counts;

@@ -2,13 +2,15 @@
 //!
 //! One pass over the bytes finds all that [`super::program`] needs to cut lines and stretches, so that the bytes between
 //! are never looked at again unless a field is in them. The pass compares 64 bytes at a time and writes down the places
-//! it finds; on a machine with AVX-512 or AVX2 with those, elsewhere with plain 64-bit arithmetic. All techniques are
-//! tested to agree.
+//! it finds; on a machine with AVX-512 or AVX2 with those, elsewhere with what every machine of its kind has. All
+//! techniques are tested to agree.
+
+use wide::u8x64;
 
 /// How blocks are searched. All give the same places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Technique {
-    /// Eight bytes at a time with ordinary arithmetic.
+    /// 16 bytes at a time where every machine of the kind can do that, fewer elsewhere.
     Portable,
     /// 32 bytes at a time.
     #[cfg(target_arch = "x86_64")]
@@ -190,26 +192,9 @@ fn fill_portable(index: &mut Index, block: &[u8]) {
 
 #[inline(always)]
 fn masks_portable(chunk: &[u8; 64]) -> Masks {
-    let mut masks = Masks { newlines: 0, quotes: 0, escapes: 0 };
-    for (number, eight) in chunk.as_chunks::<8>().0.iter().enumerate() {
-        let word = u64::from_le_bytes(*eight);
-        masks.newlines |= equal_bytes(word, b'\n') << (number * 8);
-        masks.quotes |= equal_bytes(word, b'"') << (number * 8);
-        masks.escapes |= equal_bytes(word, b'\\') << (number * 8);
-    }
-    masks
-}
-
-/// One bit per byte of `word` that equals `byte`, the lowest byte's lowest.
-#[inline(always)]
-fn equal_bytes(word: u64, byte: u8) -> u64 {
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    const SEVEN: u64 = 0x7F7F_7F7F_7F7F_7F7F;
-    // A byte is zero exactly when neither its low seven bits, carried up, nor its high bit say otherwise.
-    let difference = word ^ (LOW * u64::from(byte));
-    let zero = !(((difference & SEVEN) + SEVEN) | difference | SEVEN);
-    // Gathers the eight high bits into one byte: each lands in a bit of the top byte of its own.
-    (zero >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+    let chunk = u8x64::new(*chunk);
+    let equal = |byte: u8| chunk.simd_eq(u8x64::splat(byte)).to_bitmask();
+    Masks { newlines: equal(b'\n'), quotes: equal(b'"'), escapes: equal(b'\\') }
 }
 
 #[cfg(target_arch = "x86_64")]

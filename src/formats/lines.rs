@@ -98,7 +98,7 @@ impl<'t> LineReader<'t> {
             Some(_) => fields::request_line(bytes(REQUEST_LINE)),
             None => (bytes(METHOD), bytes(TARGET)),
         };
-        let target = Target::within(text, target);
+        let target = Target::within(text, target, self.template.is_escaped());
         Ok(Request { at, method, target, host: bytes(HOST), status, duration_us })
     }
 }

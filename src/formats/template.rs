@@ -116,6 +116,11 @@ impl Template {
         self.fields.contains(&Some(Field::RequestLine)) || self.fields.contains(&Some(Field::Method))
     }
 
+    /// Whether the server escapes what clients send.
+    pub(super) fn is_escaped(&self) -> bool {
+        self.escape == Escape::Backslash
+    }
+
     /// What the field in this slot is; `None` when the format has none.
     pub(super) fn field(&self, slot: usize) -> Option<Field> {
         self.fields[slot]

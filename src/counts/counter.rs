@@ -1,0 +1,323 @@
+//! Lines into counts: the loop that everything else is made for.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{Batch, Column, PAGE_MINUTES, Page, Rejection, Sample, Unmatched, columns};
+use crate::classify::{Classifier, Outcome, UNMATCHED};
+use crate::formats::{Index, LineReader, Request, Technique, Unparsed};
+use crate::spec::{Catalog, SourceId, SourceKind};
+use crate::time::{MILLIS_PER_MINUTE, Minute, Timestamp};
+
+/// The times that are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Records of an earlier minute are `expired`.
+    pub earliest: Minute,
+    /// Records of a later instant are `future`.
+    pub latest: Timestamp,
+}
+
+impl Bounds {
+    /// Every time: for reading logs whose newest record is not known yet.
+    pub const NONE: Self = Self { earliest: Minute::from_number(i64::MIN), latest: Timestamp::from_millis(i64::MAX) };
+}
+
+/// Counts the lines of one source, on one core.
+#[derive(Debug)]
+pub struct Counter<'c> {
+    source: SourceId,
+    classifier: &'c Classifier,
+    reader: LineReader<'c>,
+    index: Index,
+    max_line: usize,
+    bounds: Bounds,
+    /// What each outcome adds to which columns, by outcome.
+    additions: Vec<Vec<Addition>>,
+    columns: usize,
+    pages: Vec<OpenPage>,
+    /// The minute that was counted last: its first millisecond, and where its row is.
+    row_start_ms: i64,
+    row_page: usize,
+    row_offset: usize,
+    /// By outcome: the newest time, in milliseconds.
+    newest_ms: Vec<i64>,
+    rejected: BTreeMap<Rejection, u64>,
+    samples: VecDeque<(Rejection, Vec<u8>)>,
+    unmatched: Unmatched,
+}
+
+/// What one request with a certain outcome adds to a column.
+#[derive(Clone, Copy, Debug)]
+struct Addition {
+    column: u32,
+    good: bool,
+}
+
+/// An hour of outcomes: a row of counts per minute.
+#[derive(Debug)]
+struct OpenPage {
+    hour: i64,
+    counts: Vec<u32>,
+}
+
+/// How many refused lines are kept for people to look at.
+const SAMPLES: usize = 10;
+/// How much of a refused line is kept, in bytes.
+const SAMPLE_LENGTH: usize = 200;
+/// Open pages beyond this many bytes should be handed over.
+const MOST_OPEN_BYTES: usize = 8 << 20;
+
+impl<'c> Counter<'c> {
+    /// A counter for the records of `source`, judged by `classifier`.
+    pub fn new(catalog: &'c Catalog, source: SourceId, classifier: &'c Classifier, technique: Technique) -> Self {
+        let SourceKind::File(file) = &catalog[source].kind;
+        let columns = columns(catalog, source);
+        Self {
+            source,
+            classifier,
+            reader: LineReader::new(&file.format),
+            index: Index::new(technique),
+            max_line: file.max_line,
+            bounds: Bounds::NONE,
+            additions: (0..classifier.outcomes()).map(|outcome| additions(classifier, outcome, &columns)).collect(),
+            columns: columns.len(),
+            pages: Vec::new(),
+            row_start_ms: i64::MAX,
+            row_page: 0,
+            row_offset: 0,
+            newest_ms: vec![i64::MIN; classifier.outcomes()],
+            rejected: BTreeMap::new(),
+            samples: VecDeque::new(),
+            unmatched: Unmatched::default(),
+        }
+    }
+
+    /// Accepts only records inside these bounds from now on.
+    pub fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+    }
+
+    /// The longest line that is read, in bytes; longer ones are to be [rejected](Counter::reject) as oversize.
+    pub fn max_line(&self) -> usize {
+        self.max_line
+    }
+
+    /// Whether so much is open that it should be [taken](Counter::take).
+    pub fn is_full(&self) -> bool {
+        let page_bytes = PAGE_MINUTES * self.newest_ms.len() * size_of::<u32>();
+        self.pages.len() * page_bytes > MOST_OPEN_BYTES
+    }
+
+    /// Counts every line of `block`, which ends behind a newline. Blocks are shorter than 4 GiB.
+    pub fn count(&mut self, block: &[u8]) {
+        let mut index = std::mem::replace(&mut self.index, Index::new(Technique::Portable));
+        index.fill(block);
+        self.count_indexed(block, &index);
+        self.index = index;
+    }
+
+    fn count_indexed(&mut self, block: &[u8], index: &Index) {
+        let expected = self.reader.quotes();
+        let (mut quotes, mut escapes) = (index.quotes(), index.escapes());
+        let mut start = 0;
+        for newline in index.newlines() {
+            let end = *newline as usize;
+            let (line_quotes, rest) = split_before(quotes, *newline, expected);
+            quotes = rest;
+            let mut length = end - start;
+            if length > 0 && block[end - 1] == b'\r' {
+                length -= 1;
+            }
+            let plain = escapes.first().is_none_or(|escape| escape > newline);
+            let text = &block[start..];
+            let read = match expected {
+                _ if length > self.max_line => Err(Rejection::Oversize),
+                Some(expected) if !plain || line_quotes.len() != expected => {
+                    self.reader.read(&text[..length]).map_err(Rejection::from)
+                }
+                _ => self.reader.read_indexed(text, length, line_quotes, start as u32).map_err(Rejection::from),
+            };
+            if !plain {
+                escapes = &escapes[escapes.partition_point(|escape| escape <= newline)..];
+            }
+            match read {
+                Ok(request) => self.add(&request, &text[..length]),
+                Err(rejection) => self.reject(rejection, &text[..length]),
+            }
+            start = end + 1;
+        }
+    }
+
+    /// Counts the end of a log that lacks its newline: a line if it reads as one, else partial.
+    pub fn count_unfinished(&mut self, line: &[u8]) {
+        match self.reader.read(line.strip_suffix(b"\r").unwrap_or(line)) {
+            _ if line.len() > self.max_line => self.reject(Rejection::Oversize, line),
+            Ok(request) => self.add(&request, line),
+            Err(_) => self.reject(Rejection::Unparsed(Unparsed::Partial), line),
+        }
+    }
+
+    #[inline]
+    fn add(&mut self, request: &Request<'_>, line: &[u8]) {
+        let outcome = self.classifier.classify(request);
+        let at_ms = request.at.millis();
+        let since = at_ms.wrapping_sub(self.row_start_ms);
+        if !(0..MILLIS_PER_MINUTE).contains(&since) && !self.turn_to(request.at, line) {
+            return;
+        }
+        if request.at > self.bounds.latest {
+            return self.reject(Rejection::Future, line);
+        }
+        let place = outcome as usize;
+        self.pages[self.row_page].counts[self.row_offset + place] += 1;
+        self.newest_ms[place] = self.newest_ms[place].max(at_ms);
+        if outcome == UNMATCHED {
+            self.unmatched.note(request.method, request.target.bytes());
+        }
+    }
+
+    /// Makes the row of this instant's minute the current one; refuses the line and says `false` if it is out of bounds.
+    #[cold]
+    fn turn_to(&mut self, at: Timestamp, line: &[u8]) -> bool {
+        let minute = at.minute();
+        if minute < self.bounds.earliest {
+            self.reject(Rejection::Expired, line);
+            return false;
+        }
+        if at > self.bounds.latest {
+            self.reject(Rejection::Future, line);
+            return false;
+        }
+        let hour = minute.hour();
+        self.row_page = self.pages.iter().rposition(|page| page.hour == hour).unwrap_or_else(|| {
+            self.pages.push(OpenPage { hour, counts: vec![0; PAGE_MINUTES * self.newest_ms.len()] });
+            self.pages.len() - 1
+        });
+        self.row_offset = minute.number().rem_euclid(PAGE_MINUTES as i64) as usize * self.newest_ms.len();
+        self.row_start_ms = minute.start().millis();
+        true
+    }
+
+    /// Counts a line as refused.
+    #[cold]
+    pub fn reject(&mut self, rejection: Rejection, line: &[u8]) {
+        *self.rejected.entry(rejection).or_default() += 1;
+        let mut kept = match self.samples.len() < SAMPLES {
+            true => Vec::with_capacity(SAMPLE_LENGTH),
+            false => self.samples.pop_front().map(|(_, kept)| kept).unwrap_or_default(),
+        };
+        kept.clear();
+        kept.extend_from_slice(&line[..line.len().min(SAMPLE_LENGTH)]);
+        self.samples.push_back((rejection, kept));
+    }
+
+    /// Hands over what was counted since the last time.
+    pub fn take(&mut self) -> Batch {
+        let newest = self.newest_by_column();
+        self.newest_ms.fill(i64::MIN);
+        self.row_start_ms = i64::MAX;
+        let pages = std::mem::take(&mut self.pages).into_iter().map(|page| self.page(&page)).collect();
+        let samples = self.samples.drain(..).map(|(rejection, line)| Sample { rejection, text: printable(&line) });
+        Batch {
+            source: self.source,
+            pages,
+            newest,
+            samples: samples.collect(),
+            rejected: std::mem::take(&mut self.rejected),
+            unmatched: self.unmatched.take(),
+        }
+    }
+
+    /// Turns counts of outcomes into counts of columns.
+    fn page(&self, open: &OpenPage) -> Page {
+        let mut page = Page::new(open.hour, self.columns);
+        let rows = open.counts.chunks_exact(self.newest_ms.len());
+        for (row, cells) in rows.zip(page.cells.chunks_exact_mut(self.columns)) {
+            for (counts, additions) in row.chunks(EIGHT).zip(self.additions.chunks(EIGHT)) {
+                // Most outcomes of most minutes did not happen; eight are passed over with one comparison.
+                if counts.iter().fold(0, |any, count| any | count) != 0 {
+                    add_eight(counts, additions, cells);
+                }
+            }
+        }
+        page
+    }
+
+    fn newest_by_column(&self) -> Vec<Option<Timestamp>> {
+        let mut newest = vec![None; self.columns];
+        for (at_ms, additions) in self.newest_ms.iter().zip(&self.additions).filter(|(at_ms, _)| **at_ms > i64::MIN) {
+            for addition in additions {
+                let column: &mut Option<Timestamp> = &mut newest[addition.column as usize];
+                *column = (*column).max(Some(Timestamp::from_millis(*at_ms)));
+            }
+        }
+        newest
+    }
+}
+
+const EIGHT: usize = 8;
+
+fn add_eight(counts: &[u32], additions: &[Vec<Addition>], cells: &mut [super::Cell]) {
+    for (count, additions) in counts.iter().zip(additions).filter(|(count, _)| **count > 0) {
+        for addition in additions {
+            let cell = &mut cells[addition.column as usize];
+            match addition.good {
+                true => cell.good += count,
+                false => cell.bad += count,
+            }
+        }
+    }
+}
+
+fn additions(classifier: &Classifier, outcome: usize, columns: &[Column]) -> Vec<Addition> {
+    let meaning = classifier.meaning(outcome as Outcome);
+    let of_column = |(place, column): (usize, &Column)| {
+        let good = match column {
+            Column::Slo(slo) if meaning.good.binary_search(slo).is_ok() => true,
+            Column::Slo(slo) if meaning.bad.binary_search(slo).is_ok() => false,
+            Column::Slo(_) => return None,
+            Column::Records => meaning.matched,
+            Column::Missing if meaning.missing_duration => true,
+            Column::Missing => return None,
+        };
+        Some(Addition { column: place as u32, good })
+    };
+    columns.iter().enumerate().filter_map(of_column).collect()
+}
+
+/// The first `expected` quotes when exactly those stand before `newline`, else all that do; and the others.
+#[inline]
+fn split_before(quotes: &[u32], newline: u32, expected: Option<usize>) -> (&[u32], &[u32]) {
+    let count = match expected {
+        Some(expected)
+            if quotes.get(expected).is_none_or(|next| *next > newline)
+                && (expected == 0 || quotes.get(expected - 1).is_some_and(|last| *last < newline)) =>
+        {
+            expected
+        }
+        _ => quotes.iter().take_while(|quote| **quote < newline).count(),
+    };
+    quotes.split_at(count)
+}
+
+/// The line for people to look at: query strings cut, control bytes and what is no ASCII as `\xNN`.
+fn printable(line: &[u8]) -> String {
+    let mut text = String::with_capacity(line.len());
+    let mut in_query = false;
+    for byte in line {
+        in_query &= !matches!(byte, b' ' | b'"' | b'|');
+        if in_query {
+            continue;
+        }
+        if *byte == b'?' {
+            in_query = true;
+            text.push_str("?...");
+            continue;
+        }
+        match byte {
+            b' '..=b'~' => text.push(*byte as char),
+            other => text.push_str(&format!("\\x{other:02x}")),
+        }
+    }
+    text
+}
