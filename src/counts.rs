@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 mod counter;
 mod unmatched;
 
-pub use counter::{Bounds, Counter};
+pub use counter::{Bounds, Counter, Seen};
 pub use unmatched::Unmatched;
 
 use crate::formats::{Refused, Unparsed};

@@ -11,6 +11,8 @@ pub mod formats;
 
 pub mod spec;
 
+pub mod intake;
+
 pub mod classify;
 
 pub mod counts;

@@ -25,11 +25,12 @@ const LONGEST_ESCAPED: usize = 8 * 1024;
 #[derive(Clone, Debug)]
 pub struct Routes {
     states: Vec<State>,
-    /// Where a literal segment leads, by hash of the state and the segment.
+    /// Where literal segments lead: a small hash table for each state, one behind the other.
     literals: Vec<Literal>,
-    /// The literal segments longer than [`Key`] shows.
-    long: Vec<Box<[u8]>>,
-    shift: u32,
+    /// The literal segments that are longer than a [`Key`] shows, by their key.
+    long: Vec<Vec<(Box<[u8]>, StateId)>>,
+    /// How many segments it takes until no segment matters any more, at most [`STEPS`].
+    steps: usize,
 }
 
 type StateId = u32;
@@ -41,6 +42,10 @@ const START: StateId = 1;
 /// What has been matched so far.
 #[derive(Clone, Copy, Debug)]
 struct State {
+    /// Its table: the first entry, which bits of a segment's hash choose the entry, and how many entries less one.
+    table: u32,
+    shift: u32,
+    mask: u32,
     /// Where a segment leads that is no literal of this state.
     otherwise: StateId,
     /// Where an empty segment leads that is not the last.
@@ -49,22 +54,21 @@ struct State {
     trailing: StateId,
     /// The set of patterns that match if the path ends here.
     accepts: u32,
-    /// Whether no segment leads anywhere else.
-    settled: bool,
 }
 
-/// An entry of the table of literals.
+/// An entry of a table of literals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Literal {
     key: Key,
-    /// `DEAD` marks a free entry: nothing leads anywhere from there.
-    state: StateId,
     next: StateId,
-    /// Its place among the long ones, where the key does not show all of it.
+    /// Its place among the long ones plus one; 0 where the key shows all of it.
     long: u32,
+    /// Whether a literal that belongs here had to go to a later entry.
+    crowded: bool,
 }
 
-const FREE: Literal = Literal { key: Key { first: 0, last: 0, length: 0 }, state: DEAD, next: DEAD, long: 0 };
+/// No segment that is looked up has the length 0.
+const FREE: Literal = Literal { key: Key { first: 0, last: 0, length: 0 }, next: DEAD, long: 0, crowded: false };
 
 /// A segment: all of it up to 16 bytes, the first and the last eight of a longer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,35 +90,50 @@ impl Key {
         Self { first: u64::from_le_bytes(first), last: u64::from_le_bytes(last), length: segment.len() as u32 }
     }
 
-    /// The key of `text[from..to]`, which is not empty; `text` goes on for eight bytes behind `from`, and `to` is 8 or
-    /// more, or the segment is no longer than 8.
+    /// The key of `text[from..to]`, which is not empty; of no use, but harmless, for places beyond the block.
     #[inline(always)]
-    fn within(text: &[u8], from: usize, to: usize) -> Self {
-        let length = to - from;
-        let first = load(text, from) & (u64::MAX >> (64 - 8 * length.min(8)));
-        let last = if length > 8 { load(text, to - 8) } else { 0 };
-        Self { first, last, length: length as u32 }
+    fn within(text: &[u8; BEYOND], from: u32, to: u32) -> Self {
+        let length = to.wrapping_sub(from);
+        let first = load(text, from) & u64::MAX >> (64_u32.wrapping_sub(8 * length.min(8)) & 63);
+        let last = load(text, to.max(8) - 8) & u64::from(length > 8).wrapping_neg();
+        Self { first, last, length }
+    }
+
+    /// Equality in one comparison.
+    #[inline(always)]
+    fn is(self, other: Self) -> bool {
+        (self.first ^ other.first) | (self.last ^ other.last) | u64::from(self.length ^ other.length) == 0
     }
 
     #[inline(always)]
-    fn hash(self, state: StateId) -> u64 {
-        // Multiplications spread the bits upwards; the table is addressed by the highest.
-        let mixed = self.first.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ self.last.rotate_left(32);
-        (mixed ^ u64::from(state) << 8 ^ u64::from(self.length)).wrapping_mul(0xD6E8_FEB8_6659_FD93)
+    fn hash(self) -> u64 {
+        // Multiplications spread the bits upwards; tables are addressed by some of the upper half.
+        let mixed = self.first.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ self.last.wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
+        (mixed ^ mixed >> 32 ^ u64::from(self.length)).wrapping_mul(0xD6E8_FEB8_6659_FD93)
     }
 }
 
+/// One of two values, chosen by arithmetic.
 #[inline(always)]
-fn load(text: &[u8], at: usize) -> u64 {
+fn select(first: bool, a: u32, b: u32) -> u32 {
+    b ^ (a ^ b) & u32::from(first).wrapping_neg()
+}
+
+#[inline(always)]
+fn load(text: &[u8; BEYOND], at: u32) -> u64 {
+    // Places are below 64 wherever the result is used; the mask says so to the compiler.
+    let at = at as usize % BLOCK;
     let mut word = [0; 8];
     word.copy_from_slice(&text[at..at + 8]);
     u64::from_le_bytes(word)
 }
 
-/// A target that lies in a block of memory this long is read in blocks.
+/// Paths shorter than this are read in one block.
 const BLOCK: usize = 64;
-/// What must follow a target's beginning so that every load of the fast walk stays in memory.
+/// What must lie behind a target's beginning so that every load of the fast walk stays in memory.
 const BEYOND: usize = BLOCK + 8;
+/// How many steps are taken without asking whether the path has ended: more than this, and short paths pay too much.
+const STEPS: usize = 8;
 
 impl Routes {
     /// Compiles patterns; also returns, for each route that [`Routes::find`] can give, the patterns it stands for.
@@ -127,10 +146,9 @@ impl Routes {
     /// The route of a target, `None` when no pattern matches it.
     #[inline]
     pub fn find(&self, target: Target<'_>) -> Option<usize> {
-        let text = target.beyond();
         let length = target.bytes().len();
-        let accepted = match text.first() {
-            Some(b'/') if text.len() >= BEYOND && length < BLOCK => match self.walk_block(text, length) {
+        let accepted = match target.beyond().first_chunk::<BEYOND>() {
+            Some(text) if text[0] == b'/' && length < BLOCK => match self.walk_block(text, length as u32) {
                 Some(accepted) => accepted,
                 None => self.find_slowly(target),
             },
@@ -139,56 +157,75 @@ impl Routes {
         (accepted > 0).then(|| accepted as usize - 1)
     }
 
-    /// Walks a path that begins `text` and is shorter than a block. `None` when it has escapes in it.
+    /// Walks a target that begins `text` with a slash and is shorter than a block. `None` when it has escapes or empty
+    /// segments before the last in it.
+    ///
+    /// Which segments a path has is what no processor can predict, so nothing here branches on it: the number of steps
+    /// is that of the specs, a step behind the end of the path leads nowhere, and whether a segment is a literal selects
+    /// a value instead of a way.
     #[inline(always)]
-    fn walk_block(&self, text: &[u8], length: usize) -> Option<u32> {
-        let block = text.first_chunk::<BLOCK>()?;
-        let all = (1_u64 << length) - 1;
-        let (slashes, queries, escapes) = special_bytes(block);
-        if escapes & all != 0 {
+    fn walk_block(&self, text: &[u8; BEYOND], length: u32) -> Option<u32> {
+        let target = (1_u64 << length) - 1;
+        let (slashes, queries, escapes) = special_bytes(text.first_chunk::<BLOCK>()?);
+        let length = (queries & target | 1 << length).trailing_zeros();
+        let slashes = slashes & ((1 << length) - 1);
+        if escapes & target | slashes & slashes >> 1 != 0 {
             return None;
         }
-        let length = (queries & all | 1 << length).trailing_zeros();
-        let mut slashes = slashes & ((1 << length) - 1) | 1 << length;
+        let has_trailing = slashes >> (length - 1) & 1 == 1;
+        let mut bounds = slashes | u64::from(!has_trailing) << length;
         let mut state = START;
-        loop {
-            let from = slashes.trailing_zeros() + 1;
-            slashes &= slashes - 1;
-            let to = slashes.trailing_zeros();
-            let here = &self.states[state as usize];
-            state = if from < to {
-                let key = Key::within(text, from as usize, to as usize);
-                self.literal(state, key, &text[from as usize..to as usize]).unwrap_or(here.otherwise)
-            } else if to == length {
-                here.trailing
-            } else {
-                here.empty
-            };
-            let here = &self.states[state as usize];
-            if to == length || here.settled {
-                return Some(here.accepts);
-            }
+        for _ in 0..self.steps {
+            state = self.step(state, text, &mut bounds);
         }
+        while bounds & bounds - 1 != 0 {
+            state = self.step(state, text, &mut bounds);
+        }
+        let last = &self.states[state as usize];
+        let last = if has_trailing { &self.states[last.trailing as usize] } else { last };
+        Some(last.accepts)
     }
 
+    /// Takes the segment between the two lowest `bounds` and removes the lowest; does nothing where there is but one.
     #[inline(always)]
-    fn literal(&self, state: StateId, key: Key, segment: &[u8]) -> Option<StateId> {
-        let mut place = (key.hash(state) >> self.shift) as usize;
-        loop {
-            let literal = &self.literals[place];
-            if literal.state == state && literal.key == key && self.is_whole(literal, segment) {
-                return Some(literal.next);
-            }
-            if literal.state == DEAD {
-                return None;
-            }
-            place = (place + 1) & (self.literals.len() - 1);
+    fn step(&self, state: StateId, text: &[u8; BEYOND], bounds: &mut u64) -> StateId {
+        let rest = *bounds & (*bounds - 1);
+        let (from, to) = (bounds.trailing_zeros() + 1, rest.trailing_zeros());
+        let key = Key::within(text, from, to);
+        let here = &self.states[state as usize];
+        let place = here.table as usize + ((key.hash() >> here.shift) as u32 & here.mask) as usize;
+        let literal = &self.literals[place];
+        let matches = literal.key.is(key);
+        let mut next = select(matches, literal.next, here.otherwise);
+        if matches & (literal.long > 0) | !matches & literal.crowded {
+            let segment = text.get(from as usize..to as usize).unwrap_or_default();
+            next = self.literal(here, key, segment).unwrap_or(here.otherwise);
         }
+        let is_segment = rest != 0;
+        *bounds = if is_segment { rest } else { *bounds };
+        select(is_segment, next, state)
     }
 
-    #[inline(always)]
-    fn is_whole(&self, literal: &Literal, segment: &[u8]) -> bool {
-        literal.key.length <= 16 || *self.long[literal.long as usize] == *segment
+    /// Where a literal segment leads.
+    fn literal(&self, here: &State, key: Key, segment: &[u8]) -> Option<StateId> {
+        let size = here.mask as usize + 1;
+        let home = (key.hash() >> here.shift) as usize;
+        for distance in 0..size {
+            let literal = &self.literals[here.table as usize + (home + distance) % size];
+            if literal.key == key {
+                return match literal.long {
+                    0 => Some(literal.next),
+                    place => {
+                        let alike = &self.long[place as usize - 1];
+                        alike.iter().find(|(text, _)| **text == *segment).map(|(_, next)| *next)
+                    }
+                };
+            }
+            if !literal.crowded {
+                break;
+            }
+        }
+        None
     }
 
     /// Walks any target: escaped, in absolute form, long, or at the end of memory.
@@ -215,7 +252,7 @@ impl Routes {
             state = match (segment.is_empty(), segments.peek()) {
                 (true, Some(_)) => here.empty,
                 (true, None) => here.trailing,
-                (false, _) => self.literal(state, Key::of(segment), segment).unwrap_or(here.otherwise),
+                (false, _) => self.literal(here, Key::of(segment), segment).unwrap_or(here.otherwise),
             };
         }
         self.states[state as usize].accepts
@@ -286,6 +323,18 @@ impl Trie {
         }
         Self { nodes }
     }
+
+    /// The number of segments of the longest pattern, not counting `{*rest}`.
+    fn depth(&self) -> usize {
+        let mut depths = vec![0; self.nodes.len()];
+        // A node's children have greater numbers than itself.
+        for (place, node) in self.nodes.iter().enumerate() {
+            for child in node.literals.values().chain(&node.any) {
+                depths[*child] = depths[place] + 1;
+            }
+        }
+        depths.into_iter().max().unwrap_or(0)
+    }
 }
 
 /// Where in the trie a path may be, and the patterns that match whatever follows.
@@ -294,6 +343,9 @@ struct Places {
     nodes: BTreeSet<usize>,
     matched: BTreeSet<usize>,
 }
+
+/// A state of which nothing is known yet. Its table is the entry that stands for all empty ones.
+const BLANK: State = State { table: 0, shift: 0, mask: 0, otherwise: DEAD, empty: DEAD, trailing: DEAD, accepts: 0 };
 
 struct Builder<'t> {
     trie: &'t Trie,
@@ -328,12 +380,12 @@ impl Builder<'_> {
             if accepts == fresh {
                 self.sets.push(accepted);
             }
-            let settled = places.nodes.is_empty();
-            self.states[next].1 = State { otherwise, empty, trailing, accepts: accepts as u32, settled };
+            self.states[next].1 = State { otherwise, empty, trailing, accepts: accepts as u32, ..BLANK };
             next += 1;
         }
         let states = self.states.iter().map(|(_, state)| *state).collect();
-        Ok((Routes::with_literals(states, literals), self.sets.split_off(1)))
+        let steps = (self.trie.depth() + 1).min(STEPS);
+        Ok((Routes::with_literals(states, &literals, steps), self.sets.split_off(1)))
     }
 
     /// The state for these places, a new one if need be.
@@ -345,9 +397,8 @@ impl Builder<'_> {
             return Err(TooComplex { what: "too many combinations of patterns".into(), most: MOST_STATES });
         }
         let id = self.states.len() as StateId;
-        let blank = State { otherwise: DEAD, empty: DEAD, trailing: DEAD, accepts: 0, settled: true };
         self.known.insert(places.clone(), id);
-        self.states.push((places, blank));
+        self.states.push((places, BLANK));
         Ok(id)
     }
 
@@ -379,23 +430,60 @@ impl Builder<'_> {
 }
 
 impl Routes {
-    fn with_literals(states: Vec<State>, literals: Vec<(StateId, Box<[u8]>, StateId)>) -> Self {
-        // A quarter full at most: a segment that is no literal mostly meets a free entry at once.
-        let size = (literals.len() * 4).next_power_of_two().max(16);
-        let shift = 64 - size.trailing_zeros();
-        let mut routes = Self { states, literals: vec![FREE; size], long: Vec::new(), shift };
-        for (state, text, next) in literals {
-            let key = Key::of(&text);
-            let mut place = (key.hash(state) >> shift) as usize;
-            while routes.literals[place].state != DEAD {
-                place = (place + 1) & (size - 1);
+    fn with_literals(states: Vec<State>, literals: &[(StateId, Box<[u8]>, StateId)], steps: usize) -> Self {
+        let mut routes = Self { states, literals: vec![FREE], long: Vec::new(), steps };
+        for of_state in literals.chunk_by(|(a, ..), (b, ..)| a == b) {
+            let mut entries: Vec<Literal> = Vec::new();
+            for (_, text, next) in of_state {
+                routes.add_entry(&mut entries, text, *next);
             }
-            let long = routes.long.len() as u32;
-            if text.len() > 16 {
-                routes.long.push(text);
-            }
-            routes.literals[place] = Literal { key, state, next, long };
+            let (shift, table) = table(&entries);
+            let state = &mut routes.states[of_state[0].0 as usize];
+            (state.table, state.shift, state.mask) = (routes.literals.len() as u32, shift, table.len() as u32 - 1);
+            routes.literals.extend(table);
         }
         routes
     }
+
+    fn add_entry(&mut self, entries: &mut Vec<Literal>, text: &[u8], next: StateId) {
+        let key = Key::of(text);
+        if text.len() <= 16 {
+            return entries.push(Literal { key, next, ..FREE });
+        }
+        match entries.iter().find(|entry| entry.key == key) {
+            Some(alike) => self.long[alike.long as usize - 1].push((text.into(), next)),
+            None => {
+                self.long.push(vec![(text.into(), next)]);
+                entries.push(Literal { key, next, long: self.long.len() as u32, ..FREE });
+            }
+        }
+    }
+}
+
+/// Puts entries into a table of a power of two, at most a quarter full unless a smaller one happens to suit; also says
+/// which bits of the hash address it. Tries for the choice in which the fewest entries collide.
+fn table(entries: &[Literal]) -> (u32, Vec<Literal>) {
+    let least = entries.len().next_power_of_two();
+    let mut best: Option<(usize, u32, usize)> = None;
+    for size in [least, least * 2, least * 4] {
+        for shift in 16..64 - size.trailing_zeros() {
+            let homes: BTreeSet<usize> =
+                entries.iter().map(|entry| (entry.key.hash() >> shift) as usize % size).collect();
+            let collisions = entries.len() - homes.len();
+            if best.is_none_or(|(fewest, ..)| collisions < fewest) {
+                best = Some((collisions, shift, size));
+            }
+        }
+    }
+    let (_, shift, size) = best.unwrap_or((0, 16, 1));
+    let mut table = vec![FREE; size];
+    for entry in entries {
+        let mut place = (entry.key.hash() >> shift) as usize % size;
+        while table[place].key.length > 0 {
+            table[place].crowded = true;
+            place = (place + 1) % size;
+        }
+        table[place] = *entry;
+    }
+    (shift, table)
 }

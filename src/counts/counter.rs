@@ -39,11 +39,24 @@ pub struct Counter<'c> {
     row_start_ms: i64,
     row_page: usize,
     row_offset: usize,
+    /// How many records were seen, and how many of them were no records of the declared format.
+    seen: Seen,
+    /// How many lines the open pages may hold.
+    open_lines: u64,
     /// By outcome: the newest time, in milliseconds.
     newest_ms: Vec<i64>,
     rejected: BTreeMap<Rejection, u64>,
     samples: VecDeque<(Rejection, Vec<u8>)>,
     unmatched: Unmatched,
+}
+
+/// How much a counter has seen since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Records: lines, whatever came of them.
+    pub records: u64,
+    /// Those that do not have the declared format.
+    pub unparsed: u64,
 }
 
 /// What one request with a certain outcome adds to a column.
@@ -66,6 +79,8 @@ const SAMPLES: usize = 10;
 const SAMPLE_LENGTH: usize = 200;
 /// Open pages beyond this many bytes should be handed over.
 const MOST_OPEN_BYTES: usize = 8 << 20;
+/// Open pages with this many lines must be: their counts have 32 bits.
+const MOST_OPEN_LINES: u64 = 1 << 31;
 
 impl<'c> Counter<'c> {
     /// A counter for the records of `source`, judged by `classifier`.
@@ -85,6 +100,8 @@ impl<'c> Counter<'c> {
             row_start_ms: i64::MAX,
             row_page: 0,
             row_offset: 0,
+            seen: Seen::default(),
+            open_lines: 0,
             newest_ms: vec![i64::MIN; classifier.outcomes()],
             rejected: BTreeMap::new(),
             samples: VecDeque::new(),
@@ -97,21 +114,28 @@ impl<'c> Counter<'c> {
         self.bounds = bounds;
     }
 
-    /// The longest line that is read, in bytes; longer ones are to be [rejected](Counter::reject) as oversize.
+    /// The longest line that is read, in bytes; longer ones are oversize.
     pub fn max_line(&self) -> usize {
         self.max_line
+    }
+
+    /// What it has seen since it was made.
+    pub fn seen(&self) -> Seen {
+        self.seen
     }
 
     /// Whether so much is open that it should be [taken](Counter::take).
     pub fn is_full(&self) -> bool {
         let page_bytes = PAGE_MINUTES * self.newest_ms.len() * size_of::<u32>();
-        self.pages.len() * page_bytes > MOST_OPEN_BYTES
+        self.pages.len() * page_bytes > MOST_OPEN_BYTES || self.open_lines > MOST_OPEN_LINES
     }
 
     /// Counts every line of `block`, which ends behind a newline. Blocks are shorter than 4 GiB.
     pub fn count(&mut self, block: &[u8]) {
-        let mut index = std::mem::replace(&mut self.index, Index::new(Technique::Portable));
+        let mut index = std::mem::take(&mut self.index);
         index.fill(block);
+        self.open_lines += index.newlines().len() as u64;
+        self.seen.records += index.newlines().len() as u64;
         self.count_indexed(block, &index);
         self.index = index;
     }
@@ -142,7 +166,7 @@ impl<'c> Counter<'c> {
             }
             match read {
                 Ok(request) => self.add(&request, &text[..length]),
-                Err(rejection) => self.reject(rejection, &text[..length]),
+                Err(rejection) => self.refuse(rejection, &text[..length]),
             }
             start = end + 1;
         }
@@ -150,11 +174,18 @@ impl<'c> Counter<'c> {
 
     /// Counts the end of a log that lacks its newline: a line if it reads as one, else partial.
     pub fn count_unfinished(&mut self, line: &[u8]) {
+        self.seen.records += 1;
         match self.reader.read(line.strip_suffix(b"\r").unwrap_or(line)) {
-            _ if line.len() > self.max_line => self.reject(Rejection::Oversize, line),
+            _ if line.len() > self.max_line => self.refuse(Rejection::Oversize, line),
             Ok(request) => self.add(&request, line),
-            Err(_) => self.reject(Rejection::Unparsed(Unparsed::Partial), line),
+            Err(_) => self.refuse(Rejection::Unparsed(Unparsed::Partial), line),
         }
+    }
+
+    /// Counts a line as oversize of which only the beginning was kept.
+    pub fn count_oversize(&mut self, beginning: &[u8]) {
+        self.seen.records += 1;
+        self.refuse(Rejection::Oversize, beginning);
     }
 
     #[inline]
@@ -166,7 +197,7 @@ impl<'c> Counter<'c> {
             return;
         }
         if request.at > self.bounds.latest {
-            return self.reject(Rejection::Future, line);
+            return self.refuse(Rejection::Future, line);
         }
         let place = outcome as usize;
         self.pages[self.row_page].counts[self.row_offset + place] += 1;
@@ -181,11 +212,11 @@ impl<'c> Counter<'c> {
     fn turn_to(&mut self, at: Timestamp, line: &[u8]) -> bool {
         let minute = at.minute();
         if minute < self.bounds.earliest {
-            self.reject(Rejection::Expired, line);
+            self.refuse(Rejection::Expired, line);
             return false;
         }
         if at > self.bounds.latest {
-            self.reject(Rejection::Future, line);
+            self.refuse(Rejection::Future, line);
             return false;
         }
         let hour = minute.hour();
@@ -198,10 +229,11 @@ impl<'c> Counter<'c> {
         true
     }
 
-    /// Counts a line as refused.
+    /// Counts a record as refused.
     #[cold]
-    pub fn reject(&mut self, rejection: Rejection, line: &[u8]) {
+    fn refuse(&mut self, rejection: Rejection, line: &[u8]) {
         *self.rejected.entry(rejection).or_default() += 1;
+        self.seen.unparsed += u64::from(matches!(rejection, Rejection::Unparsed(_)));
         let mut kept = match self.samples.len() < SAMPLES {
             true => Vec::with_capacity(SAMPLE_LENGTH),
             false => self.samples.pop_front().map(|(_, kept)| kept).unwrap_or_default(),
@@ -216,6 +248,7 @@ impl<'c> Counter<'c> {
         let newest = self.newest_by_column();
         self.newest_ms.fill(i64::MIN);
         self.row_start_ms = i64::MAX;
+        self.open_lines = 0;
         let pages = std::mem::take(&mut self.pages).into_iter().map(|page| self.page(&page)).collect();
         let samples = self.samples.drain(..).map(|(rejection, line)| Sample { rejection, text: printable(&line) });
         Batch {

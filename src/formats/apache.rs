@@ -15,7 +15,7 @@ pub fn parse(text: &str) -> Result<Vec<Token>, TemplateError> {
     let mut tokens = Vec::new();
     let mut rest = text;
     while let Some(special) = rest.find(['%', '\\']) {
-        tokens.push(Token::Literal(rest[..special].as_bytes().to_vec()));
+        tokens.push(Token::Literal(rest.as_bytes()[..special].to_vec()));
         let at = text.len() - rest.len() + special;
         let escaped = rest[special..].starts_with('\\');
         rest = &rest[special + 1..];

@@ -53,6 +53,12 @@ pub struct Index {
     escapes: Places,
 }
 
+impl Default for Index {
+    fn default() -> Self {
+        Self::new(Technique::Portable)
+    }
+}
+
 impl Index {
     /// An empty index that will be filled with this technique.
     ///

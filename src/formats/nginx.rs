@@ -118,7 +118,7 @@ fn tokens(format: &str, base: usize) -> Result<Vec<Token>, TemplateError> {
     let mut tokens = Vec::new();
     let mut rest = format;
     while let Some(dollar) = rest.find('$') {
-        tokens.push(Token::Literal(rest[..dollar].as_bytes().to_vec()));
+        tokens.push(Token::Literal(rest.as_bytes()[..dollar].to_vec()));
         let at = base + format.len() - rest.len() + dollar;
         let after = &rest[dollar + 1..];
         let braced = after.starts_with('{');
