@@ -171,7 +171,7 @@ fn good(sli: &Sli) -> String {
 fn duration(us: u64) -> String {
     const UNITS: [(u64, &str); 5] =
         [(3_600_000_000, "h"), (60_000_000, "m"), (1_000_000, "s"), (1_000, "ms"), (1, "us")];
-    let (unit, name) = UNITS.iter().find(|(unit, _)| us % unit == 0).unwrap_or(&(1, "us"));
+    let (unit, name) = UNITS.iter().find(|(unit, _)| us.is_multiple_of(*unit)).unwrap_or(&(1, "us"));
     format!("{}{name}", us / unit)
 }
 

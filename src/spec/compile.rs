@@ -92,3 +92,6 @@ impl Parts {
 fn all<T>(parts: Vec<Option<T>>) -> Option<Vec<T>> {
     parts.into_iter().collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,12 +3,15 @@
 //! Not serde: it stops at its first error, and it does not know where a value stood once it is read. Here a table is
 //! opened with its [`Shape`], the keys that it may have; every other key is reported at once, with the key that was
 //! probably meant. Reading a key gives a [`Field`]: absent, broken (which is reported already), or given with its place.
-//! A key that was probably meant by a misspelt one is broken and not absent, so that one slip gives one message.
+//! What stands under a misspelt key is read as if it were spelt right, so that one slip gives one message and hides
+//! nothing.
+
+use std::collections::BTreeMap;
 
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::fault::{At, Faults, Place, did_you_mean, listed, nearest, quoted};
+use super::fault::{At, Faults, Place, listed, nearest, quoted};
 use super::number::Number;
 
 /// What a table may hold.
@@ -17,8 +20,25 @@ pub(super) struct Shape {
     pub name: &'static str,
     /// Its keys.
     pub keys: &'static [&'static str],
-    /// Keys that people try here, and what to tell them.
-    pub refused: &'static [(&'static str, &'static str)],
+    /// Keys that people try here.
+    pub refused: &'static [Refused],
+}
+
+/// A key that people try, and what to tell them.
+pub(super) struct Refused {
+    /// The key.
+    pub key: &'static str,
+    /// What to do instead.
+    pub why: &'static str,
+    /// The key to write instead, which is then not also missing; empty if there is none.
+    pub instead: &'static str,
+}
+
+impl Refused {
+    /// A key with nothing to write instead in the same table.
+    pub const fn new(key: &'static str, why: &'static str) -> Self {
+        Self { key, why, instead: "" }
+    }
 }
 
 /// A key of a table, as found.
@@ -60,7 +80,7 @@ impl<T> Field<T> {
     }
 
     /// The value made by `convert`, which reports what it refuses; the default when the key is absent.
-    pub fn or<U>(&self, default: U, convert: impl FnOnce(&At<T>) -> Option<U>) -> Option<U> {
+    pub fn or<'a, U>(&'a self, default: U, convert: impl FnOnce(&'a At<T>) -> Option<U>) -> Option<U> {
         match &self.state {
             State::Absent => Some(default),
             State::Broken => None,
@@ -91,10 +111,12 @@ pub(super) struct Table<'t> {
     /// Its head: `[name]`, or the first byte of an inline table.
     pub place: Place,
     content: Content<'t>,
-    /// Keys that misspelt ones were probably meant to be.
-    meant: Vec<&'static str>,
-    /// Whether a key was refused; what it was meant to be may seem to be missing.
-    pub has_strangers: bool,
+    /// What stands under misspelt keys, by the keys that were probably meant.
+    misspelt: BTreeMap<&'static str, &'t Spanned<DeValue<'t>>>,
+    /// Keys in whose place a refused one stands.
+    replaced: Vec<&'static str>,
+    /// Whether there is a table that nobody knows: what it was meant to be may seem to be missing.
+    pub has_strange_tables: bool,
 }
 
 enum Content<'t> {
@@ -106,33 +128,48 @@ enum Content<'t> {
 impl<'t> Table<'t> {
     /// Opens a table and reports the keys that its shape does not have.
     pub fn open(faults: &'t Faults<'t>, shape: &'static Shape, place: Place, table: &'t DeTable<'t>) -> Self {
-        let content = Content::Given(table);
-        let mut opened = Self { faults, shape, place, content, meant: Vec::new(), has_strangers: false };
-        for key in table.keys().filter(|key| !shape.keys.contains(&key.get_ref().as_ref())) {
-            opened.refuse(key.get_ref(), Place { at: key.span().start, ..place });
+        let mut opened = Self::new(faults, shape, place, Content::Given(table));
+        for (key, value) in table.iter().filter(|(key, _)| !shape.keys.contains(&key.get_ref().as_ref())) {
+            opened.stranger(key.get_ref(), opened.spot(key.span().start), value);
         }
         opened
     }
 
-    fn refuse(&mut self, key: &str, place: Place) {
-        self.has_strangers = true;
-        let shape = self.shape;
-        if let Some((_, why)) = shape.refused.iter().find(|(refused, _)| *refused == key) {
-            return self.faults.error(place, format!("key {}: {why}", quoted(key)));
-        }
-        let meant = nearest(key, shape.keys.iter().copied());
-        self.meant.extend(shape.keys.iter().filter(|known| Some(**known) == meant));
-        let help = match meant {
-            Some(_) => did_you_mean(key, meant),
-            None if shape.keys.is_empty() => String::new(),
-            None => format!("; {} has {}", shape.name, listed(shape.keys.iter().copied())),
+    fn new(faults: &'t Faults<'t>, shape: &'static Shape, place: Place, content: Content<'t>) -> Self {
+        let (misspelt, replaced) = (BTreeMap::new(), Vec::new());
+        Self { faults, shape, place, content, misspelt, replaced, has_strange_tables: false }
+    }
+
+    fn stranger(&mut self, key: &str, place: Place, value: &'t Spanned<DeValue<'t>>) {
+        let keys = self.shape.keys;
+        let meant = keys.iter().find(|known| Some(**known) == nearest(key, keys.iter().copied()));
+        let refused = self.shape.refused.iter().find(|refused| refused.key == key);
+        let message = match (refused, meant) {
+            (Some(Refused { why, instead, .. }), _) => {
+                self.replaced.push(instead);
+                format!("key {}: {why}", quoted(key))
+            }
+            (None, Some(meant)) => {
+                self.misspelt.entry(meant).or_insert(value);
+                format!("unknown key {}; did you mean {}?", quoted(key), quoted(meant))
+            }
+            (None, None) => {
+                format!("unknown key {}; {} has {}", quoted(key), self.shape.name, listed(keys.iter().copied()))
+            }
         };
-        self.faults.error(place, format!("unknown key {}{help}", quoted(key)));
+        let is_table = value.get_ref().is_table() || value.get_ref().is_array();
+        self.has_strange_tables |= is_table && (refused.is_some() || meant.is_none());
+        self.faults.error(place, message);
     }
 
     /// Whether `key` is there, of whatever type.
     pub fn has(&self, key: &'static str) -> bool {
-        matches!(self.content, Content::Given(table) if table.contains_key(key))
+        self.find(key).is_some()
+    }
+
+    fn find(&self, key: &'static str) -> Option<&'t Spanned<DeValue<'t>>> {
+        let Content::Given(table) = self.content else { return None };
+        table.get(key).or(self.misspelt.get(key).copied())
     }
 
     /// A string.
@@ -176,13 +213,9 @@ impl<'t> Table<'t> {
         let field = self.field(key, |value| value.as_table().ok_or("a table"));
         match field.state {
             State::Given(at) => Self::open(self.faults, shape, at.place, at.value),
-            State::Broken => self.without(shape, Content::Broken),
-            State::Absent => self.without(shape, Content::Absent),
+            State::Broken => Self::new(self.faults, shape, self.place, Content::Broken),
+            State::Absent => Self::new(self.faults, shape, self.place, Content::Absent),
         }
-    }
-
-    fn without(&self, shape: &'static Shape, content: Content<'t>) -> Self {
-        Self { faults: self.faults, shape, place: self.place, content, meant: Vec::new(), has_strangers: false }
     }
 
     /// An array of tables; elements that are none are reported and left out.
@@ -225,14 +258,10 @@ impl<'t> Table<'t> {
 
     fn field<T>(&self, key: &'static str, read: impl FnOnce(&'t DeValue<'t>) -> Result<T, &'static str>) -> Field<T> {
         assert!(self.shape.keys.contains(&key), "{} has no key {key}", self.shape.name);
-        let state = match self.content {
-            Content::Absent => State::Absent,
-            Content::Broken => State::Broken,
-            Content::Given(table) => match table.get(key) {
-                None if self.meant.contains(&key) => State::Broken,
-                None => State::Absent,
-                Some(value) => self.value(key, value, read),
-            },
+        let state = match self.find(key) {
+            Some(value) => self.value(key, value, read),
+            None if matches!(self.content, Content::Broken) || self.replaced.contains(&key) => State::Broken,
+            None => State::Absent,
         };
         Field { key, table: self.shape.name, head: self.place, state }
     }

@@ -13,8 +13,8 @@ use toml::de::DeTable;
 pub(super) use engine::{Engine, FileSource, Gate, Source, SourceKind};
 pub(super) use story::{Journey, Member, Sli, Slo, Story};
 
-use super::fault::{Faults, Place, SpecFile, quoted};
-use super::table::{Shape, Table};
+use super::fault::{Faults, Place, SpecFile, printable, quoted};
+use super::table::{Refused, Shape, Table};
 
 /// The name of the engine's file.
 pub(super) const ENGINE_FILE: &str = "slogate.toml";
@@ -43,15 +43,12 @@ const DOCUMENT: Shape = Shape {
     name: "a file of specs",
     keys: &["story", "slo", "journey"],
     refused: &[
-        ("server", "[server] belongs in slogate.toml at the top of the directory"),
-        ("store", "[store] belongs in slogate.toml at the top of the directory"),
-        ("source", "[[source]] belongs in slogate.toml at the top of the directory"),
-        ("gate", "[gate] belongs in slogate.toml at the top of the directory"),
-        ("slos", "write [[slo]] once for each SLO"),
-        (
-            "stories",
-            "write [story] with its [[slo]]s in a file of its own; the stories of a journey belong to [journey]",
-        ),
+        Refused::new("server", "[server] belongs in slogate.toml at the top of the directory"),
+        Refused::new("store", "[store] belongs in slogate.toml at the top of the directory"),
+        Refused::new("source", "[[source]] belongs in slogate.toml at the top of the directory"),
+        Refused::new("gate", "[gate] belongs in slogate.toml at the top of the directory"),
+        Refused { key: "slos", why: "write [[slo]] once for each SLO", instead: "slo" },
+        Refused::new("stories", "each [story] has a file of its own; the stories of a journey belong to [journey]"),
     ],
 };
 
@@ -72,8 +69,8 @@ pub(super) fn read(directory: &Path, files: &[SpecFile], faults: &Faults<'_>) ->
 fn document(file: usize, tree: &DeTable<'_>, faults: &Faults<'_>) -> Document {
     let root = Table::open(faults, &DOCUMENT, Place { file, at: 0 }, tree);
     let (story, journey) = (story::story(&root, faults), story::journey(&root));
-    let document = Document { file, story, journey, is_understood: !root.has_strangers };
-    if document.story.is_none() && document.journey.is_none() && !root.has_strangers && !root.has("slo") {
+    let document = Document { file, story, journey, is_understood: !root.has_strange_tables };
+    if document.story.is_none() && document.journey.is_none() && !root.has_strange_tables && !root.has("slo") {
         faults.missing(root.place, "this file holds neither a [story] nor a [journey]");
     }
     document
@@ -91,13 +88,20 @@ fn parse<'f>(number: usize, file: &'f SpecFile, faults: &Faults<'_>) -> DeTable<
     for (count, error) in errors.iter().enumerate().take(MOST_ERRORS + 1) {
         let span = error.span().unwrap_or_default();
         let place = Place { file: number, at: span.start.min(file.text.len()) };
-        let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
-        match message.as_str() {
+        let written = file.text.get(span).unwrap_or_default();
+        match error.message() {
             _ if count == MOST_ERRORS => {
                 faults.syntax(place, format!("and {} more syntax errors", errors.len() - count));
             }
-            "duplicate key" => duplicate(place, file.text.get(span).unwrap_or_default(), tree.get_ref(), faults),
-            _ => faults.syntax(place, format!("not TOML: {message}")),
+            "duplicate key" => duplicate(place, written, tree.get_ref(), faults),
+            // The parser takes a bare word for a misspelt `nan`, `inf`, `true` or `false`.
+            _ if written.starts_with(char::is_alphabetic) => {
+                faults.syntax(place, format!("not TOML: {} here; texts stand in quotes", quoted(written)));
+            }
+            message => {
+                let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+                faults.syntax(place, format!("not TOML: {}", printable(&message)));
+            }
         }
     }
     tree.into_inner()

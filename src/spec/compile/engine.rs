@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::value;
+use super::value::{self, Bounds};
 use crate::formats::{Template, TemplateError};
 use crate::spec::catalog::{FileSource, Secret, Server, Source, SourceKind, Start, StoreUrl};
 use crate::spec::fault::{At, Faults, did_you_mean, listed, quoted};
@@ -16,7 +16,8 @@ const MOST_SOURCES: usize = 100;
 const MOST_PATHS: usize = 1_000;
 const MAX_LINE: i64 = 65_536;
 /// A line shorter than this is cut before its status, one longer is no line.
-const MAX_LINE_BOUNDS: (i64, i64) = (1_024, 16 * 1_024 * 1_024);
+const MAX_LINE_BOUNDS: Bounds =
+    Bounds { places: 0, least: 1_024, most: 16_777_216, words: "between 1024 and 16777216" };
 
 /// The engine's parts; `None` for those with faults.
 pub(super) struct Compiled {
@@ -44,11 +45,11 @@ fn server(directory: &Path, written: &written::Engine, faults: &Faults<'_>) -> O
         faults.error(second.place, "`token_env` and `token_file` both say where the token is; keep one");
     }
     let has_token = !(written.token_env.is_absent() && written.token_file.is_absent());
-    if let (Some(at), Some(address), false) = (written.listen.given(), listen, has_token) {
-        if !address.ip().is_loopback() {
-            let why = "is not a loopback address, so `token_env` or `token_file` must name a token";
-            faults.missing(at.place, format!("{} {why}", quoted(&at.value)));
-        }
+    if let (Some(at), Some(address), false) = (written.listen.given(), listen, has_token)
+        && !address.ip().is_loopback()
+    {
+        let why = "is not a loopback address, so `token_env` or `token_file` must name a token";
+        faults.missing(at.place, format!("{} {why}", quoted(&at.value)));
     }
     Some(Server { listen: listen?, token: env?.or(file?) })
 }
@@ -93,9 +94,11 @@ fn store(directory: &Path, at: &At<String>, faults: &Faults<'_>) -> Option<Store
             let file = At { value: file.to_owned(), place: at.place };
             path(directory, &file, "url", faults).map(StoreUrl::Redb)
         }
-        _ => {
+        other => {
+            // Of another store's URL only the scheme is repeated: what follows may hold a password.
+            let typed = other.map_or(quoted(&at.value), |(scheme, _)| quoted(&format!("{scheme}:...")));
             let only = format!("the only store of this version is \"redb:PATH\", such as \"redb:{STORE}\"");
-            faults.error(at.place, format!("{} is not a store; {only}", quoted(&at.value)));
+            faults.error(at.place, format!("{typed} is not a store; {only}"));
             None
         }
     }
@@ -115,7 +118,7 @@ fn source(directory: &Path, written: &written::Source, faults: &Faults<'_>) -> O
     let kind = match &written.kind {
         Some(written::SourceKind::File(file)) => file_source(directory, file, faults).map(SourceKind::File),
         None => {
-            if !written.has_strangers {
+            if !written.has_strange_tables {
                 faults.missing(written.place, "missing the source's kind: [source.file]");
             }
             None
@@ -128,7 +131,7 @@ fn file_source(directory: &Path, written: &written::FileSource, faults: &Faults<
     const STARTS: [(&str, Start); 2] = [("beginning", Start::Beginning), ("end", Start::End)];
     let paths = written.paths.required(faults).and_then(|at| paths(directory, at, faults));
     let start = written.start.or(Start::Beginning, |at| value::choice(at, "where to start", &STARTS, faults));
-    let max_line = written.max_line.or(MAX_LINE, |at| value::within(at, "`max_line`", 0, MAX_LINE_BOUNDS, faults));
+    let max_line = written.max_line.or(MAX_LINE, |at| value::within(at, "`max_line`", &MAX_LINE_BOUNDS, faults));
     let format = format(written, faults);
     Some(FileSource { paths: paths?, start: start?, format: format?, max_line: usize::try_from(max_line?).ok()? })
 }

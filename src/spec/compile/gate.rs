@@ -1,7 +1,7 @@
 //! Gate policies: `[gate]`, and what single services do differently.
 
 use super::names::Names;
-use super::value;
+use super::value::{self, Bounds};
 use crate::spec::catalog::{BILLION, GatePolicy, OnUnknown, ServiceId};
 use crate::spec::fault::{At, Faults, quoted};
 use crate::spec::number::{Decimal, Number};
@@ -120,8 +120,9 @@ fn on_unknown(at: &At<String>, faults: &Faults<'_>) -> Option<OnUnknown> {
 }
 
 fn ratio(at: &At<Number>, key: &str, faults: &Faults<'_>) -> Option<i64> {
-    const BOUNDS: (i64, i64) = (-10 * BILLION as i64, BILLION as i64);
-    value::within(at, &format!("`{key}`"), 9, BOUNDS, faults)
+    const BOUNDS: Bounds =
+        Bounds { places: 9, least: -10 * BILLION as i64, most: BILLION as i64, words: "between -10 and 1" };
+    value::within(at, &format!("`{key}`"), &BOUNDS, faults)
 }
 
 fn stale_after_ms(at: &At<String>, faults: &Faults<'_>) -> Option<i64> {
@@ -137,8 +138,9 @@ fn stale_after_ms(at: &At<String>, faults: &Faults<'_>) -> Option<i64> {
 }
 
 fn min_events(at: &At<Number>, faults: &Faults<'_>) -> Option<u64> {
-    const MOST: i64 = 1_000_000_000_000_000;
-    value::within(at, "`min_events`", 0, (0, MOST), faults).map(i64::unsigned_abs)
+    const BOUNDS: Bounds =
+        Bounds { places: 0, least: 0, most: 1_000_000_000_000, words: "between 0 and 1000000000000" };
+    value::within(at, "`min_events`", &BOUNDS, faults).map(i64::unsigned_abs)
 }
 
 fn exempt(at: &At<Texts>, faults: &Faults<'_>) -> Option<Vec<String>> {

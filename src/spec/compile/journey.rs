@@ -5,13 +5,14 @@ use std::num::NonZeroU64;
 
 use super::names::Names;
 use super::story::objective;
-use super::value;
+use super::value::{self, Bounds};
 use crate::spec::catalog::{Aggregate, Journey, Member, SloId};
 use crate::spec::fault::{At, Faults, Place, quoted};
 use crate::spec::written;
 use crate::time::Horizon;
 
 const MOST_MEMBERS: usize = 1_000;
+const WEIGHT: Bounds = Bounds { places: 6, least: 1, most: 1_000_000_000_000, words: "above 0 and at most 1000000" };
 
 /// Compiles every journey.
 pub(super) fn journeys(names: &Names<'_>, faults: &Faults<'_>) -> Vec<Option<Journey>> {
@@ -55,11 +56,9 @@ fn member(
     seen: &mut BTreeMap<SloId, Place>,
     faults: &Faults<'_>,
 ) -> Option<Member> {
-    /// A million, in millionths.
-    const HEAVIEST: i64 = 1_000_000 * 1_000_000;
     let (story, slo) = (written.story.required(faults), written.slo.required(faults));
     let weight = written.weight.required(faults);
-    let weight = weight.and_then(|at| value::within(at, "the weight", 6, (1, HEAVIEST), faults));
+    let weight = weight.and_then(|at| value::within(at, "the weight", &WEIGHT, faults));
     let id = story.and_then(|story| names.slo(story, slo, faults))?;
     if let Some(first) = seen.get(&id) {
         let member = quoted(&format!("{}/{}", story?.value, slo?.value));

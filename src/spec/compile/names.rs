@@ -1,6 +1,6 @@
 //! Every name of the directory and its id; names that occur twice, and names that do not exist.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::spec::catalog::{ServiceId, SloId, SourceId};
 use crate::spec::fault::{At, Faults, Place, did_you_mean, quoted};
@@ -14,6 +14,7 @@ pub(super) struct Names<'w> {
     sources: BTreeMap<&'w str, SourceId>,
     sources_are_whole: bool,
     services: Vec<&'w str>,
+    services_are_whole: bool,
     stories: Vec<NamedStory<'w>>,
     stories_are_whole: bool,
     journeys: Vec<(&'w str, &'w Journey)>,
@@ -41,11 +42,12 @@ impl<'w> Names<'w> {
     pub fn of(written: &'w Written, faults: &Faults<'_>) -> Self {
         let (sources, sources_are_whole) = sources(written, faults);
         let (stories, stories_are_whole) = stories(written, faults);
-        let mut services: Vec<_> = stories.iter().filter_map(NamedStory::service).collect();
-        services.sort_unstable();
-        services.dedup();
+        let services: Vec<_> =
+            written.documents.iter().filter_map(|document| document.story.as_ref()).map(service).collect();
+        let services_are_whole = stories_are_whole && services.iter().all(Option::is_some);
+        let services = services.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect();
         let journeys = journeys(written, faults);
-        Self { sources, sources_are_whole, services, stories, stories_are_whole, journeys }
+        Self { sources, sources_are_whole, services, services_are_whole, stories, stories_are_whole, journeys }
     }
 
     /// The stories, by name.
@@ -81,7 +83,7 @@ impl<'w> Names<'w> {
     /// The id of a service; reports one that no story names.
     pub fn service(&self, at: &At<String>, faults: &Faults<'_>) -> Option<ServiceId> {
         let found = self.services.binary_search(&at.value.as_str()).ok().map(ServiceId);
-        if found.is_none() && self.stories_are_whole {
+        if found.is_none() && self.services_are_whole {
             let help = did_you_mean(&at.value, self.services.iter().copied());
             faults.error(at.place, format!("no story names the service {}{help}", quoted(&at.value)));
         }
@@ -109,16 +111,16 @@ impl<'w> Names<'w> {
 }
 
 impl<'w> NamedStory<'w> {
-    /// The name of the service that carries it.
-    fn service(&self) -> Option<&'w str> {
-        let name = self.written.service.or(self.name, |_| None);
-        self.written.service.given().map(|at| at.value.as_str()).or(name)
+    /// The id of the service that carries it.
+    pub fn service(&self, names: &Names<'w>) -> Option<ServiceId> {
+        names.services.binary_search(&service(self.written)?).ok().map(ServiceId)
     }
+}
 
-    /// Its id.
-    pub fn service_id(&self, names: &Names<'w>) -> Option<ServiceId> {
-        names.services.binary_search(&self.service()?).ok().map(ServiceId)
-    }
+/// The name of the service that carries a story: the story's own when none is given.
+fn service(story: &Story) -> Option<&str> {
+    let name = story.name.given().map(|at| at.value.as_str());
+    story.service.or(name, |at| Some(Some(&at.value))).flatten()
 }
 
 /// Names seen so far, to report the second use of one at the place of the first.

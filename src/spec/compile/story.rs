@@ -1,12 +1,13 @@
 //! Stories and their SLOs.
 
 use super::names::{NamedStory, Names};
-use super::value;
+use super::value::{self, Bounds};
 use crate::spec::catalog::{
     HostRule, Methods, Objective, Pattern, Percentile, Requests, Sli, Slo, Source, SourceId, SourceKind, Statuses,
     Story, StoryId,
 };
 use crate::spec::fault::{At, Faults, listed, quoted};
+use crate::spec::number::Number;
 use crate::spec::requests;
 use crate::spec::table::{Field, Texts};
 use crate::spec::written;
@@ -17,6 +18,12 @@ const MOST_HOSTS: usize = 1_000;
 /// 100 to 499: 2xx, 3xx and 4xx are successes.
 const GOOD: Statuses = Statuses::range(100, 499);
 const EVERY_RESPONSE: Statuses = Statuses::range(100, 599);
+
+const PERCENTILE: Bounds =
+    Bounds { places: 6, least: 1, most: Percentile::WHOLE as i64 - 1, words: "above 0 and below 100" };
+/// Requests per second.
+const MINIMUM: Bounds =
+    Bounds { places: 6, least: 1, most: 1_000_000_000_000_000, words: "above 0 and at most 1000000000" };
 
 /// Compiles every story; their SLOs come later, by [`slos`].
 pub(super) fn stories(names: &Names<'_>, faults: &Faults<'_>) -> Vec<Option<Story>> {
@@ -35,7 +42,7 @@ fn story(named: &NamedStory<'_>, names: &Names<'_>, faults: &Faults<'_>) -> Opti
     Some(Story {
         name: name?,
         title: title?,
-        service: service.and_then(|()| named.service_id(names))?,
+        service: service.and_then(|()| named.service(names))?,
         owner: owner?,
         slos: Vec::new(),
     })
@@ -80,7 +87,7 @@ impl Context<'_> {
             self.requests(surplus);
             self.sli(&surplus.value, None);
         }
-        if written.kinds.is_empty() && !written.has_strangers {
+        if written.kinds.is_empty() && !written.has_strange_tables {
             self.faults.missing(written.place, format!("missing the SLO's kind: one of {KINDS}"));
         }
         written.kinds.first()
@@ -131,17 +138,15 @@ impl Context<'_> {
         }
     }
 
-    fn percentile(&self, field: &Field<crate::spec::number::Number>) -> Option<Percentile> {
+    fn percentile(&self, field: &Field<Number>) -> Option<Percentile> {
         let at = field.required(self.faults)?;
-        let units = value::within(at, "the percentile", 6, (1, Percentile::WHOLE as i64 - 1), self.faults)?;
+        let units = value::within(at, "the percentile", &PERCENTILE, self.faults)?;
         Percentile::new(units.unsigned_abs())
     }
 
-    fn minimum(&self, field: &Field<crate::spec::number::Number>) -> Option<u64> {
-        /// A billion requests per second.
-        const MOST: i64 = 1_000_000_000 * 1_000_000;
+    fn minimum(&self, field: &Field<Number>) -> Option<u64> {
         let at = field.required(self.faults)?;
-        value::within(at, "the minimum", 6, (1, MOST), self.faults).map(i64::unsigned_abs)
+        value::within(at, "the minimum", &MINIMUM, self.faults).map(i64::unsigned_abs)
     }
 
     fn slice(&self, field: &Field<String>, window: Option<Horizon>) -> Option<Horizon> {
@@ -157,7 +162,7 @@ impl Context<'_> {
 }
 
 /// An objective that must be there.
-pub(super) fn objective(field: &Field<crate::spec::number::Number>, faults: &Faults<'_>) -> Option<Objective> {
+pub(super) fn objective(field: &Field<Number>, faults: &Faults<'_>) -> Option<Objective> {
     field.required(faults).and_then(|at| value::objective(at, faults))
 }
 

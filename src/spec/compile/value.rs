@@ -46,24 +46,32 @@ pub(super) fn choice<T: Copy>(at: &At<String>, what: &str, words: &[(&str, T)], 
     found.map(|(_, value)| *value)
 }
 
-/// A number between two others, both included, in units of 10^-places.
-pub(super) fn within(
-    at: &At<Number>,
-    what: &str,
-    places: u32,
-    (least, most): (i64, i64),
-    faults: &Faults<'_>,
-) -> Option<i64> {
-    let scale = 10_i64.pow(places);
-    let why = match at.value.scaled(places) {
-        Ok(units) if (i128::from(least)..=i128::from(most)).contains(&units) => return i64::try_from(units).ok(),
-        Err(Inexact::TooFine) if places == 0 => "is not a whole number".to_owned(),
-        Err(Inexact::TooFine) => format!("has more than {places} decimals"),
-        Ok(_) | Err(Inexact::TooLarge) if least == 1 => format!("is not above 0 and at most {}", most / scale),
-        Ok(_) | Err(Inexact::TooLarge) => format!("is not between {} and {}", least / scale, most / scale),
-    };
-    faults.error(at.place, format!("{what} {} {why}", quoted(&at.value.text)));
-    None
+/// What a number may be.
+pub(super) struct Bounds {
+    /// Its unit is 10^-places.
+    pub places: u32,
+    /// The least, in units.
+    pub least: i64,
+    /// The most, in units.
+    pub most: i64,
+    /// Both as words, such as "between 1 and 5".
+    pub words: &'static str,
+}
+
+/// A number within its bounds, in units.
+pub(super) fn within(at: &At<Number>, what: &str, bounds: &Bounds, faults: &Faults<'_>) -> Option<i64> {
+    let units = at.value.scaled(bounds.places);
+    let sound = units.ok().and_then(|units| i64::try_from(units).ok());
+    let sound = sound.filter(|units| (bounds.least..=bounds.most).contains(units));
+    if sound.is_none() {
+        let why = match units {
+            Err(Inexact::TooFine) if bounds.places == 0 => "is not a whole number".to_owned(),
+            Err(Inexact::TooFine) => format!("has more than {} decimals", bounds.places),
+            Ok(_) | Err(Inexact::TooLarge) => format!("is not {}", bounds.words),
+        };
+        faults.error(at.place, format!("{what} {} {why}", quoted(&at.value.text)));
+    }
+    sound
 }
 
 /// An objective in percent.

@@ -4,7 +4,7 @@ use toml::de::DeTable;
 
 use crate::spec::fault::{At, Faults, Place};
 use crate::spec::number::Number;
-use crate::spec::table::{Field, Shape, Table, Texts};
+use crate::spec::table::{Field, Refused, Shape, Table, Texts};
 
 /// `slogate.toml`.
 pub(in crate::spec) struct Engine {
@@ -30,7 +30,7 @@ pub(in crate::spec) struct Source {
     /// What it reads, if said.
     pub kind: Option<SourceKind>,
     /// Whether a kind that does not exist was reported.
-    pub has_strangers: bool,
+    pub has_strange_tables: bool,
 }
 
 pub(in crate::spec) enum SourceKind {
@@ -71,35 +71,44 @@ const ENGINE: Shape = Shape {
     name: "slogate.toml",
     keys: &["server", "store", "source", "gate"],
     refused: &[
-        ("story", OWN_FILE),
-        ("slo", OWN_FILE),
-        ("journey", OWN_FILE),
-        ("sources", "write [[source]] once for each source"),
+        Refused::new("story", OWN_FILE),
+        Refused::new("slo", OWN_FILE),
+        Refused::new("journey", OWN_FILE),
+        Refused { key: "sources", why: "write [[source]] once for each source", instead: "source" },
     ],
 };
 const SERVER: Shape = Shape {
     name: "[server]",
     keys: &["listen", "token_env", "token_file"],
-    refused: &[("token", SECRET), ("secret", SECRET), ("password", SECRET), ("api_key", SECRET)],
+    refused: &[
+        Refused { key: "token", why: SECRET, instead: "token_env" },
+        Refused { key: "secret", why: SECRET, instead: "token_env" },
+        Refused { key: "password", why: SECRET, instead: "token_env" },
+        Refused { key: "api_key", why: SECRET, instead: "token_env" },
+    ],
 };
-const STORE: Shape = Shape { name: "[store]", keys: &["url"], refused: &[("password", SECRET), ("token", SECRET)] };
+const STORE: Shape = Shape {
+    name: "[store]",
+    keys: &["url"],
+    refused: &[Refused::new("password", SECRET), Refused::new("token", SECRET)],
+};
 const SOURCE: Shape = Shape {
     name: "[[source]]",
     keys: &["name", "file"],
     refused: &[
-        ("scrape", NO_SUCH_SOURCE),
-        ("prometheus", NO_SUCH_SOURCE),
-        ("query", NO_SUCH_SOURCE),
-        ("push", NO_SUCH_SOURCE),
-        ("http", NO_SUCH_SOURCE),
-        ("syslog", NO_SUCH_SOURCE),
-        ("kafka", NO_SUCH_SOURCE),
+        Refused::new("scrape", NO_SUCH_SOURCE),
+        Refused::new("prometheus", NO_SUCH_SOURCE),
+        Refused::new("query", NO_SUCH_SOURCE),
+        Refused::new("push", NO_SUCH_SOURCE),
+        Refused::new("http", NO_SUCH_SOURCE),
+        Refused::new("syslog", NO_SUCH_SOURCE),
+        Refused::new("kafka", NO_SUCH_SOURCE),
     ],
 };
 const FILE: Shape = Shape {
     name: "[source.file]",
     keys: &["paths", "start", "format", "nginx", "apache", "accept_forgeable", "max_line"],
-    refused: &[("path", "write `paths = [\"...\"]`")],
+    refused: &[Refused { key: "path", why: "write `paths = [\"...\"]`", instead: "paths" }],
 };
 const GATE: Shape = Shape {
     name: "[gate]",
@@ -113,7 +122,7 @@ const GATE: Shape = Shape {
         "exempt",
         "service",
     ],
-    refused: &[("services", "write [gate.service.NAME]")],
+    refused: &[Refused { key: "services", why: "write [gate.service.NAME]", instead: "service" }],
 };
 const GATE_SERVICE: Shape = Shape {
     name: "[gate.service.NAME]",
@@ -141,7 +150,7 @@ pub(super) fn read(file: usize, tree: &DeTable<'_>, faults: &Faults<'_>) -> Engi
 
 fn source(table: &Table<'_>) -> Source {
     let kind = table.has("file").then(|| SourceKind::File(file(&table.table("file", &FILE))));
-    Source { place: table.place, name: table.text("name"), kind, has_strangers: table.has_strangers }
+    Source { place: table.place, name: table.text("name"), kind, has_strange_tables: table.has_strange_tables }
 }
 
 fn file(table: &Table<'_>) -> FileSource {

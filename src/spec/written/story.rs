@@ -2,7 +2,7 @@
 
 use crate::spec::fault::{At, Faults, Place};
 use crate::spec::number::Number;
-use crate::spec::table::{Field, Shape, Table, Texts};
+use crate::spec::table::{Field, Refused, Shape, Table, Texts};
 
 /// `[story]` with its `[[slo]]`s.
 pub(in crate::spec) struct Story {
@@ -26,7 +26,7 @@ pub(in crate::spec) struct Slo {
     /// Each kind's table; a sound SLO has one.
     pub kinds: Vec<At<Sli>>,
     /// Whether a kind that does not exist was reported.
-    pub has_strangers: bool,
+    pub has_strange_tables: bool,
 }
 
 /// `[slo.KIND]`.
@@ -66,18 +66,25 @@ pub(in crate::spec) struct Member {
 const STORY: Shape = Shape {
     name: "[story]",
     keys: &["name", "title", "service", "owner"],
-    refused: &[("objective", "an objective belongs to an [[slo]]"), ("slos", "write [[slo]] once for each SLO")],
+    refused: &[
+        Refused::new("objective", "an objective belongs to an [[slo]]"),
+        Refused::new("slos", "write [[slo]] once for each SLO"),
+    ],
 };
 const NO_SUCH_KIND: &str = "this kind of SLO needs a Prometheus source, which this version does not support";
 const SLO: Shape = Shape {
     name: "[[slo]]",
     keys: &["name", "objective", "window", "availability", "latency", "percentile", "throughput"],
-    refused: &[("ratio", NO_SUCH_KIND), ("histogram", NO_SUCH_KIND), ("gauge", NO_SUCH_KIND)],
+    refused: &[
+        Refused::new("ratio", NO_SUCH_KIND),
+        Refused::new("histogram", NO_SUCH_KIND),
+        Refused::new("gauge", NO_SUCH_KIND),
+    ],
 };
 const AVAILABILITY: Shape = Shape {
     name: "[slo.availability]",
     keys: &["source", "requests", "hosts", "good", "ignore"],
-    refused: &[("bad", "what is not `good` is bad; `ignore` lists what counts neither way")],
+    refused: &[Refused::new("bad", "what is not `good` is bad; `ignore` lists what counts neither way")],
 };
 const LATENCY: Shape =
     Shape { name: "[slo.latency]", keys: &["source", "requests", "hosts", "threshold", "count"], refused: &[] };
@@ -91,7 +98,7 @@ const THROUGHPUT: Shape =
 const JOURNEY: Shape = Shape {
     name: "[journey]",
     keys: &["name", "title", "objective", "window", "aggregate", "stories"],
-    refused: &[("service", "a journey has no service; its stories name theirs")],
+    refused: &[Refused::new("service", "a journey has no service; its stories name theirs")],
 };
 const MEMBER: Shape = Shape { name: "a member of `stories`", keys: &["story", "slo", "weight"], refused: &[] };
 
@@ -99,7 +106,7 @@ const MEMBER: Shape = Shape { name: "a member of `stories`", keys: &["story", "s
 pub(super) fn story(root: &Table<'_>, faults: &Faults<'_>) -> Option<Story> {
     let slos = root.tables("slo", &SLO);
     if !root.has("story") {
-        if let Some(at) = slos.given().filter(|_| !root.has_strangers) {
+        if let Some(at) = slos.given().filter(|_| !root.has_strange_tables) {
             faults.missing(at.place, "[[slo]] without a [story] in the same file");
         }
         return None;
@@ -122,7 +129,7 @@ fn slo(table: &Table<'_>) -> Slo {
         objective: table.number("objective"),
         window: table.text("window"),
         kinds: KINDS.iter().filter(|(kind, ..)| table.has(kind)).map(|kind| sli(table, kind)).collect(),
-        has_strangers: table.has_strangers,
+        has_strange_tables: table.has_strange_tables,
     }
 }
 
