@@ -97,9 +97,14 @@ impl<'f> Faults<'f> {
 
     /// Reports a fault, unless a syntax error nearby may have caused it.
     pub fn error(&self, place: Place, message: impl Into<String>) {
-        if !self.torn.borrow()[place.file].iter().any(|torn| torn.contains(&place.at)) {
+        if !self.is_torn(place) {
             self.certain(place, message);
         }
+    }
+
+    /// Whether a syntax error may have made what stands here.
+    pub fn is_torn(&self, place: Place) -> bool {
+        self.torn.borrow()[place.file].iter().any(|torn| torn.contains(&place.at))
     }
 
     /// Reports a fault that no syntax error can have caused.

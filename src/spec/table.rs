@@ -274,6 +274,7 @@ impl<'t> Table<'t> {
     ) -> State<T> {
         let place = self.spot(value.span().start);
         match read(value.get_ref()) {
+            _ if self.faults.is_torn(place) => State::Broken,
             Ok(value) => State::Given(At { value, place }),
             Err(expected) => {
                 let advice = advice(key, value.get_ref(), expected);

@@ -73,9 +73,9 @@ impl<'w> Names<'w> {
     /// The id of a source; reports one that does not exist.
     pub fn source(&self, at: &At<String>, faults: &Faults<'_>) -> Option<SourceId> {
         let found = self.sources.get(at.value.as_str()).copied();
-        if found.is_none() && self.sources_are_whole {
-            let help = did_you_mean(&at.value, self.sources.keys().copied());
-            faults.error(at.place, format!("there is no source {}{help}", quoted(&at.value)));
+        if found.is_none() {
+            let missing = format!("there is no source {}", quoted(&at.value));
+            unknown(at, &missing, self.sources.keys().copied(), self.sources_are_whole, faults);
         }
         found
     }
@@ -83,9 +83,9 @@ impl<'w> Names<'w> {
     /// The id of a service; reports one that no story names.
     pub fn service(&self, at: &At<String>, faults: &Faults<'_>) -> Option<ServiceId> {
         let found = self.services.binary_search(&at.value.as_str()).ok().map(ServiceId);
-        if found.is_none() && self.services_are_whole {
-            let help = did_you_mean(&at.value, self.services.iter().copied());
-            faults.error(at.place, format!("no story names the service {}{help}", quoted(&at.value)));
+        if found.is_none() {
+            let missing = format!("no story names the service {}", quoted(&at.value));
+            unknown(at, &missing, self.services.iter().copied(), self.services_are_whole, faults);
         }
         found
     }
@@ -93,20 +93,32 @@ impl<'w> Names<'w> {
     /// The id of a story's SLO; reports either if it does not exist.
     pub fn slo(&self, story: &At<String>, slo: Option<&At<String>>, faults: &Faults<'_>) -> Option<SloId> {
         let Ok(number) = self.stories.binary_search_by_key(&story.value.as_str(), |named| named.name) else {
-            if self.stories_are_whole {
-                let help = did_you_mean(&story.value, self.stories.iter().map(|named| named.name));
-                faults.error(story.place, format!("there is no story {}{help}", quoted(&story.value)));
-            }
+            let missing = format!("there is no story {}", quoted(&story.value));
+            unknown(story, &missing, self.stories.iter().map(|named| named.name), self.stories_are_whole, faults);
             return None;
         };
         let (named, slo) = (&self.stories[number], slo?);
         let found = named.slos.iter().find(|known| known.name == Some(&slo.value)).map(|known| known.id);
-        if found.is_none() && named.is_whole {
-            let help = did_you_mean(&slo.value, named.slos.iter().filter_map(|known| known.name));
-            let (story, slo_name) = (quoted(&story.value), quoted(&slo.value));
-            faults.error(slo.place, format!("the story {story} has no SLO {slo_name}{help}"));
+        if found.is_none() {
+            let missing = format!("the story {} has no SLO {}", quoted(&story.value), quoted(&slo.value));
+            unknown(slo, &missing, named.slos.iter().filter_map(|known| known.name), named.is_whole, faults);
         }
         found
+    }
+}
+
+/// Reports a name that does not exist. Where some names could not be read it may be one of those, so that it is only
+/// reported when it looks like a misspelt one of the others.
+fn unknown<'n>(
+    at: &At<String>,
+    missing: &str,
+    names: impl Iterator<Item = &'n str>,
+    is_whole: bool,
+    faults: &Faults<'_>,
+) {
+    let help = did_you_mean(&at.value, names);
+    if is_whole || !help.is_empty() {
+        faults.error(at.place, format!("{missing}{help}"));
     }
 }
 
