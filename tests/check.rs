@@ -60,14 +60,14 @@ fn stderr(output: &Output) -> String {
 
 /// A copy of the shipped specs with one edit, checked.
 fn edited(file: &str, old: &str, new: &str) -> (Output, tempfile::TempDir) {
-    let temp = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("slo-specs")).unwrap() {
-        let entry = entry.unwrap();
-        let text = fs::read_to_string(entry.path()).unwrap();
+    let temp = tempfile::tempdir().expect("a temporary directory");
+    let shipped = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("slo-specs")).expect("the shipped specs");
+    for entry in shipped.map(|entry| entry.expect("an entry")) {
+        let text = fs::read_to_string(entry.path()).expect("a readable file");
         let is_meant = entry.file_name().to_str() == Some(file);
         assert!(!is_meant || text.contains(old), "{file} has no {old}");
         let text = if is_meant { text.replacen(old, new, 1) } else { text };
-        fs::write(temp.path().join(entry.file_name()), text).unwrap();
+        fs::write(temp.path().join(entry.file_name()), text).expect("a writable directory");
     }
     (check(temp.path()), temp)
 }
