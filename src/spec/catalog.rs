@@ -424,6 +424,11 @@ impl Percentile {
         (u128::from(self.0) * u128::from(count)).div_ceil(u128::from(Self::WHOLE)) as u64
     }
 
+    /// In millionths of a percent.
+    pub const fn millionths(self) -> u64 {
+        self.0 as u64
+    }
+
     /// The percentile, 99.9 for example.
     pub fn percent(self) -> f64 {
         f64::from(self.0) / 1e6

@@ -1,0 +1,114 @@
+//! Arguments, subcommands and exit codes.
+//!
+//! Data goes to stdout and words go to stderr, so that output can be piped. One file per subcommand; each takes its
+//! arguments and gives an [`Exit`].
+
+mod check;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use slogate::spec::{Loaded, SpecErrors};
+
+/// Turns load-balancer logs into exact error budgets, and the error budget into a deploy decision.
+#[derive(Debug, Parser)]
+#[command(name = "slogate", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Validate the specs and print what they compile to
+    #[command(after_help = check::HELP)]
+    Check(check::Arguments),
+}
+
+/// Where the specs are.
+#[derive(Args, Debug)]
+pub(crate) struct SpecsArgument {
+    /// The directory of specs
+    #[arg(long, value_name = "DIR", default_value = "slo-specs")]
+    pub specs: PathBuf,
+}
+
+/// What a run comes to. Wrong usage, 2, is told by clap before any subcommand runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// 0: done, allowed, valid.
+    Done,
+    /// 1: denied, invalid, frozen.
+    Refused,
+    /// 3: could not tell.
+    Unsure,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Refused => 1,
+            Exit::Unsure => 3,
+        })
+    }
+}
+
+/// Runs the subcommand that the arguments ask for.
+pub(crate) fn run() -> Exit {
+    match Cli::parse().command {
+        Command::Check(arguments) => check::run(&arguments),
+    }
+}
+
+/// Loads the specs and tells stderr about faults and warnings.
+pub(crate) fn load(argument: &SpecsArgument) -> Result<Loaded, Exit> {
+    match slogate::spec::load(&argument.specs) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                let slogate::spec::Fault { file, line, column, message } = warning;
+                say(&format!("{}:{line}:{column}: {}: {message}", file.display(), yellow("warning")));
+            }
+            Ok(loaded)
+        }
+        Err(errors) => {
+            say(&errors.to_string());
+            match errors {
+                SpecErrors::Unreadable { .. } => Err(Exit::Unsure),
+                SpecErrors::Invalid(faults) => {
+                    let noun = if faults.len() == 1 { "error" } else { "errors" };
+                    say(&format!("{} {noun} in {}", faults.len(), argument.specs.display()));
+                    Err(Exit::Refused)
+                }
+            }
+        }
+    }
+}
+
+/// Writes data to stdout. `exit` stands if it arrives, or if the reader has seen enough and went away.
+pub(crate) fn print(text: &str, exit: Exit) -> Exit {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            say(&format!("cannot write to stdout: {error}"));
+            Exit::Unsure
+        }
+        Ok(()) | Err(_) => exit,
+    }
+}
+
+/// Writes a line of words to stderr; there is nobody to tell when that fails.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// A word in yellow, where stderr is a terminal and `NO_COLOR` is not set.
+fn yellow(word: &str) -> String {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    match io::stderr().is_terminal() && !refused {
+        true => format!("\u{1b}[33m{word}\u{1b}[0m"),
+        false => word.to_owned(),
+    }
+}

@@ -1,0 +1,233 @@
+//! `slogate check`: are the specs sound, and what do they come to?
+
+use std::fmt::Write;
+
+use clap::Args;
+use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle, presets};
+use slogate::spec::{
+    Catalog, Decimal, GatePolicy, HostRule, Journey, OnUnknown, Requests, Secret, Service, Sli, Slo, SourceKind, Start,
+    Statuses, StoreUrl,
+};
+
+use super::{Exit, SpecsArgument};
+
+pub(super) const HELP: &str = "\
+Exit codes: 0 the specs are valid; 1 they are not, and every fault is on stderr as file:line:column: message;
+2 wrong usage; 3 the directory could not be read.";
+
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    specs: SpecsArgument,
+}
+
+/// Checks the specs and prints what they compile to.
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    match super::load(&arguments.specs) {
+        Ok(loaded) => {
+            let exit = super::print(&report(&loaded.catalog), Exit::Done);
+            not_checked(&loaded.catalog).iter().for_each(|line| super::say(line));
+            exit
+        }
+        Err(exit) => exit,
+    }
+}
+
+fn report(catalog: &Catalog) -> String {
+    let sections = [
+        ("Engine", engine(catalog)),
+        ("Sources", sources(catalog)),
+        ("SLOs", slos(catalog)),
+        ("Journeys", journeys(catalog)),
+        ("Gates", gates(catalog)),
+    ];
+    let mut text = format!("{}: {}\n", catalog.directory.display(), summary(catalog));
+    for (title, table) in sections.iter().filter(|(_, table)| table.row_count() > 0) {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n{title}\n{}\n", table.trim_fmt());
+    }
+    text
+}
+
+fn summary(catalog: &Catalog) -> String {
+    let count = |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+    [
+        count(catalog.sources.len(), "source", "sources"),
+        count(catalog.stories.len(), "story", "stories"),
+        count(catalog.slos.len(), "SLO", "SLOs"),
+        count(catalog.journeys.len(), "journey", "journeys"),
+        count(catalog.services.len(), "service", "services"),
+    ]
+    .join(", ")
+}
+
+/// What only the machine that serves can tell.
+fn not_checked(catalog: &Catalog) -> Vec<String> {
+    let mut lines = Vec::new();
+    for source in &catalog.sources {
+        let SourceKind::File(file) = &source.kind;
+        let paths = file.paths.join(", ");
+        lines.push(format!("not checked: whether {paths} can be read and have the format of source {}", source.name));
+    }
+    match &catalog.server.token {
+        Some(Secret::Env(name)) => lines.push(format!("not checked: whether the variable {name} is set")),
+        Some(Secret::File(path)) => lines.push(format!("not checked: whether {} can be read", path.display())),
+        None => {}
+    }
+    let StoreUrl::Redb(store) = &catalog.store;
+    lines.push(format!("not checked: whether {} can be opened", store.display()));
+    lines
+}
+
+/// A table without colours, as wide as the terminal allows; as wide as it likes where there is none.
+fn table(header: &[&str]) -> Table {
+    const STYLE: TableStyle = presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─'));
+    let mut table = Table::new();
+    table.load_style(STYLE).set_content_arrangement(ContentArrangement::Dynamic);
+    if !header.is_empty() {
+        table.set_header(header);
+    }
+    table
+}
+
+fn engine(catalog: &Catalog) -> Table {
+    let token = match &catalog.server.token {
+        Some(Secret::Env(name)) => format!("from the variable {name}"),
+        Some(Secret::File(path)) => format!("from the file {}", path.display()),
+        None => "none: whoever reaches the address may change state".to_owned(),
+    };
+    let StoreUrl::Redb(store) = &catalog.store;
+    let mut table = table(&[]);
+    table.add_row(["listens on", &catalog.server.listen.to_string()]);
+    table.add_row(["token", &token]);
+    table.add_row(["store", &format!("redb, {}", store.display())]);
+    table.add_row(["longest window", &catalog.longest_window().to_string()]);
+    table
+}
+
+fn sources(catalog: &Catalog) -> Table {
+    let mut table = table(&["source", "kind", "start", "longest line", "paths", "format"]);
+    for source in &catalog.sources {
+        let SourceKind::File(file) = &source.kind;
+        let start = match file.start {
+            Start::Beginning => "beginning",
+            Start::End => "end",
+        };
+        let longest = format!("{} bytes", file.max_line);
+        table.add_row([&source.name, "file", start, &longest, &file.paths.join("\n"), file.format.text()]);
+    }
+    table
+}
+
+fn slos(catalog: &Catalog) -> Table {
+    let mut table = table(&["SLO", "service", "objective", "window", "of", "is good when", "source"]);
+    for slo in &catalog.slos {
+        let story = &catalog[slo.story];
+        table.add_row([
+            format!("{}/{}", story.name, slo.name),
+            catalog[story.service].name.clone(),
+            format!("{}%", slo.objective),
+            slo.window.to_string(),
+            events(slo),
+            good(&slo.sli),
+            catalog[slo.source].name.clone(),
+        ]);
+    }
+    table
+}
+
+/// The events of an SLO: requests, or slices of them.
+fn events(slo: &Slo) -> String {
+    let requests = requests(&slo.requests);
+    match &slo.sli {
+        Sli::Availability { ignore, .. } if *ignore == Statuses::NONE => requests,
+        Sli::Availability { ignore, .. } => format!("{requests}\nbut status {ignore}"),
+        Sli::Latency { count, .. } if *count == Statuses::range(100, 599) => requests,
+        Sli::Latency { count, .. } => format!("{requests}\nwith status {count}"),
+        Sli::Percentile { slice, .. } => format!("every {slice} with traffic of\n{requests}"),
+        Sli::Throughput { slice, .. } => format!("every {slice} of\n{requests}"),
+    }
+}
+
+fn requests(requests: &Requests) -> String {
+    let patterns = requests.patterns.iter().map(|pattern| pattern.text.clone());
+    let hosts = requests.hosts.iter().map(|rule| match rule {
+        HostRule::Exact(name) => format!("on {name}"),
+        HostRule::Suffix(suffix) => format!("on *{suffix}"),
+    });
+    patterns.chain(hosts).collect::<Vec<_>>().join("\n")
+}
+
+fn good(sli: &Sli) -> String {
+    match sli {
+        Sli::Availability { good, .. } => format!("status {good}"),
+        Sli::Latency { threshold_us, .. } => format!("duration <= {}", duration(*threshold_us)),
+        Sli::Percentile { percentile, threshold_us, .. } => format!("p{percentile} <= {}", duration(*threshold_us)),
+        Sli::Throughput { minimum_millionths, .. } => format!("requests/s >= {}", millionths(*minimum_millionths)),
+    }
+}
+
+/// A length of time in the largest unit that divides it.
+fn duration(us: u64) -> String {
+    const UNITS: [(u64, &str); 5] =
+        [(3_600_000_000, "h"), (60_000_000, "m"), (1_000_000, "s"), (1_000, "ms"), (1, "us")];
+    let (unit, name) = UNITS.iter().find(|(unit, _)| us.is_multiple_of(*unit)).unwrap_or(&(1, "us"));
+    format!("{}{name}", us / unit)
+}
+
+fn millionths(units: u64) -> Decimal {
+    Decimal { units: i64::try_from(units).unwrap_or(i64::MAX), places: 6 }
+}
+
+fn journeys(catalog: &Catalog) -> Table {
+    let mut table = table(&["journey", "objective", "window", "aggregate", "weight", "member"]);
+    for journey in &catalog.journeys {
+        table.add_row([
+            journey.name.clone(),
+            format!("{}%", journey.objective),
+            journey.window.to_string(),
+            journey.aggregate.name().to_owned(),
+            column(journey, |member| millionths(member.weight_millionths.get()).to_string()),
+            column(journey, |member| format!("{}/{}", catalog.story_of(member.slo).name, catalog[member.slo].name)),
+        ]);
+    }
+    table
+}
+
+fn column(journey: &Journey, show: impl Fn(&slogate::spec::Member) -> String) -> String {
+    journey.members.iter().map(show).collect::<Vec<_>>().join("\n")
+}
+
+fn gates(catalog: &Catalog) -> Table {
+    let mut table = table(&[
+        "service",
+        "unknown",
+        "frozen at",
+        "thaws above",
+        "guarded below",
+        "stale after",
+        "min events",
+        "exempt",
+        "SLOs",
+    ]);
+    for Service { name, policy, slos } in &catalog.services {
+        let GatePolicy { on_unknown, min_events, exempt, .. } = policy;
+        let ratio = |units| Decimal { units, places: 9 }.to_string();
+        let unknown = match on_unknown {
+            OnUnknown::Deny => "deny",
+            OnUnknown::Allow => "allow",
+        };
+        table.add_row([
+            name.clone(),
+            unknown.to_owned(),
+            ratio(policy.frozen_below_billionths),
+            ratio(policy.thaw_above_billionths),
+            ratio(policy.guarded_below_billionths),
+            duration(policy.stale_after_ms.unsigned_abs() * 1_000),
+            min_events.to_string(),
+            exempt.join(" "),
+            slos.len().to_string(),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,230 @@
+//! Every name of the directory and its id; names that occur twice, and names that do not exist.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::spec::catalog::{ServiceId, SloId, SourceId};
+use crate::spec::fault::{At, Faults, Place, did_you_mean, quoted};
+use crate::spec::written::{Journey, Slo, Story, Written};
+
+/// More would not fit the page that shows them, nor the memory planned for them.
+const MOST_SLOS: usize = 10_000;
+
+/// The names of sources, services, stories and their SLOs, as typed, whether or not they are sound.
+pub(super) struct Names<'w> {
+    sources: BTreeMap<&'w str, SourceId>,
+    sources_are_whole: bool,
+    services: Vec<&'w str>,
+    services_are_whole: bool,
+    stories: Vec<NamedStory<'w>>,
+    stories_are_whole: bool,
+    journeys: Vec<(&'w str, &'w Journey)>,
+}
+
+/// A story with its ids.
+pub(super) struct NamedStory<'w> {
+    pub name: &'w str,
+    pub written: &'w Story,
+    /// Its SLOs, in order. Those without a readable name have none here.
+    pub slos: Vec<NamedSlo<'w>>,
+    /// Whether every SLO's name could be read.
+    is_whole: bool,
+}
+
+/// An SLO with its id.
+pub(super) struct NamedSlo<'w> {
+    pub name: Option<&'w str>,
+    pub id: SloId,
+    pub written: &'w Slo,
+}
+
+impl<'w> Names<'w> {
+    /// Collects the names, reports those that occur twice and parts that should have one and have none.
+    pub fn of(written: &'w Written, faults: &Faults<'_>) -> Self {
+        let (sources, sources_are_whole) = sources(written, faults);
+        let (stories, stories_are_whole) = stories(written, faults);
+        let services: Vec<_> =
+            written.documents.iter().filter_map(|document| document.story.as_ref()).map(service).collect();
+        let services_are_whole = stories_are_whole && services.iter().all(Option::is_some);
+        let services = services.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect();
+        let journeys = journeys(written, faults);
+        Self { sources, sources_are_whole, services, services_are_whole, stories, stories_are_whole, journeys }
+    }
+
+    /// The stories, by name.
+    pub fn stories(&self) -> &[NamedStory<'w>] {
+        &self.stories
+    }
+
+    /// Whether there is no story beside [`Names::stories`].
+    pub fn stories_are_whole(&self) -> bool {
+        self.stories_are_whole
+    }
+
+    /// The journeys, by name.
+    pub fn journeys(&self) -> &[(&'w str, &'w Journey)] {
+        &self.journeys
+    }
+
+    /// The services, by name.
+    pub fn services(&self) -> &[&'w str] {
+        &self.services
+    }
+
+    /// The id of a source; reports one that does not exist.
+    pub fn source(&self, at: &At<String>, faults: &Faults<'_>) -> Option<SourceId> {
+        let found = self.sources.get(at.value.as_str()).copied();
+        if found.is_none() {
+            let missing = format!("there is no source {}", quoted(&at.value));
+            unknown(at, &missing, self.sources.keys().copied(), self.sources_are_whole, faults);
+        }
+        found
+    }
+
+    /// The id of a service; reports one that no story names.
+    pub fn service(&self, at: &At<String>, faults: &Faults<'_>) -> Option<ServiceId> {
+        let found = self.services.binary_search(&at.value.as_str()).ok().map(ServiceId);
+        if found.is_none() {
+            let missing = format!("no story names the service {}", quoted(&at.value));
+            unknown(at, &missing, self.services.iter().copied(), self.services_are_whole, faults);
+        }
+        found
+    }
+
+    /// The id of a story's SLO; reports either if it does not exist.
+    pub fn slo(&self, story: &At<String>, slo: Option<&At<String>>, faults: &Faults<'_>) -> Option<SloId> {
+        let Ok(number) = self.stories.binary_search_by_key(&story.value.as_str(), |named| named.name) else {
+            let missing = format!("there is no story {}", quoted(&story.value));
+            unknown(story, &missing, self.stories.iter().map(|named| named.name), self.stories_are_whole, faults);
+            return None;
+        };
+        let (named, slo) = (&self.stories[number], slo?);
+        let found = named.slos.iter().find(|known| known.name == Some(&slo.value)).map(|known| known.id);
+        if found.is_none() {
+            let missing = format!("the story {} has no SLO {}", quoted(&story.value), quoted(&slo.value));
+            unknown(slo, &missing, named.slos.iter().filter_map(|known| known.name), named.is_whole, faults);
+        }
+        found
+    }
+}
+
+/// Reports a name that does not exist. Where some names could not be read it may be one of those, so that it is only
+/// reported when it looks like a misspelt one of the others.
+fn unknown<'n>(
+    at: &At<String>,
+    missing: &str,
+    names: impl Iterator<Item = &'n str>,
+    is_whole: bool,
+    faults: &Faults<'_>,
+) {
+    let help = did_you_mean(&at.value, names);
+    if is_whole || !help.is_empty() {
+        faults.error(at.place, format!("{missing}{help}"));
+    }
+}
+
+impl<'w> NamedStory<'w> {
+    /// The id of the service that carries it.
+    pub fn service(&self, names: &Names<'w>) -> Option<ServiceId> {
+        names.services.binary_search(&service(self.written)?).ok().map(ServiceId)
+    }
+}
+
+/// The name of the service that carries a story: the story's own when none is given.
+fn service(story: &Story) -> Option<&str> {
+    let name = story.name.given().map(|at| at.value.as_str());
+    story.service.or(name, |at| Some(Some(&at.value))).flatten()
+}
+
+/// Names seen so far, to report the second use of one at the place of the first.
+struct Unique<'w> {
+    what: &'static str,
+    seen: BTreeMap<&'w str, Place>,
+}
+
+impl<'w> Unique<'w> {
+    fn new(what: &'static str) -> Self {
+        Self { what, seen: BTreeMap::new() }
+    }
+
+    /// Whether the name is new.
+    fn insert(&mut self, at: &'w At<String>, faults: &Faults<'_>) -> bool {
+        let first = *self.seen.entry(&at.value).or_insert(at.place);
+        if first != at.place {
+            let (name, first) = (quoted(&at.value), faults.locate(first));
+            faults.error(at.place, format!("duplicate {} {name}; the first is at {first}", self.what));
+        }
+        first == at.place
+    }
+}
+
+fn sources<'w>(written: &'w Written, faults: &Faults<'_>) -> (BTreeMap<&'w str, SourceId>, bool) {
+    let mut sources = BTreeMap::new();
+    let Some(engine) = &written.engine else { return (sources, false) };
+    let mut unique = Unique::new("source");
+    let mut is_whole = faults.is_whole(engine.file);
+    for (number, source) in engine.sources.given().iter().flat_map(|at| &at.value).enumerate() {
+        match source.name.required(faults) {
+            Some(name) => {
+                unique.insert(name, faults);
+                sources.entry(name.value.as_str()).or_insert(SourceId(number));
+            }
+            None => is_whole = false,
+        }
+    }
+    (sources, is_whole && (engine.sources.is_absent() || engine.sources.given().is_some()))
+}
+
+fn stories<'w>(written: &'w Written, faults: &Faults<'_>) -> (Vec<NamedStory<'w>>, bool) {
+    let mut unique = Unique::new("story");
+    let mut stories = Vec::new();
+    let mut is_whole = true;
+    for document in &written.documents {
+        let Some(story) = &document.story else {
+            is_whole &= faults.is_whole(document.file) && document.is_understood;
+            continue;
+        };
+        match story.name.required(faults) {
+            Some(name) if unique.insert(name, faults) => stories.push(named(name, story, faults)),
+            Some(_) => {}
+            None => is_whole = false,
+        }
+    }
+    stories.sort_by_key(|story| story.name);
+    number(&mut stories, faults);
+    (stories, is_whole)
+}
+
+fn named<'w>(name: &'w At<String>, story: &'w Story, faults: &Faults<'_>) -> NamedStory<'w> {
+    let mut unique = Unique::new("SLO");
+    let mut slos = Vec::new();
+    for slo in story.slos.given().iter().flat_map(|at| &at.value) {
+        let name = slo.name.required(faults);
+        name.map(|name| unique.insert(name, faults));
+        slos.push(NamedSlo { name: name.map(|at| at.value.as_str()), id: SloId(0), written: slo });
+    }
+    let is_whole =
+        faults.is_whole(story.place.file) && story.slos.given().is_some() && slos.iter().all(|slo| slo.name.is_some());
+    NamedStory { name: &name.value, written: story, slos, is_whole }
+}
+
+/// Numbers the SLOs through all stories.
+fn number(stories: &mut [NamedStory<'_>], faults: &Faults<'_>) {
+    for (number, slo) in stories.iter_mut().flat_map(|story| &mut story.slos).enumerate() {
+        slo.id = SloId(number);
+        if number == MOST_SLOS {
+            faults.error(slo.written.place, format!("more than {MOST_SLOS} SLOs in one directory"));
+        }
+    }
+}
+
+fn journeys<'w>(written: &'w Written, faults: &Faults<'_>) -> Vec<(&'w str, &'w Journey)> {
+    let mut unique = Unique::new("journey");
+    let mut journeys = Vec::new();
+    for journey in written.documents.iter().filter_map(|document| document.journey.as_ref()) {
+        if let Some(name) = journey.name.required(faults).filter(|name| unique.insert(name, faults)) {
+            journeys.push((name.value.as_str(), journey));
+        }
+    }
+    journeys.sort_by_key(|(name, _)| *name);
+    journeys
+}

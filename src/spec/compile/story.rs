@@ -1,0 +1,219 @@
+//! Stories and their SLOs.
+
+use super::names::{NamedStory, Names};
+use super::value::{self, Bounds};
+use crate::spec::catalog::{
+    HostRule, Methods, Objective, Pattern, Percentile, Requests, Sli, Slo, Source, SourceId, SourceKind, Statuses,
+    Story, StoryId,
+};
+use crate::spec::fault::{At, Faults, listed, quoted};
+use crate::spec::number::Number;
+use crate::spec::requests;
+use crate::spec::table::{Field, Texts};
+use crate::spec::written;
+use crate::time::Horizon;
+
+const MOST_PATTERNS: usize = 1_000;
+const MOST_HOSTS: usize = 1_000;
+/// 100 to 499: 2xx, 3xx and 4xx are successes.
+const GOOD: Statuses = Statuses::range(100, 499);
+const EVERY_RESPONSE: Statuses = Statuses::range(100, 599);
+
+const PERCENTILE: Bounds =
+    Bounds { places: 6, least: 1, most: Percentile::WHOLE as i64 - 1, words: "above 0 and below 100" };
+/// Requests per second.
+const MINIMUM: Bounds =
+    Bounds { places: 6, least: 1, most: 1_000_000_000_000_000, words: "above 0 and at most 1000000000" };
+
+/// Compiles every story; their SLOs come later, by [`slos`].
+pub(super) fn stories(names: &Names<'_>, faults: &Faults<'_>) -> Vec<Option<Story>> {
+    names.stories().iter().map(|story| self::story(story, names, faults)).collect()
+}
+
+fn story(named: &NamedStory<'_>, names: &Names<'_>, faults: &Faults<'_>) -> Option<Story> {
+    let written = named.written;
+    if written.slos.is_absent() || written.slos.given().is_some_and(|at| at.value.is_empty()) {
+        faults.missing(written.place, format!("the story {} has no [[slo]]", quoted(named.name)));
+    }
+    let name = written.name.given().and_then(|at| value::name(at, "a story", faults));
+    let title = written.title.or(named.name.to_owned(), |at| value::prose(at, "title", faults));
+    let owner = written.owner.or(None, |at| value::prose(at, "owner", faults).map(Some));
+    let service = written.service.or((), |at| value::name(at, "a service", faults).map(drop));
+    Some(Story {
+        name: name?,
+        title: title?,
+        service: service.and_then(|()| named.service(names))?,
+        owner: owner?,
+        slos: Vec::new(),
+    })
+}
+
+/// Compiles the SLOs of every story, in the order of their ids.
+pub(super) fn slos(names: &Names<'_>, sources: &[Option<Source>], faults: &Faults<'_>) -> Vec<Option<Slo>> {
+    let context = Context { names, sources, faults };
+    let stories = names.stories().iter().enumerate();
+    stories
+        .flat_map(|(number, story)| story.slos.iter().map(move |slo| (StoryId(number), slo.written)))
+        .map(|(story, written)| context.slo(story, written))
+        .collect()
+}
+
+/// What SLOs are compiled against.
+struct Context<'c> {
+    names: &'c Names<'c>,
+    sources: &'c [Option<Source>],
+    faults: &'c Faults<'c>,
+}
+
+impl Context<'_> {
+    fn slo(&self, story: StoryId, written: &written::Slo) -> Option<Slo> {
+        let faults = self.faults;
+        let name = written.name.given().and_then(|at| value::name(at, "an SLO", faults));
+        let objective = objective(&written.objective, faults);
+        let window = written.window.or(Horizon::DAYS_28, |at| value::window(at, faults));
+        let kind = self.only_kind(written);
+        let requests = kind.and_then(|kind| self.requests(kind));
+        let sli = kind.and_then(|kind| self.sli(&kind.value, window));
+        let (source, requests) = requests?;
+        Some(Slo { name: name?, story, objective: objective?, window: window?, source, requests, sli: sli? })
+    }
+
+    /// The one kind of an SLO. The others are checked, too.
+    fn only_kind<'w>(&self, written: &'w written::Slo) -> Option<&'w At<written::Sli>> {
+        const KINDS: &str = "[slo.availability], [slo.latency], [slo.percentile] or [slo.throughput]";
+        for surplus in written.kinds.iter().skip(1) {
+            let message = "an SLO has one kind; write another [[slo]] for the second";
+            self.faults.error(surplus.place, message);
+            self.requests(surplus);
+            self.sli(&surplus.value, None);
+        }
+        if written.kinds.is_empty() && !written.has_strange_tables {
+            self.faults.missing(written.place, format!("missing the SLO's kind: one of {KINDS}"));
+        }
+        written.kinds.first()
+    }
+
+    fn requests(&self, kind: &At<written::Sli>) -> Option<(SourceId, Requests)> {
+        let faults = self.faults;
+        let (written, needs_duration) = match &kind.value {
+            written::Sli::Availability { requests, .. } | written::Sli::Throughput { requests, .. } => {
+                (requests, false)
+            }
+            written::Sli::Latency { requests, .. } | written::Sli::Percentile { requests, .. } => (requests, true),
+        };
+        let source = written.source.required(faults).and_then(|at| self.names.source(at, faults));
+        let lacks =
+            source.and_then(|SourceId(number)| self.sources[number].as_ref()).map(Lacks::of).unwrap_or_default();
+        let patterns = written.requests.required(faults).and_then(|at| patterns(at, &lacks, faults));
+        let hosts = written.hosts.or(Vec::new(), |at| hosts(at, &lacks, faults));
+        if let Some(at) = written.source.given().filter(|_| needs_duration && lacks.duration) {
+            let why = "has no duration in its format, so this SLO will have no data";
+            faults.warn(at.place, format!("the source {} {why}", quoted(&at.value)));
+        }
+        Some((source?, Requests { patterns: patterns?, hosts: hosts? }))
+    }
+
+    fn sli(&self, written: &written::Sli, window: Option<Horizon>) -> Option<Sli> {
+        let faults = self.faults;
+        let threshold = |field: &Field<String>| field.required(faults).and_then(|at| value::threshold_us(at, faults));
+        match written {
+            written::Sli::Availability { good, ignore, .. } => {
+                let good = value::statuses(good, "good", GOOD, faults);
+                let ignore = value::statuses(ignore, "ignore", Statuses::NONE, faults);
+                Some(Sli::Availability { good: good?, ignore: ignore? })
+            }
+            written::Sli::Latency { threshold: limit, count, .. } => {
+                let (threshold_us, count) = (threshold(limit), value::statuses(count, "count", EVERY_RESPONSE, faults));
+                Some(Sli::Latency { threshold_us: threshold_us?, count: count? })
+            }
+            written::Sli::Percentile { percentile, threshold: limit, slice, .. } => {
+                let percentile = self.percentile(percentile);
+                let (threshold_us, slice) = (threshold(limit), self.slice(slice, window));
+                Some(Sli::Percentile { percentile: percentile?, threshold_us: threshold_us?, slice: slice? })
+            }
+            written::Sli::Throughput { minimum, slice, .. } => {
+                let (minimum, slice) = (self.minimum(minimum), self.slice(slice, window));
+                Some(Sli::Throughput { minimum_millionths: minimum?, slice: slice? })
+            }
+        }
+    }
+
+    fn percentile(&self, field: &Field<Number>) -> Option<Percentile> {
+        let at = field.required(self.faults)?;
+        let units = value::within(at, "the percentile", &PERCENTILE, self.faults)?;
+        Percentile::new(units.unsigned_abs())
+    }
+
+    fn minimum(&self, field: &Field<Number>) -> Option<u64> {
+        let at = field.required(self.faults)?;
+        value::within(at, "the minimum", &MINIMUM, self.faults).map(i64::unsigned_abs)
+    }
+
+    fn slice(&self, field: &Field<String>, window: Option<Horizon>) -> Option<Horizon> {
+        let at = field.required(self.faults)?;
+        let slice = value::slice(at, self.faults)?;
+        if let Some(window) = window.filter(|window| *window < slice) {
+            let text = quoted(&at.value);
+            self.faults.error(at.place, format!("the slice {text} is longer than the SLO's window of {window}"));
+            return None;
+        }
+        Some(slice)
+    }
+}
+
+/// An objective that must be there.
+pub(super) fn objective(field: &Field<Number>, faults: &Faults<'_>) -> Option<Objective> {
+    field.required(faults).and_then(|at| value::objective(at, faults))
+}
+
+/// What the lines of a source do not carry.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lacks {
+    duration: bool,
+    host: bool,
+    method: bool,
+}
+
+impl Lacks {
+    fn of(source: &Source) -> Self {
+        let SourceKind::File(file) = &source.kind;
+        let format = &file.format;
+        Self { duration: !format.has_duration(), host: !format.has_host(), method: !format.has_method() }
+    }
+}
+
+fn patterns(at: &At<Texts>, lacks: &Lacks, faults: &Faults<'_>) -> Option<Vec<Pattern>> {
+    let mut patterns = Vec::new();
+    for text in value::elements(at, "requests", (1, MOST_PATTERNS), faults)? {
+        match requests::pattern(&text.value) {
+            Ok(pattern) => {
+                if lacks.method && pattern.methods != Methods::Any {
+                    let help = "the source's format has no method; write `*` for any method";
+                    faults.error(text.place, format!("{} names a method, but {help}", quoted(&text.value)));
+                }
+                for doubtful in requests::doubtful(&pattern) {
+                    let help = "a placeholder such as {name} is a whole segment";
+                    faults.warn(text.place, format!("{} is matched literally; {help}", quoted(&doubtful)));
+                }
+                patterns.push(pattern);
+            }
+            Err(why) => faults.error(text.place, why),
+        }
+    }
+    Some(patterns)
+}
+
+fn hosts(at: &At<Texts>, lacks: &Lacks, faults: &Faults<'_>) -> Option<Vec<HostRule>> {
+    if lacks.host {
+        let fields = listed(["$host", "%v"]);
+        faults.error(at.place, format!("the source's format has no host to compare; add one of {fields} to it"));
+    }
+    let mut rules = Vec::new();
+    for text in value::elements(at, "hosts", (1, MOST_HOSTS), faults)? {
+        match requests::host(&text.value) {
+            Ok(rule) => rules.push(rule),
+            Err(why) => faults.error(text.place, why),
+        }
+    }
+    Some(rules)
+}

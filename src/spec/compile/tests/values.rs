@@ -1,0 +1,275 @@
+//! Values: their bounds, defaults and what they become.
+
+use super::*;
+
+#[test]
+fn secrets_are_never_inline_and_never_repeated() {
+    check(&[
+        (
+            "[store]",
+            "token = \"hush\"\n[store]",
+            &[
+                "slogate.toml:3:1: key `token`: secrets are never written in specs; use `token_env = \"NAME\"` or `token_file = \"path\"`",
+            ],
+        ),
+        (
+            "[store]",
+            "token_env = \"s3cr3t-hush\"\n[store]",
+            &[
+                "slogate.toml:3:13: `token_env` is not the name of an environment variable; secrets themselves are never written in specs",
+            ],
+        ),
+        (
+            "[store]",
+            "token_env = \"A\"\ntoken_file = \"b\"\n[store]",
+            &["slogate.toml:4:14: `token_env` and `token_file` both say where the token is; keep one"],
+        ),
+    ]);
+    let catalog = edited("[store]", "token_file = \"token\"\n[store]").unwrap().catalog;
+    assert_eq!(catalog.server.token, Some(Secret::File("specs/token".into())));
+}
+
+#[test]
+fn listening_beyond_loopback_needs_a_token() {
+    check(&[
+        (
+            "127.0.0.1:9999",
+            "0.0.0.0:9999",
+            &[
+                "slogate.toml:2:10: `0.0.0.0:9999` is not a loopback address, so `token_env` or `token_file` must name a token",
+            ],
+        ),
+        (
+            "127.0.0.1:9999",
+            "localhost:9999",
+            &[
+                "slogate.toml:2:10: `localhost:9999` is not an address and a port such as \"127.0.0.1:9999\"; did you mean `127.0.0.1:9999`?",
+            ],
+        ),
+    ]);
+    let token = "0.0.0.0:9999\"\ntoken_env = \"SLOGATE_SERVER_TOKEN";
+    assert!(edited("127.0.0.1:9999", token).is_ok());
+    assert!(edited("127.0.0.1:9999", "[::1]:0").is_ok());
+}
+
+#[test]
+fn numbers_out_of_bounds_or_too_fine_are_refused() {
+    check(&[
+        (
+            "99.95",
+            "100",
+            &["story.toml:6:13: an objective of 100% has no error budget: a single bad event would spend it"],
+        ),
+        (
+            "99.95",
+            "100.0",
+            &["story.toml:6:13: an objective of 100% has no error budget: a single bad event would spend it"],
+        ),
+        ("99.95", "0", &["story.toml:6:13: the objective `0` is not a percentage above 0 and below 100"]),
+        ("99.95", "nan", &["story.toml:6:13: the objective `nan` is not a percentage above 0 and below 100"]),
+        ("99.95", "-inf", &["story.toml:6:13: the objective `-inf` is not a percentage above 0 and below 100"]),
+        ("99.95", "99.99999999", &["story.toml:6:13: the objective `99.99999999` has more than 7 decimals"]),
+        ("99.5", "100", &["story.toml:24:14: the percentile `100` is not above 0 and below 100"]),
+        ("0.5\n", "0\n", &["story.toml:33:11: the minimum `0` is not above 0 and at most 1000000000"]),
+        ("weight = 2 }", "weight = 0 }", &["journey.toml:6:50: the weight `0` is not above 0 and at most 1000000"]),
+        ("weight = 2 }", "weight = 1e7 }", &["journey.toml:6:50: the weight `1e7` is not above 0 and at most 1000000"]),
+        (
+            "weight = 2 }",
+            "weight = 1.0000001 }",
+            &["journey.toml:6:50: the weight `1.0000001` has more than 6 decimals"],
+        ),
+        ("min_events = 5", "min_events = 5.5", &["slogate.toml:13:14: `min_events` `5.5` is not a whole number"]),
+        ("min_events = 5", "thaw_above = 1.1", &["slogate.toml:13:14: `thaw_above` `1.1` is not between -10 and 1"]),
+    ]);
+}
+
+#[test]
+fn durations_have_their_bounds() {
+    check(&[
+        ("\"7d\"", "\"91d\"", &["story.toml:7:10: the window `91d` is not between 1h and 90d"]),
+        ("\"7d\"", "\"59m\"", &["story.toml:7:10: the window `59m` is not between 1h and 90d"]),
+        ("\"7d\"", "\"1h30s\"", &["story.toml:7:10: the window `1h30s` is not a whole number of minutes"]),
+        ("\"7d\"", "\"7\"", &["story.toml:7:10: `7` has no unit; write for example \"7s\" or \"7m\""]),
+        ("\"500ms\"", "\"0s\"", &["story.toml:17:13: the threshold `0s` is not above 0 and at most 1d"]),
+        ("\"500ms\"", "\"25h\"", &["story.toml:17:13: the threshold `25h` is not above 0 and at most 1d"]),
+        ("slice = \"5m\"", "slice = \"90s\"", &["story.toml:26:9: the slice `90s` is not a whole number of minutes"]),
+        (
+            "slice = \"5m\"",
+            "slice = \"29d\"",
+            &["story.toml:26:9: the slice `29d` is longer than the SLO's window of 28d"],
+        ),
+        (
+            "min_events = 5",
+            "stale_after = \"10ms\"",
+            &["slogate.toml:13:15: `stale_after` `10ms` is not between 1s and 90d, in whole milliseconds"],
+        ),
+    ]);
+}
+
+#[test]
+fn names_that_do_not_exist_are_told_with_the_nearest_one() {
+    check(&[
+        (
+            "story = \"profile\"",
+            "story = \"Profile\"",
+            &["journey.toml:5:13: there is no story `Profile`; did you mean `profile`?"],
+        ),
+        (
+            "slo = \"latency\"",
+            "slo = \"latencies\"",
+            &["journey.toml:6:30: the story `profile` has no SLO `latencies`; did you mean `latency`?"],
+        ),
+        (
+            "[gate.service.api]",
+            "[gate.service.apl]",
+            &["slogate.toml:12:15: no story names the service `apl`; did you mean `api`?"],
+        ),
+        (
+            "on_unknown = \"deny\"",
+            "on_unknown = \"Deny\"",
+            &[
+                "slogate.toml:11:14: `Deny` is not an answer for want of evidence; expected \"deny\" or \"allow\"; did you mean `deny`?",
+            ],
+        ),
+        (
+            "objective = 99.9\n",
+            "objective = 99.9\naggregate = \"sum\"\n",
+            &["journey.toml:4:13: `sum` is not a way to aggregate; expected \"requests\" or \"average\""],
+        ),
+        (
+            "nginx = '",
+            "format = '",
+            &[
+                "slogate.toml:9:10: `$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent $r...` is not a log format by name; write an nginx log_format as `nginx = '...'`",
+            ],
+        ),
+        (
+            "\"profile\"\n",
+            "\"pro file\"\n",
+            &[
+                "journey.toml:5:13: there is no story `profile`; did you mean `pro file`?",
+                "journey.toml:6:13: there is no story `profile`; did you mean `pro file`?",
+                "story.toml:2:8: `pro file` cannot be the name of a story; use 1 to 64 letters, digits, `_`, `.` or `-`",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn sections_without_keys_that_must_be_said_have_defaults() {
+    let engine = ENGINE.replace("[server]\nlisten = \"127.0.0.1:9999\"\n[store]\nurl = \"redb:counts.redb\"\n", "");
+    let catalog = load(&[("slogate.toml", &engine), ("story.toml", STORY)]).unwrap().catalog;
+    assert_eq!(catalog.server.listen.to_string(), "127.0.0.1:9999");
+    assert_eq!((catalog.server.token, catalog.store), (None, StoreUrl::Redb("specs/slogate.redb".into())));
+}
+
+#[test]
+fn gates_of_single_services_keep_what_they_do_not_override() {
+    check(&[
+        (
+            "min_events = 5",
+            "frozen_below = 0.2",
+            &["slogate.toml:13:16: `thaw_above` (0.05) is less than `frozen_below` (0.2)"],
+        ),
+        (
+            "on_unknown = \"deny\"",
+            "on_unknown = \"deny\"\nthaw_above = -0.1",
+            &["slogate.toml:12:14: `thaw_above` (-0.1) is less than `frozen_below` (0)"],
+        ),
+        (
+            "min_events = 5",
+            "min_events = 5\n[gate.service]\nweb = 1",
+            &["slogate.toml:15:1: `web` is an integer; write [gate.service.NAME]"],
+        ),
+        (
+            "min_events = 5",
+            "exempt = [\"fix it\"]",
+            &["slogate.toml:13:11: `fix it` is not a kind of change, such as \"fix\""],
+        ),
+    ]);
+    let catalog = edited("min_events = 5", "frozen_below = 0.01\nexempt = []").unwrap().catalog;
+    let policy = &catalog.services[0].policy;
+    assert_eq!((policy.frozen_below_billionths, policy.thaw_above_billionths), (10_000_000, 50_000_000));
+    assert!(policy.exempt.is_empty() && policy.min_events == 100);
+}
+
+#[test]
+fn what_is_allowed_but_hardly_meant_is_a_warning() {
+    for (old, new, expected) in [
+        ("99.95", "0.9995", "specs/story.toml:6:13: an objective of `0.9995` is in percent; write 99.9 for 99.9%"),
+        (
+            "* /me",
+            "* /{id}.json",
+            "specs/story.toml:10:36: `{id}.json` is matched literally; a placeholder such as {name} is a whole segment",
+        ),
+        (
+            "min_events = 5",
+            "exempt = [\"feature\"]",
+            "specs/slogate.toml:13:11: `feature` is the kind of every change that names none; exempt, it leaves a frozen gate nothing to hold",
+        ),
+    ] {
+        let warnings = edited(old, new).unwrap().warnings;
+        assert_eq!(warnings.iter().map(Fault::to_string).collect::<Vec<_>>(), [expected]);
+    }
+}
+
+#[test]
+fn hosts_and_statuses_are_read() {
+    let catalog = edited(
+        "\"* /me\"]",
+        "\"* /me\"]\nhosts = [\"A.example.com\", \"*.b.com\"]\nignore = [\"499\", \"400-401\"]\ngood = [\"2xx\"]",
+    );
+    let slo = &catalog.unwrap().catalog.slos[0];
+    let rules = [HostRule::Exact("a.example.com".to_owned()), HostRule::Suffix(".b.com".to_owned())];
+    assert_eq!(slo.requests.hosts, rules);
+    let ignore = Statuses::range(499, 499).union(Statuses::range(400, 401));
+    assert_eq!(slo.sli, Sli::Availability { good: Statuses::range(200, 299), ignore });
+    check(&[
+        ("\"* /me\"]", "\"* /me\"]\ngood = []", &["story.toml:11:8: `good` is empty"]),
+        (
+            "\"* /me\"]",
+            "\"* /me\"]\nignore = [\"4XX\"]",
+            &[
+                "story.toml:11:11: `4XX` is not a status (100 to 599), a class such as \"2xx\" or a range such as \"400-428\"; did you mean `4xx`?",
+            ],
+        ),
+        (
+            "\"* /me\"]",
+            "\"* /me\"]\nhosts = [\"a:80\"]",
+            &["story.toml:11:10: the host `a:80` has a port; hosts are compared without their ports"],
+        ),
+        ("[\"GET /profile/{user}\", \"* /me\"]", "[]", &["story.toml:10:12: `requests` is empty"]),
+    ]);
+}
+
+#[test]
+fn lists_have_bounds() {
+    let many = |element: &str, count: usize| vec![element; count].join(", ");
+    check(&[
+        (
+            "\"* /me\"]",
+            &format!("{}]", many("\"* /me\"", 1_000)),
+            &["story.toml:10:12: 1001 elements of `requests` are too many; at most 1000 are allowed"],
+        ),
+        (
+            "  { story = \"profile\", slo = \"latency\", weight = 2 },",
+            &many("{ story = \"profile\", slo = \"latency\", weight = 2 }", 1_000),
+            &["journey.toml:4:11: 1001 elements of `stories` are too many; at most 1000 are allowed"],
+        ),
+        (
+            "name = \"visit\"",
+            &format!("name = \"visit\"\ntitle = \"{}\"", "x".repeat(201)),
+            &["journey.toml:3:9: the title is longer than 200 characters"],
+        ),
+        (
+            "name = \"visit\"",
+            "name = \"visit\"\ntitle = \"a\\u0007\"",
+            &["journey.toml:3:9: the title has control characters in it"],
+        ),
+    ]);
+    let slo = "[[slo]]\nname = \"N\"\nobjective = 99\n[slo.availability]\nsource = \"lb\"\nrequests = [\"GET /\"]\n";
+    let slos: String = (0..10_001).map(|number| slo.replace('N', &number.to_string())).collect();
+    let big = format!("[story]\nname = \"big\"\nservice = \"api\"\n{slos}");
+    let found = load(&[("big.toml", &big), ("slogate.toml", ENGINE)]).unwrap_err();
+    assert_eq!(found, ["specs/big.toml:60004:1: more than 10000 SLOs in one directory"]);
+}

@@ -1,0 +1,187 @@
+//! Reads the files of a directory of specs into memory; the only part of the room that touches the disk.
+//!
+//! - `*.toml` in the directory and in its subfolders, in the order of their paths; hidden ones are left out, because
+//!   editors and configuration mounts keep their own copies under such names.
+//! - Links are followed, each folder is entered once, and only regular files are opened: a pipe would block for ever.
+//! - Depth, number and size have a bound, so that a wrong `--specs /` ends with a message.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::fault::{SpecErrors, SpecFile};
+
+const DEEPEST: usize = 8;
+const MOST_FILES: usize = 2_000;
+const LARGEST_FILE: u64 = 1 << 20;
+/// Of what is looked at, so that a huge tree without a single spec ends, too.
+const MOST_ENTRIES: usize = 100_000;
+
+/// Reads every file of specs below `directory`. What cannot be read is a file with a fault.
+pub(super) fn read(directory: &Path) -> Result<Vec<SpecFile>, SpecErrors> {
+    let unreadable = |source| SpecErrors::Unreadable { directory: directory.to_owned(), source };
+    let entries = fs::read_dir(directory).map_err(unreadable)?;
+    let mut walk = Walk::default();
+    walk.entered.extend(fs::canonicalize(directory));
+    walk.folder(entries, directory, 0);
+    walk.files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(walk.files)
+}
+
+#[derive(Default)]
+struct Walk {
+    files: Vec<SpecFile>,
+    entered: BTreeSet<PathBuf>,
+    seen: usize,
+    full: bool,
+}
+
+impl Walk {
+    fn folder(&mut self, entries: fs::ReadDir, folder: &Path, depth: usize) {
+        let mut paths = BTreeSet::new();
+        for entry in entries.take(MOST_ENTRIES) {
+            match entry {
+                Ok(entry) => drop(paths.insert(folder.join(entry.file_name()))),
+                Err(error) => self.refuse(folder, format!("cannot be listed: {error}")),
+            }
+        }
+        for path in paths.iter().filter(|path| !is_hidden(path)) {
+            self.seen += 1;
+            match self.seen > MOST_ENTRIES || self.files.len() >= MOST_FILES {
+                true => return self.stop(path),
+                false => self.entry(path, depth),
+            }
+        }
+    }
+
+    fn entry(&mut self, path: &Path, depth: usize) {
+        let is_toml = path.extension().is_some_and(|extension| extension == "toml");
+        match fs::metadata(path) {
+            Ok(found) if found.is_dir() => self.subfolder(path, depth + 1),
+            Ok(found) if is_toml && found.is_file() => self.files.push(file(path)),
+            Ok(_) if is_toml => self.refuse(path, "is not a regular file".to_owned()),
+            Err(error) if is_toml => self.refuse(path, format!("cannot be read: {error}")),
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    fn subfolder(&mut self, path: &Path, depth: usize) {
+        if depth > DEEPEST {
+            return self.refuse(path, format!("lies deeper than {DEEPEST} folders"));
+        }
+        match fs::canonicalize(path).and_then(|real| Ok((self.entered.insert(real), fs::read_dir(path)?))) {
+            Ok((true, entries)) => self.folder(entries, path, depth),
+            Ok((false, _)) => self.refuse(path, "leads to a folder that is already read; remove the link".to_owned()),
+            Err(error) => self.refuse(path, format!("cannot be listed: {error}")),
+        }
+    }
+
+    fn refuse(&mut self, path: &Path, why: String) {
+        self.files.push(SpecFile { path: path.to_owned(), text: String::new(), unreadable: Some((0, why)) });
+    }
+
+    fn stop(&mut self, path: &Path) {
+        if !self.full {
+            self.full = true;
+            self.refuse(path, format!("is beyond the {MOST_FILES} files of specs that one directory may hold"));
+        }
+    }
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+fn file(path: &Path) -> SpecFile {
+    let (text, unreadable) = match bytes(path) {
+        Ok(bytes) if bytes.len() as u64 > LARGEST_FILE => {
+            (String::new(), Some((0, format!("is larger than {LARGEST_FILE} bytes"))))
+        }
+        Ok(bytes) => text(bytes),
+        Err(error) => (String::new(), Some((0, format!("cannot be read: {error}")))),
+    };
+    SpecFile { path: path.to_owned(), text, unreadable }
+}
+
+/// At most one byte more than a file may have.
+fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The text, or its beginning up to the first byte that is none.
+fn text(bytes: Vec<u8>) -> (String, Option<(usize, String)>) {
+    String::from_utf8(bytes).map(|text| (text, None)).unwrap_or_else(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let why = format!("the byte 0x{:02X} is not UTF-8; save the file as UTF-8", error.as_bytes()[valid]);
+        (String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned(), Some((valid, why)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(directory: &Path, files: &[(&str, &[u8])]) {
+        for (name, bytes) in files {
+            let path = directory.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+    }
+
+    fn names(directory: &Path) -> Vec<(String, Option<String>)> {
+        let files = read(directory).unwrap();
+        let name = |file: &SpecFile| file.path.strip_prefix(directory).unwrap().to_string_lossy().into_owned();
+        files.iter().map(|file| (name(file), file.unreadable.clone().map(|(_, why)| why))).collect()
+    }
+
+    #[test]
+    fn toml_files_are_read_in_order_and_hidden_or_other_files_are_not() {
+        let temp = tempfile::tempdir().unwrap();
+        let files = ["slogate.toml", "b/z.toml", "a.toml", "b/.x.toml", ".git/y.toml", "README.md", "a.toml~"];
+        write(temp.path(), &files.map(|name| (name, b"".as_slice())));
+        let read: Vec<_> = names(temp.path()).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(read, ["a.toml", "b/z.toml", "slogate.toml"]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_a_fault_of_its_file() {
+        let temp = tempfile::tempdir().unwrap();
+        let big = vec![b'#'; LARGEST_FILE as usize + 1];
+        write(temp.path(), &[("latin.toml", b"# caf\xE9"), ("big.toml", &big), ("sub/deep.toml", b"")]);
+        std::os::unix::fs::symlink("nowhere", temp.path().join("dangling.toml")).unwrap();
+        std::os::unix::fs::symlink("..", temp.path().join("sub/loop")).unwrap();
+        let found = names(temp.path());
+        let why = |name: &str| {
+            let (_, why) = found.iter().find(|(file, _)| file == name).unwrap();
+            why.clone().unwrap_or_default()
+        };
+        assert_eq!(why("big.toml"), "is larger than 1048576 bytes");
+        assert_eq!(why("latin.toml"), "the byte 0xE9 is not UTF-8; save the file as UTF-8");
+        assert!(why("dangling.toml").starts_with("cannot be read: "), "{found:?}");
+        assert_eq!(why("sub/loop"), "leads to a folder that is already read; remove the link");
+        assert_eq!(why("sub/deep.toml"), "");
+    }
+
+    #[test]
+    fn folders_end_somewhere() {
+        let temp = tempfile::tempdir().unwrap();
+        write(temp.path(), &[("1/2/3/4/5/6/7/8/ok.toml", b""), ("1/2/3/4/5/6/7/8/9/no.toml", b"")]);
+        let found = names(temp.path());
+        let deep = ("1/2/3/4/5/6/7/8/9".to_owned(), Some("lies deeper than 8 folders".to_owned()));
+        assert_eq!(found, [deep, ("1/2/3/4/5/6/7/8/ok.toml".to_owned(), None)]);
+    }
+
+    #[test]
+    fn a_directory_that_is_none_is_said_so() {
+        let temp = tempfile::tempdir().unwrap();
+        write(temp.path(), &[("file", b"")]);
+        for missing in ["nowhere", "file"] {
+            let error = read(&temp.path().join(missing)).unwrap_err();
+            assert!(matches!(error, SpecErrors::Unreadable { .. }), "{error}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! `slogate check` as a user meets it: the real binary, its output and its exit codes.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// What is wrong with `tests/specs/faults`, in the order in which it is told.
+const FAULTS: &str = r#"
+profile.toml:3:1: unknown key `titel`; did you mean `title`?
+profile.toml:8:13: an objective of 100% has no error budget: a single bad event would spend it
+profile.toml:10:10: there is no source `bl`; did you mean `lb`?
+profile.toml:11:13: methods are upper-case; did you mean `GET`?
+profile.toml:11:36: `{*rest}` is only allowed as the last segment
+profile.toml:11:67: `/me` has no method; write "GET /me", or "* /me" for any method
+profile.toml:12:18: `4XX` is not a status (100 to 599), a class such as "2xx" or a range such as "400-428"; did you mean `4xx`?
+profile.toml:16:1: unknown key `objectiv`; did you mean `objective`?
+profile.toml:17:10: the window `91d` is not between 1h and 90d
+profile.toml:18:1: missing key `threshold` in [slo.latency]
+profile.toml:20:13: the path `/profile?tab=1` has a `?` or `#`; paths are matched without their query string and fragment
+profile.toml:23:8: duplicate SLO `availability`; the first is at tests/specs/faults/profile.toml:7:8
+profile.toml:24:13: `objective` is a string; expected a number
+profile.toml:25:6: key `gauge`: this kind of SLO needs a Prometheus source, which this version does not support
+slogate.toml:2:10: `127.0.0.1` is not an address and a port such as "127.0.0.1:9999"
+slogate.toml:3:1: key `token`: secrets are never written in specs; use `token_env = "NAME"` or `token_file = "path"`
+slogate.toml:9:10: `combind` is not a log format by name; did you mean `combined`?
+slogate.toml:12:8: duplicate source `lb`; the first is at tests/specs/faults/slogate.toml:6:8
+slogate.toml:13:9: key `scrape`: this kind of source is not supported by this version; the only kind is [source.file]
+slogate.toml:16:1: missing key `on_unknown` in [gate]
+slogate.toml:17:16: `thaw_above` (0.05) is less than `frozen_below` (0.1)
+slogate.toml:19:15: no story names the service `apy`; did you mean `api`?
+slogate.toml:20:14: `min_events` `-1` is not between 0 and 1000000000000
+teams/browse.toml:7:15: there is no story `profil`; did you mean `profile`?
+teams/browse.toml:8:32: the story `profile` has no SLO `throughput`
+teams/browse.toml:8:55: the weight `0` is not above 0 and at most 1000000
+teams/browse.toml:9:5: `profile/availability` is a member of this journey twice; the first is at tests/specs/faults/teams/browse.toml:6:5
+teams/browse.toml:9:62: unknown key `größe`; a member of `stories` has `story`, `slo`, `weight`
+teams/browse.toml:9:75: unknown key `wait`; a member of `stories` has `story`, `slo`, `weight`
+teams/latin.toml:2:12: the byte 0xE9 is not UTF-8; save the file as UTF-8
+teams/torn.toml:6:15: not TOML: unexpected key or value, expected newline, `#`
+teams/torn.toml:10:10: there is no source `elbe`
+"#;
+
+fn slogate(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_slogate"));
+    command.args(arguments).env_remove("NO_COLOR").current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.output().expect("the binary runs")
+}
+
+fn check(specs: &Path) -> Output {
+    slogate(&["check", "--specs", specs.to_str().expect("a path in UTF-8")])
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("UTF-8")
+}
+
+/// A copy of the shipped specs with one edit, checked.
+fn edited(file: &str, old: &str, new: &str) -> (Output, tempfile::TempDir) {
+    let temp = tempfile::tempdir().expect("a temporary directory");
+    let shipped = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("slo-specs")).expect("the shipped specs");
+    for entry in shipped.map(|entry| entry.expect("an entry")) {
+        let text = fs::read_to_string(entry.path()).expect("a readable file");
+        let is_meant = entry.file_name().to_str() == Some(file);
+        assert!(!is_meant || text.contains(old), "{file} has no {old}");
+        let text = if is_meant { text.replacen(old, new, 1) } else { text };
+        fs::write(temp.path().join(entry.file_name()), text).expect("a writable directory");
+    }
+    (check(temp.path()), temp)
+}
+
+#[test]
+fn the_shipped_specs_are_valid_and_print_what_they_compile_to() {
+    let output = slogate(&["check"]);
+    assert_eq!(
+        (output.status.code(), stdout(&output).lines().next()),
+        (Some(0), Some("slo-specs: 1 source, 5 stories, 12 SLOs, 1 journey, 3 services"))
+    );
+    let tables = stdout(&output);
+    for row in [
+        "lb file beginning 65536 bytes /var/log/nginx/access.log*",
+        "profile/availability api 99.95% 28d GET /profile/{user} status 100-499 lb",
+        "profile/latency api 90% 28d GET /profile/{user} duration <= 500ms lb",
+        "profile/p99 api 90% 28d every 1m with traffic of p99 <= 500ms lb",
+        "home/throughput web 99% 7d every 5m of requests/s >= 0.2 lb",
+        "browse 99.9% 28d requests 1 home/availability",
+        "shop deny 0 0.05 0.5 10m 100 fix rollback security 6",
+    ] {
+        let is_row = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ").starts_with(row);
+        assert!(tables.lines().any(is_row), "{row}\n{tables}");
+    }
+}
+
+#[test]
+fn every_fault_is_told_at_its_place_in_one_run() {
+    let output = check(Path::new("tests/specs/faults"));
+    let expected: Vec<_> = FAULTS.trim().lines().map(|line| format!("tests/specs/faults/{line}")).collect();
+    let told = stderr(&output);
+    let told: Vec<_> = told.lines().collect();
+    assert_eq!(told[..told.len() - 1], expected);
+    assert_eq!(told.last(), Some(&"32 errors in tests/specs/faults"));
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""));
+}
+
+#[test]
+fn i01_unknown_misspelt_and_duplicate_keys_are_refused_with_the_nearest_key() {
+    for (old, new, told) in [
+        ("owner ", "ownr ", "profile.toml:7:1: unknown key `ownr`; did you mean `owner`?"),
+        ("[story]", "[story]\nname = \"first\"", "profile.toml:5:1: duplicate key `name`; the first is at"),
+        ("[story]", "[storey]", "profile.toml:3:2: unknown key `storey`; did you mean `story`?"),
+    ] {
+        let (output, temp) = edited("profile.toml", old, new);
+        let told = format!("{}/{told}", temp.path().display());
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).starts_with(&told), "{told}\n{}", stderr(&output));
+        assert!(stderr(&output).ends_with(&format!("1 error in {}\n", temp.path().display())), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn i09_two_slos_of_the_same_name_are_refused() {
+    let (output, temp) = edited("profile.toml", "\"latency\"", "\"availability\"");
+    let (file, told) = (temp.path().join("profile.toml"), stderr(&output));
+    let expected = format!("{0}:22:13: duplicate SLO `availability`; the first is at {0}:11:13", file.display());
+    assert_eq!((output.status.code(), told.lines().next()), (Some(1), Some(expected.as_str())));
+}
+
+#[test]
+fn i10_specs_are_checked_without_their_log_files_and_say_what_was_not_checked() {
+    let (output, temp) = edited("slogate.toml", "/var/log/nginx", "/nowhere/at/all");
+    assert_eq!(output.status.code(), Some(0));
+    let expected = [
+        "not checked: whether /nowhere/at/all/access.log* can be read and have the format of source lb".to_owned(),
+        "not checked: whether the variable SLOGATE_SERVER_TOKEN is set".to_owned(),
+        format!("not checked: whether {} can be opened", temp.path().join("slogate.redb").display()),
+    ];
+    assert_eq!(stderr(&output).lines().collect::<Vec<_>>(), expected);
+    assert!(!temp.path().join("slogate.redb").exists(), "checking creates nothing");
+}
+
+#[test]
+fn warnings_do_not_make_specs_invalid() {
+    let (output, temp) = edited("detail.toml", "/product/{id}\"]\nignore", "/product/{id}.html\"]\nignore");
+    let told = stderr(&output);
+    let help = "a placeholder such as {name} is a whole segment";
+    let file = temp.path().join("detail.toml");
+    let expected = format!("{}:12:13: warning: `{{id}}.html` is matched literally; {help}", file.display());
+    assert_eq!((output.status.code(), told.lines().next()), (Some(0), Some(expected.as_str())));
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_is_neither_valid_nor_invalid() {
+    for missing in ["no/such/directory", "Cargo.toml"] {
+        let output = check(Path::new(missing));
+        assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(3), ""));
+        assert!(stderr(&output).starts_with(&format!("{missing}: cannot read the directory of specs: ")));
+    }
+}
+
+#[test]
+fn an_empty_directory_is_invalid() {
+    let temp = tempfile::tempdir().unwrap();
+    let output = check(temp.path());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("slogate.toml:1:1: this file is missing"), "{}", stderr(&output));
+}
+
+#[test]
+fn wrong_usage_is_2_and_help_is_0() {
+    for (arguments, code) in [
+        (vec!["check", "--spec"], 2),
+        (vec!["chek"], 2),
+        (vec![], 2),
+        (vec!["check", "slo-specs"], 2),
+        (vec!["--help"], 0),
+        (vec!["check", "--help"], 0),
+        (vec!["--version"], 0),
+    ] {
+        assert_eq!(slogate(&arguments).status.code(), Some(code), "{arguments:?}");
+    }
+}
+
+#[test]
+fn output_that_is_piped_has_no_colours() {
+    for specs in ["slo-specs", "tests/specs/faults"] {
+        let output = check(Path::new(specs));
+        assert!(![output.stdout, output.stderr].concat().contains(&0x1b), "{specs}");
+    }
+}
