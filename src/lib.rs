@@ -12,3 +12,7 @@ pub mod formats;
 pub mod spec;
 
 pub mod counts;
+
+pub mod window;
+
+pub mod budget;
