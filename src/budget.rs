@@ -199,8 +199,7 @@ mod tests {
     fn check(given: (u64, u64, u64), expected: (State, f64, f64, f64, Option<f64>)) {
         let standing = standing(given.0, given.1, given.2);
         let burn = burn_rate(standing.tally, standing.objective);
-        let found =
-            (standing.state(), standing.allowed(), standing.remaining(), standing.remaining_seconds(), burn);
+        let found = (standing.state(), standing.allowed(), standing.remaining(), standing.remaining_seconds(), burn);
         assert_eq!(found, expected, "{given:?}");
     }
 

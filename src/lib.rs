@@ -16,3 +16,7 @@ pub mod counts;
 pub mod window;
 
 pub mod budget;
+
+pub mod journey;
+
+pub mod gate;

@@ -353,7 +353,8 @@ mod tests {
             (cell.good, cell.bad) = (number as u32, (number % 3) as u32);
         }
         let counts = HourCounts::of_column(&page, 1, 2..4);
-        let expected: Vec<_> = [(0, 0), (0, 0), (7, 1), (10, 1), (0, 0)].map(|(good, bad)| Tally::new(good, bad)).into();
+        let expected: Vec<_> =
+            [(0, 0), (0, 0), (7, 1), (10, 1), (0, 0)].map(|(good, bad)| Tally::new(good, bad)).into();
         assert_eq!((0..5).map(|row| counts.minute(row)).collect::<Vec<_>>(), expected);
         assert_eq!(counts.occupied(), Some((2, 3)));
         assert_eq!(HourCounts::of_column(&page, 2, 59..60).minute(59), Tally::new(179, 2));
