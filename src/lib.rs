@@ -20,3 +20,7 @@ pub mod budget;
 pub mod journey;
 
 pub mod gate;
+
+pub mod engine;
+
+pub mod document;

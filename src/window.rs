@@ -54,6 +54,9 @@ impl HourCounts {
     /// One column of a page, as far as `rows` go; the other minutes are left empty.
     pub fn of_column(page: &Page, column: usize, rows: Range<usize>) -> Self {
         let mut counts = Self::ZERO;
+        if rows.is_empty() {
+            return counts;
+        }
         let columns = page.columns();
         let cells = page.cells[rows.start * columns + column..].iter().step_by(columns);
         let minutes = counts.good[rows.clone()].iter_mut().zip(&mut counts.bad[rows]);
@@ -358,7 +361,9 @@ mod tests {
         assert_eq!((0..5).map(|row| counts.minute(row)).collect::<Vec<_>>(), expected);
         assert_eq!(counts.occupied(), Some((2, 3)));
         assert_eq!(HourCounts::of_column(&page, 2, 59..60).minute(59), Tally::new(179, 2));
-        assert_eq!(HourCounts::of_column(&page, 2, 0..0).occupied(), None);
+        for nothing in [0..0, 60..60] {
+            assert_eq!(HourCounts::of_column(&page, 2, nothing).occupied(), None);
+        }
     }
 
     #[test]
