@@ -210,7 +210,7 @@ impl Engine {
             return Err(NotKept::Future(t));
         }
         let kept = self.kept.first_minute(self.now.minute());
-        let lost = self.ledgers.iter().any(|ledger| ledger.first_heard().is_some_and(|heard| heard < kept));
+        let lost = self.ledgers.iter().any(|ledger| ledger.begins().is_some_and(|first| first < kept));
         match lost && self.oldest_accepted(t) < kept {
             true => Err(NotKept::Past(kept.plus(self.accepted.minutes() - 1).start())),
             false => Ok(()),
@@ -218,7 +218,8 @@ impl Engine {
     }
 
     fn slos(&self, t: Timestamp) -> Vec<SloStanding> {
-        let heard: Vec<_> = self.ledgers.iter().map(|ledger| ledger.last_heard(t, self.kept)).collect();
+        let oldest = self.oldest_accepted(t);
+        let heard: Vec<_> = self.ledgers.iter().map(|ledger| ledger.last_heard(t, oldest)).collect();
         let slos = self.catalog.slos.iter().enumerate();
         slos.map(|(id, slo)| {
             let ledger = &self.ledgers[slo.source.0];
@@ -230,7 +231,7 @@ impl Engine {
                 standing: Standing { tally, objective: slo.objective, window: slo.window },
                 burns: burns.collect(),
                 evidence: Evidence::of(policy, tally, heard[slo.source.0], t),
-                last_event: ledger.last_event(self.columns[id], t, self.oldest_accepted(t)),
+                last_event: ledger.last_event(self.columns[id], t, oldest),
                 lifetime: ledger.lifetime(self.columns[id]),
             }
         })
@@ -266,7 +267,7 @@ impl Engine {
 
     fn source(&self, source: SourceId, t: Timestamp) -> SourceStanding {
         let ledger = &self.ledgers[source.0];
-        let last_event = ledger.last_heard(t, self.kept);
+        let last_event = ledger.last_heard(t, self.oldest_accepted(t));
         let slos = self.catalog.slos.iter().filter(|slo| slo.source == source);
         let policies = slos.map(|slo| &self.catalog[self.catalog[slo.story].service].policy);
         // Several services may read one source; it is stale for the first of them that has to do without it.

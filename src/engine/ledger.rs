@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::budget::SliceRule;
 use crate::counts::{Batch, Column, PAGE_MINUTES, Page, Rejection, Sample, columns};
-use crate::engine::{Health, SourceStanding};
+use crate::engine::{AHEAD_MS, Health, SourceStanding};
 use crate::spec::{Catalog, SloId, SourceId};
 use crate::tally::Tally;
 use crate::time::{Horizon, Minute, Timestamp};
@@ -116,13 +116,14 @@ impl Ledger {
         }
     }
 
-    /// The newest accepted record that is not in a minute after `t`, however old; `kept` is how far back one can be
-    /// found again once there are newer ones.
-    pub(super) fn last_heard(&self, t: Timestamp, kept: Horizon) -> Option<Timestamp> {
+    /// The newest record that can have been heard by `t`: at most as far ahead of it as is accepted. However old, but
+    /// when there are newer ones, only as far back as `oldest`.
+    pub(super) fn last_heard(&self, t: Timestamp, oldest: Minute) -> Option<Timestamp> {
         let records = self.index_of(Column::Records);
+        let latest = t.plus_millis(AHEAD_MS);
         let newest = self.columns[records].newest?;
-        let oldest = if newest.minute() <= t.minute() { newest.minute() } else { kept.first_minute(t.minute()) };
-        self.last_event(records, t, oldest)
+        let oldest = if newest.minute() <= latest.minute() { newest.minute() } else { oldest };
+        self.last_event(records, latest, oldest)
     }
 
     /// Every event ever counted in a column.
@@ -130,9 +131,12 @@ impl Ledger {
         self.columns[column].lifetime
     }
 
-    /// The minute of the earliest accepted record.
-    pub(super) fn first_heard(&self) -> Option<Minute> {
-        self.first_heard
+    /// The first minute that any count of this ledger refers to: that of the earliest record, or of the earliest slice
+    /// that the record belongs to.
+    pub(super) fn begins(&self) -> Option<Minute> {
+        let heard = self.first_heard?;
+        let slices = self.columns.iter().filter_map(|counted| counted.slices.as_ref());
+        slices.map(|slices| slices.rule.start_of(heard)).chain([heard]).min()
     }
 
     /// The totals, for the board.
