@@ -16,3 +16,15 @@ pub mod intake;
 pub mod classify;
 
 pub mod counts;
+
+pub mod window;
+
+pub mod budget;
+
+pub mod journey;
+
+pub mod gate;
+
+pub mod engine;
+
+pub mod document;

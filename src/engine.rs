@@ -1,0 +1,288 @@
+//! The engine: the one owner of every count, and the one place where counts become a [`Board`].
+//!
+//! Workers hand over [`Batch`]es of small integers; the engine adds them to the windows of their source's [`ledger`],
+//! minute by minute, and on every tick computes all standings, journeys and gates from those counts. `report` and
+//! `serve` feed the same engine.
+//!
+//! - The engine is told the time. [`Engine::advance`] only moves it forward, so that a report can follow the newest
+//!   event of batches in any order; [`Engine::tick`] sets it, so that a clock which was wrong can be put right.
+//! - What is accepted depends on `now` alone: from the first minute of the longest window to the minute of now + 5 min.
+//!   Anything else is refused as `expired` or `future` and counted as such; records = matched + unmatched + refused,
+//!   always.
+//! - Everything shown is a function of counts and an instant. [`Engine::board_at`] gives it for a past instant without
+//!   changing anything; only the memory of gates (see [`crate::gate`]) belongs to the present and to [`Engine::tick`].
+//! - Nothing here grows with traffic: the catalog fixes the number of windows, and they are rings.
+
+mod board;
+mod ledger;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::budget::{Standing, burn_windows};
+use crate::counts::Batch;
+use crate::gate::{self, Decision, Evidence, GateState, Hold, Level, Witness};
+use crate::journey::Weighed;
+use crate::spec::{Catalog, Journey, Member, Service, ServiceId, SloId, SourceId};
+use crate::tally::Tally;
+use crate::time::{Horizon, Minute, Timestamp};
+
+pub use board::{Board, Burn, Health, JourneyStanding, SloStanding, SourceStanding};
+use ledger::{Bounds, Ledger};
+
+/// How far ahead of now an event may be, in milliseconds.
+pub const AHEAD_MS: i64 = crate::window::MINUTES_AHEAD * crate::time::MILLIS_PER_MINUTE;
+
+/// Counts, gates and the present.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    catalog: Arc<Catalog>,
+    now: Timestamp,
+    /// What is accepted: the longest window of the catalog.
+    accepted: Horizon,
+    /// What is kept, at least as long.
+    kept: Horizon,
+    /// By [`SourceId`].
+    ledgers: Vec<Ledger>,
+    /// By [`SloId`]: the column of its source's ledger.
+    columns: Vec<usize>,
+    /// By [`ServiceId`]; `None` before the first decision.
+    gates: Vec<Option<GateState>>,
+}
+
+/// What a person orders a gate to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Whose gate.
+    pub service: ServiceId,
+    /// What it is to do.
+    pub hold: Hold,
+}
+
+/// Why an order is not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// Nobody could say later why it was given.
+    #[error("a reason is required")]
+    NoReason,
+    /// It would end before it began.
+    #[error("`until` must be later than now")]
+    UntilIsPast,
+}
+
+/// A board was asked for an instant that cannot be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotKept {
+    /// Some of its windows reach back to minutes that are no longer kept.
+    #[error("counts are kept for instants from {0} on")]
+    Past(Timestamp),
+    /// It has not come yet.
+    #[error("{0} is in the future")]
+    Future(Timestamp),
+}
+
+impl Engine {
+    /// An engine without counts that keeps as much as the catalog's longest window needs.
+    ///
+    /// Until it is told the time, every event is in its future.
+    pub fn new(catalog: Arc<Catalog>) -> Self {
+        let longest = catalog.longest_window();
+        Self::keeping(catalog, longest)
+    }
+
+    /// An engine without counts that keeps at least `kept`, so that instants in the past can be looked at.
+    pub fn keeping(catalog: Arc<Catalog>, kept: Horizon) -> Self {
+        let accepted = catalog.longest_window();
+        let kept = kept.max(accepted);
+        let sources = (0..catalog.sources.len()).map(SourceId);
+        let ledgers: Vec<Ledger> = sources.map(|source| Ledger::new(&catalog, source, kept)).collect();
+        let column = |slo: usize| ledgers[catalog.slos[slo].source.0].column_of(SloId(slo));
+        let columns = (0..catalog.slos.len()).map(column).collect();
+        let gates = vec![None; catalog.services.len()];
+        let now = Timestamp::from_millis(i64::MIN);
+        Self { catalog, now, accepted, kept, ledgers, columns, gates }
+    }
+
+    /// What the engine counts for.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    /// The latest time it was told.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Moves the present forward to `now`; an earlier `now` changes nothing.
+    pub fn advance(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+    }
+
+    /// Adds what a worker counted; what lies outside the accepted minutes is refused and counted as refused.
+    ///
+    /// # Panics
+    /// When the batch does not have the columns of its source.
+    pub fn observe(&mut self, batch: Batch) {
+        let bounds = Bounds {
+            kept: self.kept.first_minute(self.now.minute()),
+            oldest: self.oldest_accepted(self.now),
+            newest: self.newest_accepted(),
+        };
+        self.ledgers[batch.source.0].observe(batch, bounds);
+    }
+
+    /// Sets the present to `now`, decides every gate, and shows everything as of then.
+    pub fn tick(&mut self, now: Timestamp) -> Board {
+        self.now = now;
+        let slos = self.slos(now);
+        let services = (0..self.catalog.services.len()).map(ServiceId);
+        let decide = |service: ServiceId| self.decide(service, &slos, self.gates[service.0].as_ref(), now);
+        let gates: Vec<Decision> = services.map(decide).collect();
+        self.gates = gates.iter().map(|decision| Some(decision.state.clone())).collect();
+        self.board(now, slos, gates)
+    }
+
+    /// Shows everything as of a past instant, from the counts that are kept. Gates are decided without their memory:
+    /// orders and freezes of that time are not part of the counts.
+    ///
+    /// # Errors
+    /// When `t` is later than now, or so early that counts of its windows may be gone.
+    pub fn board_at(&self, t: Timestamp) -> Result<Board, NotKept> {
+        self.check_kept(t)?;
+        let slos = self.slos(t);
+        let services = (0..self.catalog.services.len()).map(ServiceId);
+        let gates = services.map(|service| self.decide(service, &slos, None, t)).collect();
+        Ok(self.board(t, slos, gates))
+    }
+
+    /// What happened to an SLO in the window of length `window` at `t`, as far as it is kept.
+    pub fn tally_at(&self, slo: SloId, window: Horizon, t: Timestamp) -> Tally {
+        self.ledgers[self.catalog[slo].source.0].tally(self.columns[slo.0], window, t)
+    }
+
+    /// Gives a gate an order, then decides and shows everything as of `now`, so that whoever reads the board after this
+    /// sees the order followed.
+    ///
+    /// # Errors
+    /// When the order lacks a reason or is already over; nothing has changed then.
+    pub fn command(&mut self, command: Command, now: Timestamp) -> Result<Board, CommandError> {
+        let (Hold::Freeze { reason, until, .. } | Hold::Unfreeze { reason, until }) = &command.hold;
+        if reason.trim().is_empty() {
+            return Err(CommandError::NoReason);
+        }
+        if until.is_some_and(|until| until <= now) {
+            return Err(CommandError::UntilIsPast);
+        }
+        let state = self.gates[command.service.0].get_or_insert_with(|| GateState {
+            level: Level::Unknown,
+            since: now,
+            holding: BTreeSet::new(),
+            hold: None,
+        });
+        state.hold = Some(command.hold);
+        Ok(self.tick(now))
+    }
+
+    /// Moves records that were accepted at their time but are older than the longest window by now from the counted to
+    /// the expired ones, and forgets that their source was heard then.
+    ///
+    /// For a report, whose now is the newest of events that come in no particular order: after this its numbers do not
+    /// depend on that order.
+    pub fn expire_in_retrospect(&mut self) {
+        let (oldest, newest) = (self.oldest_accepted(self.now), self.newest_accepted());
+        for ledger in &mut self.ledgers {
+            ledger.expire_in_retrospect(oldest, newest);
+        }
+    }
+
+    fn oldest_accepted(&self, t: Timestamp) -> Minute {
+        self.accepted.first_minute(t.minute())
+    }
+
+    fn newest_accepted(&self) -> Minute {
+        self.now.plus_millis(AHEAD_MS).minute()
+    }
+
+    /// Whether every window at `t` is answered in full. It also is when its source had not been heard at all in the
+    /// minutes that are no longer kept.
+    fn check_kept(&self, t: Timestamp) -> Result<(), NotKept> {
+        if t > self.now {
+            return Err(NotKept::Future(t));
+        }
+        let kept = self.kept.first_minute(self.now.minute());
+        let lost = self.ledgers.iter().any(|ledger| ledger.begins().is_some_and(|first| first < kept));
+        match lost && self.oldest_accepted(t) < kept {
+            true => Err(NotKept::Past(kept.plus(self.accepted.minutes() - 1).start())),
+            false => Ok(()),
+        }
+    }
+
+    fn slos(&self, t: Timestamp) -> Vec<SloStanding> {
+        let oldest = self.oldest_accepted(t);
+        let heard: Vec<_> = self.ledgers.iter().map(|ledger| ledger.last_heard(t, oldest)).collect();
+        let slos = self.catalog.slos.iter().enumerate();
+        slos.map(|(id, slo)| {
+            let ledger = &self.ledgers[slo.source.0];
+            let burns = burn_windows(slo.window).into_iter();
+            let burns = burns.map(|window| Burn { window, tally: self.tally_at(SloId(id), window, t) });
+            let tally = self.tally_at(SloId(id), slo.window, t);
+            let policy = &self.catalog[self.catalog[slo.story].service].policy;
+            SloStanding {
+                standing: Standing { tally, objective: slo.objective, window: slo.window },
+                burns: burns.collect(),
+                evidence: Evidence::of(policy, tally, heard[slo.source.0], t),
+                last_event: ledger.last_event(self.columns[id], t, oldest),
+                lifetime: ledger.lifetime(self.columns[id]),
+            }
+        })
+        .collect()
+    }
+
+    fn decide(&self, service: ServiceId, slos: &[SloStanding], before: Option<&GateState>, t: Timestamp) -> Decision {
+        let Service { policy, slos: members, .. } = &self.catalog[service];
+        let witness = |id: &SloId| Witness {
+            slo: *id,
+            source: self.catalog[*id].source,
+            standing: slos[id.0].standing,
+            evidence: slos[id.0].evidence,
+        };
+        let witnesses: Vec<Witness> = members.iter().map(witness).collect();
+        gate::decide(policy, &witnesses, before, t)
+    }
+
+    fn board(&self, t: Timestamp, slos: Vec<SloStanding>, gates: Vec<Decision>) -> Board {
+        let journeys = self.catalog.journeys.iter().map(|journey| self.journey(journey, t)).collect();
+        let sources = (0..self.ledgers.len()).map(|source| self.source(SourceId(source), t)).collect();
+        Board { at: t, slos, journeys, gates, sources }
+    }
+
+    fn journey(&self, journey: &Journey, t: Timestamp) -> JourneyStanding {
+        let weigh = |window: Horizon| {
+            let tally = |member: &Member| self.tally_at(member.slo, window, t);
+            Weighed::new(journey, &journey.members.iter().map(tally).collect::<Vec<_>>())
+        };
+        let burns = burn_windows(journey.window).into_iter().map(|window| (window, weigh(window))).collect();
+        JourneyStanding { weighed: weigh(journey.window), burns }
+    }
+
+    fn source(&self, source: SourceId, t: Timestamp) -> SourceStanding {
+        let ledger = &self.ledgers[source.0];
+        let last_event = ledger.last_heard(t, self.oldest_accepted(t));
+        let slos = self.catalog.slos.iter().filter(|slo| slo.source == source);
+        let policies = slos.map(|slo| &self.catalog[self.catalog[slo.story].service].policy);
+        // Several services may read one source; it is stale for the first of them that has to do without it.
+        let stale = last_event.is_some_and(|heard| {
+            let silent_ms = t.millis().saturating_sub(heard.millis());
+            policies.map(|policy| policy.stale_after_ms).min().is_some_and(|longest| silent_ms > longest)
+        });
+        let health = match last_event {
+            None => Health::NeverHeard,
+            Some(_) if stale => Health::Stale,
+            Some(_) => Health::Ok,
+        };
+        ledger.standing(last_event, health)
+    }
+}
+
+#[cfg(test)]
+mod tests;

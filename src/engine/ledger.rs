@@ -1,0 +1,257 @@
+//! Ledgers: everything one source has delivered.
+//!
+//! A ledger has one window per column of the source's pages, in the same order, and beside them the totals that do not
+//! depend on time. For the kinds of SLI that judge slices, the window holds requests, and a second one holds the verdict
+//! on each slice at its first minute; a verdict is made anew whenever its slice sees more requests, so that reading a
+//! month of slices is a sum like any other.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::budget::SliceRule;
+use crate::counts::{Batch, Column, PAGE_MINUTES, Page, Rejection, Sample, columns};
+use crate::engine::{AHEAD_MS, Health, SourceStanding};
+use crate::spec::{Catalog, SloId, SourceId};
+use crate::tally::Tally;
+use crate::time::{Horizon, Minute, Timestamp};
+use crate::window::{HourCounts, Window};
+
+/// How many refused records are kept for people to look at.
+const SAMPLES: usize = 10;
+
+/// Everything one source has delivered.
+#[derive(Clone, Debug)]
+pub(super) struct Ledger {
+    columns: Vec<Counted>,
+    rejected: BTreeMap<Rejection, u64>,
+    /// Newest last.
+    samples: VecDeque<Sample>,
+    /// The minute of the earliest accepted record.
+    first_heard: Option<Minute>,
+}
+
+/// The minutes that matter at one now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// The first that is kept.
+    pub(super) kept: Minute,
+    /// The first that is accepted.
+    pub(super) oldest: Minute,
+    /// The last that is accepted.
+    pub(super) newest: Minute,
+}
+
+/// One column.
+#[derive(Clone, Debug)]
+struct Counted {
+    column: Column,
+    window: Window,
+    slices: Option<Slices>,
+    /// Since the beginning, also of what is no longer kept.
+    lifetime: Tally,
+    /// The newest event.
+    newest: Option<Timestamp>,
+}
+
+/// The verdicts on the slices of a column that saw requests, each at the slice's first minute.
+#[derive(Clone, Debug)]
+struct Slices {
+    rule: SliceRule,
+    verdicts: Window,
+}
+
+impl Ledger {
+    pub(super) fn new(catalog: &Catalog, source: SourceId, kept: Horizon) -> Self {
+        let counted = |column: Column| {
+            let rule = match column {
+                Column::Slo(slo) => SliceRule::of(&catalog[slo].sli),
+                Column::Records | Column::Missing => None,
+            };
+            let slices = rule.map(|rule| Slices { rule, verdicts: Window::new(kept) });
+            Counted { column, window: Window::new(kept), slices, lifetime: Tally::ZERO, newest: None }
+        };
+        let columns = columns(catalog, source).into_iter().map(counted).collect();
+        Self { columns, rejected: BTreeMap::new(), samples: VecDeque::new(), first_heard: None }
+    }
+
+    /// The column of an SLO of this source.
+    pub(super) fn column_of(&self, slo: SloId) -> usize {
+        let found = self.columns.iter().position(|counted| counted.column == Column::Slo(slo));
+        found.expect("every SLO of a source has a column")
+    }
+
+    /// Adds a batch, refusing what lies outside the accepted minutes.
+    pub(super) fn observe(&mut self, batch: Batch, bounds: Bounds) {
+        assert_eq!(batch.newest.len(), self.columns.len(), "a batch has the columns of its source");
+        for page in &batch.pages {
+            assert_eq!(page.columns(), self.columns.len(), "a page has the columns of its source");
+            self.observe_page(page, bounds);
+        }
+        for (counted, event) in self.columns.iter_mut().zip(&batch.newest) {
+            counted.meet(*event, bounds);
+        }
+        for (rejection, count) in batch.rejected {
+            self.reject(rejection, count);
+        }
+        self.samples.extend(batch.samples);
+        self.samples.drain(..self.samples.len().saturating_sub(SAMPLES));
+    }
+
+    /// What happened in a column in the window of length `window` at `t`.
+    pub(super) fn tally(&self, column: usize, window: Horizon, t: Timestamp) -> Tally {
+        let counted = &self.columns[column];
+        let first = window.first_minute(t.minute());
+        match &counted.slices {
+            None => counted.window.sum(first, t.minute()),
+            Some(slices) => slices.tally(first, t, self.first_heard),
+        }
+    }
+
+    /// The newest event of a column that is not in a minute after `t` and not before `oldest`.
+    pub(super) fn last_event(&self, column: usize, t: Timestamp, oldest: Minute) -> Option<Timestamp> {
+        let counted = &self.columns[column];
+        match counted.newest {
+            Some(newest) if newest.minute() <= t.minute() => Some(newest).filter(|newest| newest.minute() >= oldest),
+            Some(_) => counted.window.last_occupied(oldest, t.minute()).map(Minute::start),
+            None => None,
+        }
+    }
+
+    /// The newest record that can have been heard by `t`: at most as far ahead of it as is accepted. However old, but
+    /// when there are newer ones, only as far back as `oldest`.
+    pub(super) fn last_heard(&self, t: Timestamp, oldest: Minute) -> Option<Timestamp> {
+        let records = self.index_of(Column::Records);
+        let latest = t.plus_millis(AHEAD_MS);
+        let newest = self.columns[records].newest?;
+        let oldest = if newest.minute() <= latest.minute() { newest.minute() } else { oldest };
+        self.last_event(records, latest, oldest)
+    }
+
+    /// Every event ever counted in a column.
+    pub(super) fn lifetime(&self, column: usize) -> Tally {
+        self.columns[column].lifetime
+    }
+
+    /// The first minute that any count of this ledger refers to: that of the earliest record, or of the earliest slice
+    /// that the record belongs to.
+    pub(super) fn begins(&self) -> Option<Minute> {
+        let heard = self.first_heard?;
+        let slices = self.columns.iter().filter_map(|counted| counted.slices.as_ref());
+        slices.map(|slices| slices.rule.start_of(heard)).chain([heard]).min()
+    }
+
+    /// The totals, for the board.
+    pub(super) fn standing(&self, last_event: Option<Timestamp>, health: Health) -> SourceStanding {
+        SourceStanding {
+            accepted: self.lifetime(self.index_of(Column::Records)),
+            missing_duration: self.lifetime(self.index_of(Column::Missing)).good,
+            rejected: self.rejected.clone(),
+            samples: self.samples.iter().cloned().collect(),
+            last_event,
+            health,
+        }
+    }
+
+    /// Counts as expired what was accepted but lies before `oldest`.
+    pub(super) fn expire_in_retrospect(&mut self, oldest: Minute, newest: Minute) {
+        let records = self.index_of(Column::Records);
+        let accepted = self.columns[records].lifetime;
+        for counted in &mut self.columns {
+            counted.lifetime = counted.window.sum(oldest, newest);
+            counted.newest = counted.newest.filter(|newest| newest.minute() >= oldest);
+        }
+        let Counted { lifetime, window, .. } = &self.columns[records];
+        self.first_heard = window.first_occupied(oldest, newest);
+        let expired = accepted.total().saturating_sub(lifetime.total());
+        self.reject(Rejection::Expired, expired);
+    }
+
+    fn index_of(&self, column: Column) -> usize {
+        let found = self.columns.iter().position(|counted| counted.column == column);
+        found.expect("every source has columns for its records and for missing fields")
+    }
+
+    fn reject(&mut self, rejection: Rejection, count: u64) {
+        if count > 0 {
+            let refused = self.rejected.entry(rejection).or_default();
+            *refused = refused.saturating_add(count);
+        }
+    }
+
+    fn observe_page(&mut self, page: &Page, bounds: Bounds) {
+        let first = page.hour.saturating_mul(PAGE_MINUTES as i64);
+        let row = |minute: Minute| minute.number().saturating_sub(first).clamp(0, PAGE_MINUTES as i64) as usize;
+        let (from, to) = (row(bounds.oldest), row(bounds.newest.plus(1)));
+        if from > 0 || to < PAGE_MINUTES {
+            let records = self.index_of(Column::Records);
+            let refused = |rows| HourCounts::of_column(page, records, rows).sum().total();
+            self.reject(Rejection::Expired, refused(0..from));
+            self.reject(Rejection::Future, refused(to..PAGE_MINUTES));
+        }
+        if from >= to {
+            return;
+        }
+        for (index, counted) in self.columns.iter_mut().enumerate() {
+            let counts = HourCounts::of_column(page, index, from..to);
+            let Some((first, last)) = counts.occupied() else { continue };
+            let minute = |row: usize| Minute::from_number(page.hour * PAGE_MINUTES as i64 + row as i64);
+            counted.add(page.hour, &counts);
+            if let Some(slices) = &mut counted.slices {
+                slices.judge(&counted.window, minute(first), minute(last), bounds.kept);
+            }
+            if counted.column == Column::Records {
+                self.first_heard = Some(self.first_heard.map_or(minute(first), |heard| heard.min(minute(first))));
+            }
+        }
+    }
+}
+
+impl Counted {
+    fn add(&mut self, hour: i64, counts: &HourCounts) {
+        self.window.add_hour(hour, counts);
+        self.lifetime += counts.sum();
+    }
+
+    /// Takes note of the newest event of a batch. One that lies outside the accepted minutes was refused, and then all
+    /// that is known of the newest accepted one is its minute.
+    fn meet(&mut self, event: Option<Timestamp>, Bounds { oldest, newest, .. }: Bounds) {
+        let event = match event {
+            Some(event) if event.minute() > newest => self.window.last_occupied(oldest, newest).map(Minute::start),
+            event => event.filter(|event| event.minute() >= oldest),
+        };
+        self.newest = self.newest.max(event);
+    }
+}
+
+impl Slices {
+    /// Judges every slice that reaches into the minutes from `first` to `last` anew; none that begins before `kept`, for
+    /// such a slice is in no window any more and has no place in the ring.
+    fn judge(&mut self, requests: &Window, first: Minute, last: Minute, kept: Minute) {
+        let length = self.rule.slice().minutes();
+        let mut start = self.rule.start_of(first);
+        if start < kept {
+            start = start.plus(length);
+        }
+        while start <= last {
+            let verdict = self.rule.judge(requests.sum(start, start.plus(length - 1)));
+            self.verdicts.replace(start, verdict);
+            start = start.plus(length);
+        }
+    }
+
+    /// The slices that belong to the window from `first` to `t` and have ended by `t`.
+    fn tally(&self, first: Minute, t: Timestamp, first_heard: Option<Minute>) -> Tally {
+        let last = self.rule.last_ended(t);
+        let judged = self.verdicts.sum(first, last);
+        match (self.rule, first_heard) {
+            (SliceRule::Percentile { .. }, _) | (SliceRule::Throughput { .. }, None) => judged,
+            (SliceRule::Throughput { .. }, Some(heard)) => {
+                let slices = self.rule.count(first.max(self.rule.start_of(heard)), last);
+                let silent = slices.saturating_sub(judged.total());
+                match self.rule.judge(Tally::ZERO) {
+                    Tally { good: 1, .. } => judged + Tally::new(silent, 0),
+                    _ => judged + Tally::new(0, silent),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The gate: may this service be deployed now?
+//!
+//! [`decide`] looks at the standings of a service's SLOs and at what people have ordered, and names one of four levels,
+//! the worst that applies: a manual freeze, a spent budget, nothing sound to judge by, a low budget, open. Whether a
+//! particular change may pass at that level is a second, smaller question, [`Decision::verdict`].
+//!
+//! - Everything that decides is an integer comparison; every level but open carries at least one [`Reason`].
+//! - *Hysteresis.* A budget at or below `frozen_below` closes the gate and the SLO is remembered as holding it; the gate
+//!   opens again only when each SLO that holds it has been seen, with sound evidence, above `thaw_above`. An SLO
+//!   whose evidence grows thin or disappears in the meantime goes on holding: quiet is not recovery.
+//! - *Evidence.* Fewer than `min_events` in the window can neither freeze nor thaw. A source that has gone silent leaves
+//!   its SLOs without sound evidence; what it has already proved, a spent budget, still freezes.
+//! - *Holds.* People overrule the automatic part in both directions, and there is one order at a time: a freeze beats
+//!   everything, an unfreeze holds an automatic freeze off until the budgets have recovered. Either may end by itself.
+//! - [`GateState`] is all that one decision hands to the next, and all that must survive a restart.
+//!
+//! It keeps no record of changes and knows no names: audit and texts are made from its decisions.
+
+mod reason;
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+use crate::budget::Standing;
+use crate::spec::{GatePolicy, OnUnknown, SloId, SourceId};
+use crate::tally::Tally;
+use crate::time::Timestamp;
+
+pub use reason::Reason;
+
+/// How far a service may be changed, from free to not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Deploy.
+    Open,
+    /// Deploy with care, canary first.
+    Guarded,
+    /// There is nothing sound to judge by; the policy says what that means.
+    Unknown,
+    /// Do not deploy.
+    Frozen,
+}
+
+impl Level {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Open, Self::Guarded, Self::Unknown, Self::Frozen];
+
+    /// Its name in answers and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Guarded => "guarded",
+            Self::Unknown => "unknown",
+            Self::Frozen => "frozen",
+        }
+    }
+}
+
+/// How much an SLO's standing is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// Enough events from a source that is being heard.
+    Ok,
+    /// Fewer events than the policy asks for.
+    Thin,
+    /// Its source was heard last at this time, too long ago.
+    Stale {
+        /// The newest record of the source.
+        last_heard: Timestamp,
+    },
+    /// No events at all.
+    None,
+}
+
+impl Evidence {
+    /// What a tally is worth at `now`, when the newest record of its source is from `last_heard`.
+    pub fn of(policy: &GatePolicy, tally: Tally, last_heard: Option<Timestamp>, now: Timestamp) -> Self {
+        let silent = |heard: &Timestamp| now.millis().saturating_sub(heard.millis()) > policy.stale_after_ms;
+        match last_heard.filter(silent) {
+            Some(last_heard) => Self::Stale { last_heard },
+            None if tally.is_empty() => Self::None,
+            None if tally.total() < policy.min_events => Self::Thin,
+            None => Self::Ok,
+        }
+    }
+
+    /// Its name in answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Thin => "thin",
+            Self::Stale { .. } => "stale",
+            Self::None => "none",
+        }
+    }
+}
+
+/// One SLO of a service, as the gate sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// Which SLO.
+    pub slo: SloId,
+    /// Where its events come from.
+    pub source: SourceId,
+    /// How it stands over its window.
+    pub standing: Standing,
+    /// What that is worth.
+    pub evidence: Evidence,
+}
+
+impl Witness {
+    /// Whether it has shown, with enough events, that its budget is spent. A silent source does not take that back.
+    fn is_spent(&self, policy: &GatePolicy) -> bool {
+        let tally = self.standing.tally;
+        let enough = !tally.is_empty() && tally.total() >= policy.min_events;
+        enough && self.standing.compare_remaining(policy.frozen_below_billionths) != Ordering::Greater
+    }
+
+    fn is_sound(&self) -> bool {
+        self.evidence == Evidence::Ok
+    }
+
+    fn is_above(&self, billionths: i64) -> bool {
+        self.standing.compare_remaining(billionths) == Ordering::Greater
+    }
+}
+
+/// What a person ordered; one order is in force at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Nothing passes but the kinds listed.
+    Freeze {
+        /// Why.
+        reason: String,
+        /// When it ends by itself; never when `None`.
+        until: Option<Timestamp>,
+        /// Kinds of change that pass all the same.
+        exempt: Vec<String>,
+    },
+    /// An automatic freeze is held off.
+    Unfreeze {
+        /// Why.
+        reason: String,
+        /// When it ends even though the budgets have not recovered.
+        until: Option<Timestamp>,
+    },
+}
+
+impl Hold {
+    /// When it ends by itself.
+    pub fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Freeze { until, .. } | Self::Unfreeze { until, .. } => *until,
+        }
+    }
+
+    /// Whether it still has something to say: until its time, and an unfreeze only while there is something to hold off.
+    fn is_in_force(&self, holding: &BTreeSet<SloId>, now: Timestamp) -> bool {
+        let in_time = self.until().is_none_or(|until| now < until);
+        match self {
+            Self::Freeze { .. } => in_time,
+            Self::Unfreeze { .. } => in_time && !holding.is_empty(),
+        }
+    }
+}
+
+/// What one decision hands to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GateState {
+    /// The level that was found.
+    pub level: Level,
+    /// Since when it has been that level.
+    pub since: Timestamp,
+    /// The SLOs that hold an automatic freeze; when empty there is none.
+    pub holding: BTreeSet<SloId>,
+    /// What people ordered.
+    pub hold: Option<Hold>,
+}
+
+/// The level of a gate, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// To be handed to the next decision.
+    pub state: GateState,
+    /// At least one unless the gate is open; the one that decides comes first.
+    pub reasons: Vec<Reason>,
+}
+
+/// Whether one kind of change may pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether it may.
+    pub allow: bool,
+    /// Why this kind passes where others do not.
+    pub exception: Option<Reason>,
+}
+
+/// Decides the level of a gate at `now`.
+///
+/// `before` is the state of the previous decision; `None` for the first, which starts without a freeze and without
+/// orders. Decisions are to be made in the order of their time.
+pub fn decide(policy: &GatePolicy, slos: &[Witness], before: Option<&GateState>, now: Timestamp) -> Decision {
+    let holding = holding(policy, slos, before.map(|state| &state.holding));
+    let hold = before.and_then(|state| state.hold.clone()).filter(|hold| hold.is_in_force(&holding, now));
+    let (level, reasons) = weigh(policy, slos, &holding, hold.as_ref());
+    let since = before.filter(|state| state.level == level).map_or(now, |state| state.since);
+    Decision { state: GateState { level, since, holding, hold }, reasons }
+}
+
+impl Decision {
+    /// Whether a change of this kind may pass.
+    pub fn verdict(&self, policy: &GatePolicy, change: &str) -> Verdict {
+        let exempts = |kinds: &[String]| kinds.iter().any(|kind| kind == change);
+        let exempt = |level| Some(Reason::Exempt { change: change.to_owned(), level });
+        let pass = |exception| Verdict { allow: true, exception };
+        match (self.state.level, &self.state.hold) {
+            (Level::Open | Level::Guarded, _) => pass(None),
+            (level @ Level::Frozen, Some(Hold::Freeze { exempt: kinds, .. })) if exempts(kinds) => pass(exempt(level)),
+            (Level::Frozen, Some(Hold::Freeze { .. })) => Verdict { allow: false, exception: None },
+            (level @ (Level::Frozen | Level::Unknown), _) if exempts(&policy.exempt) => pass(exempt(level)),
+            (Level::Unknown, _) if policy.on_unknown == OnUnknown::Allow => pass(Some(Reason::UnknownAllowed)),
+            (Level::Frozen | Level::Unknown, _) => Verdict { allow: false, exception: None },
+        }
+    }
+
+    /// When the present order ends by itself, if one is in force and says so.
+    pub fn until(&self) -> Option<Timestamp> {
+        self.state.hold.as_ref().and_then(Hold::until)
+    }
+}
+
+/// The SLOs that hold an automatic freeze now.
+fn holding(policy: &GatePolicy, slos: &[Witness], before: Option<&BTreeSet<SloId>>) -> BTreeSet<SloId> {
+    let was_frozen = before.is_some_and(|before| !before.is_empty());
+    let held = |slo: &Witness| before.is_some_and(|before| before.contains(&slo.slo));
+    let holds = |slo: &&Witness| {
+        let recovered = slo.is_sound() && slo.is_above(policy.thaw_above_billionths);
+        // While the gate is frozen, an SLO that is seen below the thaw threshold holds it too, whoever froze it.
+        let joins = was_frozen && slo.is_sound();
+        slo.is_spent(policy) || ((held(slo) || joins) && !recovered)
+    };
+    slos.iter().filter(holds).map(|slo| slo.slo).collect()
+}
+
+/// The worst level that applies, with its reasons.
+fn weigh(
+    policy: &GatePolicy,
+    slos: &[Witness],
+    holding: &BTreeSet<SloId>,
+    hold: Option<&Hold>,
+) -> (Level, Vec<Reason>) {
+    let frozen = reasons_to_freeze(policy, slos, holding);
+    match hold {
+        Some(Hold::Freeze { reason, until, .. }) => {
+            let order = Reason::ManualFreeze { reason: reason.clone(), until: *until };
+            return (Level::Frozen, [order].into_iter().chain(frozen).collect());
+        }
+        None if !frozen.is_empty() => return (Level::Frozen, frozen),
+        Some(Hold::Unfreeze { .. }) | None => {}
+    }
+    let (level, mut reasons) = weigh_evidence(policy, slos);
+    if let Some(Hold::Unfreeze { reason, until }) = hold {
+        reasons.push(Reason::Unfrozen { reason: reason.clone(), until: *until });
+    }
+    (level, reasons)
+}
+
+/// The level of a gate that nothing freezes.
+fn weigh_evidence(policy: &GatePolicy, slos: &[Witness]) -> (Level, Vec<Reason>) {
+    let unknown = reasons_to_doubt(policy, slos);
+    if !unknown.is_empty() {
+        return (Level::Unknown, unknown);
+    }
+    let low = |slo: &&Witness| {
+        let remaining = slo.standing.compare_remaining(policy.guarded_below_billionths);
+        slo.is_sound() && remaining == Ordering::Less
+    };
+    let reason = |slo: &Witness| Reason::BudgetLow { slo: slo.slo, standing: slo.standing };
+    let guarded: Vec<Reason> = slos.iter().filter(low).map(reason).collect();
+    (if guarded.is_empty() { Level::Open } else { Level::Guarded }, guarded)
+}
+
+fn reasons_to_freeze(policy: &GatePolicy, slos: &[Witness], holding: &BTreeSet<SloId>) -> Vec<Reason> {
+    let (spent, waiting): (Vec<&Witness>, Vec<&Witness>) =
+        slos.iter().filter(|slo| holding.contains(&slo.slo)).partition(|slo| slo.is_spent(policy));
+    let spent = spent.into_iter().map(|slo| Reason::BudgetSpent { slo: slo.slo, standing: slo.standing });
+    let waiting = waiting.into_iter().map(|slo| Reason::NotRecovered {
+        slo: slo.slo,
+        standing: slo.standing,
+        evidence: slo.evidence,
+        thaw_above_billionths: policy.thaw_above_billionths,
+    });
+    spent.chain(waiting).collect()
+}
+
+/// Why the SLOs are not enough to judge by; empty when they are.
+fn reasons_to_doubt(policy: &GatePolicy, slos: &[Witness]) -> Vec<Reason> {
+    let mut reasons: Vec<Reason> = Vec::new();
+    for slo in slos {
+        if let Evidence::Stale { last_heard } = slo.evidence {
+            let reason = Reason::SourceStale { source: slo.source, last_heard, stale_after_ms: policy.stale_after_ms };
+            if !reasons.contains(&reason) {
+                reasons.push(reason);
+            }
+        }
+    }
+    if !reasons.is_empty() || slos.iter().any(Witness::is_sound) {
+        return reasons;
+    }
+    let reason = |slo: &Witness| match slo.standing.tally.total() {
+        0 => Reason::NoEvidence { slo: Some(slo.slo) },
+        total => Reason::ThinEvidence { slo: slo.slo, total, min_events: policy.min_events },
+    };
+    match slos.is_empty() {
+        true => vec![Reason::NoEvidence { slo: None }],
+        false => slos.iter().map(reason).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! Reasons: why a gate stands where it stands, typed for programs and as a sentence for people.
+
+use crate::budget::Standing;
+use crate::gate::{Evidence, Level};
+use crate::spec::{Catalog, SloId, SourceId};
+use crate::time::{Horizon, Timestamp};
+
+/// One reason of a decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A person froze it.
+    ManualFreeze {
+        /// In their words.
+        reason: String,
+        /// When it ends by itself.
+        until: Option<Timestamp>,
+    },
+    /// An SLO has spent its budget.
+    BudgetSpent {
+        /// Which.
+        slo: SloId,
+        /// How it stands.
+        standing: Standing,
+    },
+    /// An SLO held the gate and has not been seen above the thaw threshold since.
+    NotRecovered {
+        /// Which.
+        slo: SloId,
+        /// How it stands.
+        standing: Standing,
+        /// What that is worth.
+        evidence: Evidence,
+        /// What it must rise above, in billionths of its budget.
+        thaw_above_billionths: i64,
+    },
+    /// A source has gone silent.
+    SourceStale {
+        /// Which.
+        source: SourceId,
+        /// Its newest record.
+        last_heard: Timestamp,
+        /// How long it may be silent, in milliseconds.
+        stale_after_ms: i64,
+    },
+    /// An SLO, or the whole service when `None`, has nothing to be judged by.
+    NoEvidence {
+        /// Which.
+        slo: Option<SloId>,
+    },
+    /// An SLO has too few events to be judged by.
+    ThinEvidence {
+        /// Which.
+        slo: SloId,
+        /// How many it has.
+        total: u64,
+        /// How many it needs.
+        min_events: u64,
+    },
+    /// An SLO has little budget left.
+    BudgetLow {
+        /// Which.
+        slo: SloId,
+        /// How it stands.
+        standing: Standing,
+    },
+    /// A person holds an automatic freeze off.
+    Unfrozen {
+        /// In their words.
+        reason: String,
+        /// When that ends by itself.
+        until: Option<Timestamp>,
+    },
+    /// This kind of change passes at this level.
+    Exempt {
+        /// The kind.
+        change: String,
+        /// The level that holds others.
+        level: Level,
+    },
+    /// The policy allows changes without sound evidence.
+    UnknownAllowed,
+}
+
+impl Reason {
+    /// Its kind in answers.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::ManualFreeze { .. } => "manual_freeze",
+            Self::BudgetSpent { .. } => "budget_spent",
+            Self::NotRecovered { .. } => "not_recovered",
+            Self::SourceStale { .. } => "source_stale",
+            Self::NoEvidence { .. } => "no_evidence",
+            Self::ThinEvidence { .. } => "thin_evidence",
+            Self::BudgetLow { .. } => "budget_low",
+            Self::Unfrozen { .. } => "unfrozen",
+            Self::Exempt { .. } => "exempt",
+            Self::UnknownAllowed => "unknown_allowed",
+        }
+    }
+
+    /// The SLO it is about, if it is about one.
+    pub fn slo(&self) -> Option<SloId> {
+        match self {
+            Self::BudgetSpent { slo, .. }
+            | Self::NotRecovered { slo, .. }
+            | Self::ThinEvidence { slo, .. }
+            | Self::BudgetLow { slo, .. } => Some(*slo),
+            Self::NoEvidence { slo } => *slo,
+            _ => None,
+        }
+    }
+
+    /// The source it is about, if it is about one.
+    pub fn source(&self) -> Option<SourceId> {
+        match self {
+            Self::SourceStale { source, .. } => Some(*source),
+            _ => None,
+        }
+    }
+
+    /// The remaining budget that it speaks of.
+    pub fn remaining(&self) -> Option<f64> {
+        match self {
+            Self::BudgetSpent { standing, .. }
+            | Self::NotRecovered { standing, .. }
+            | Self::BudgetLow { standing, .. } => Some(standing.remaining()),
+            _ => None,
+        }
+    }
+
+    /// One sentence without a full stop.
+    pub fn text(&self, catalog: &Catalog) -> String {
+        let spent = |slo: &SloId, standing: &Standing| {
+            let (name, percent) = (path(catalog, *slo), standing.spent_percent());
+            format!("{name} has spent {percent}% of its {} error budget", standing.window)
+        };
+        match self {
+            Self::ManualFreeze { reason, until } => format!("frozen by hand{}: {reason}", ending(*until)),
+            Self::BudgetSpent { slo, standing } | Self::BudgetLow { slo, standing } => spent(slo, standing),
+            Self::NotRecovered { slo, standing, evidence: Evidence::Ok, thaw_above_billionths } => {
+                let above = *thaw_above_billionths as f64 / 1e7;
+                format!("{}; the gate opens again when more than {above}% are left", spent(slo, standing))
+            }
+            Self::NotRecovered { slo, .. } => {
+                let name = path(catalog, *slo);
+                format!("{name} had spent its error budget, and there is no sound evidence that it has recovered")
+            }
+            Self::SourceStale { source, last_heard, stale_after_ms } => {
+                let (name, longest) = (&catalog[*source].name, length(*stale_after_ms));
+                format!("source {name} was last heard at {last_heard}, more than {longest} ago")
+            }
+            Self::NoEvidence { slo: Some(slo) } => format!("{} has seen no events in its window", path(catalog, *slo)),
+            Self::NoEvidence { slo: None } => "no SLO speaks for this service".to_owned(),
+            Self::ThinEvidence { slo, total, min_events } => {
+                let events = if *total == 1 { "event" } else { "events" };
+                format!("{} has seen {total} {events} in its window, of at least {min_events}", path(catalog, *slo))
+            }
+            Self::Unfrozen { reason, until } => format!("unfrozen by hand{}: {reason}", ending(*until)),
+            Self::Exempt { change, level: Level::Frozen } => format!("changes of kind {change} pass this freeze"),
+            Self::Exempt { change, .. } => format!("changes of kind {change} pass without sound evidence"),
+            Self::UnknownAllowed => {
+                "the policy allows changes without sound evidence (on_unknown = \"allow\")".to_owned()
+            }
+        }
+    }
+}
+
+fn path(catalog: &Catalog, slo: SloId) -> String {
+    format!("{}/{}", catalog.story_of(slo).name, catalog[slo].name)
+}
+
+fn ending(until: Option<Timestamp>) -> String {
+    until.map(|until| format!(" until {until}")).unwrap_or_default()
+}
+
+/// A length of time as specs write it: whole minutes as such, anything else in seconds or milliseconds.
+fn length(millis: i64) -> String {
+    let minutes = u32::try_from(millis / 60_000).ok().and_then(Horizon::new);
+    match minutes {
+        Some(minutes) if millis % 60_000 == 0 => minutes.to_string(),
+        _ if millis % 1_000 == 0 => format!("{}s", millis / 1_000),
+        _ => format!("{millis}ms"),
+    }
+}

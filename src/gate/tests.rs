@@ -1,0 +1,209 @@
+use super::*;
+use crate::spec::Objective;
+use crate::time::Horizon;
+
+const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+
+fn policy() -> GatePolicy {
+    GatePolicy {
+        on_unknown: OnUnknown::Deny,
+        frozen_below_billionths: 0,
+        thaw_above_billionths: 50_000_000,
+        guarded_below_billionths: 250_000_000,
+        stale_after_ms: 600_000,
+        min_events: 100,
+        exempt: vec!["fix".into(), "rollback".into()],
+    }
+}
+
+/// An SLO of 90% that has seen `good` and `bad` events of a source that was heard `silent_ms` ago.
+fn witness(slo: usize, good: u64, bad: u64, silent_ms: i64) -> Witness {
+    let tally = Tally::new(good, bad);
+    let standing = Standing { tally, objective: Objective::new(900_000_000).unwrap(), window: Horizon::DAYS_28 };
+    let evidence = Evidence::of(&policy(), tally, Some(NOW.plus_millis(-silent_ms)), NOW);
+    Witness { slo: SloId(slo), source: SourceId(0), standing, evidence }
+}
+
+/// `used` of the 100 bad events that the budget allows.
+fn spending(slo: usize, used: u64) -> Witness {
+    witness(slo, 1_000 - used, used, 0)
+}
+
+fn kinds(decision: &Decision) -> Vec<&'static str> {
+    decision.reasons.iter().map(Reason::kind).collect()
+}
+
+#[track_caller]
+fn check(slos: &[Witness], before: Option<&GateState>, level: Level, reasons: &[&str]) -> GateState {
+    let decision = decide(&policy(), slos, before, NOW);
+    assert_eq!((decision.state.level, kinds(&decision).as_slice()), (level, reasons));
+    decision.state
+}
+
+fn freeze(until: Option<Timestamp>) -> Hold {
+    Hold::Freeze { reason: "release party".into(), until, exempt: vec!["security".into()] }
+}
+
+fn unfreeze(until: Option<Timestamp>) -> Hold {
+    Hold::Unfreeze { reason: "accepted by the owner".into(), until }
+}
+
+fn held(state: GateState, hold: Hold) -> GateState {
+    GateState { hold: Some(hold), ..state }
+}
+
+#[test]
+fn the_level_follows_the_remaining_budget_event_by_event() {
+    for (used, level, reasons) in [
+        (0, Level::Open, &[][..]),
+        (75, Level::Open, &[]),
+        (76, Level::Guarded, &["budget_low"]),
+        (99, Level::Guarded, &["budget_low"]),
+        (100, Level::Frozen, &["budget_spent"]),
+        (112, Level::Frozen, &["budget_spent"]),
+    ] {
+        check(&[spending(0, 0), spending(1, used)], None, level, reasons);
+    }
+}
+
+#[test]
+fn thin_evidence_neither_freezes_nor_opens() {
+    check(&[witness(0, 0, 99, 0)], None, Level::Unknown, &["thin_evidence"]);
+    check(&[witness(0, 99, 0, 0)], None, Level::Unknown, &["thin_evidence"]);
+    check(&[witness(0, 100, 0, 0)], None, Level::Open, &[]);
+    check(&[witness(0, 0, 100, 0)], None, Level::Frozen, &["budget_spent"]);
+    check(&[witness(0, 0, 99, 0), spending(1, 0)], None, Level::Open, &[]);
+}
+
+#[test]
+fn g03_nothing_heard_is_unknown_not_open() {
+    check(&[], None, Level::Unknown, &["no_evidence"]);
+    check(&[witness(0, 0, 0, 0), witness(1, 0, 0, 0)], None, Level::Unknown, &["no_evidence", "no_evidence"]);
+    let never_heard = Evidence::of(&policy(), Tally::ZERO, None, NOW);
+    assert_eq!(never_heard, Evidence::None);
+}
+
+#[test]
+fn a_source_is_stale_a_millisecond_after_its_time() {
+    check(&[witness(0, 1_000, 0, 600_000)], None, Level::Open, &[]);
+    check(&[witness(0, 1_000, 0, 600_001)], None, Level::Unknown, &["source_stale"]);
+    // One stale source is named once, and is enough.
+    let slos = [witness(0, 1_000, 0, 600_001), witness(1, 1_000, 0, 600_001), spending(2, 80)];
+    check(&slos, None, Level::Unknown, &["source_stale"]);
+}
+
+#[test]
+fn a_spent_budget_is_worse_than_a_silent_source() {
+    check(&[witness(0, 800, 200, 600_001)], None, Level::Frozen, &["budget_spent"]);
+    check(&[witness(0, 0, 99, 600_001)], None, Level::Unknown, &["source_stale"]);
+}
+
+#[test]
+fn a_frozen_gate_opens_only_above_the_thaw_threshold() {
+    let state = check(&[spending(0, 100)], None, Level::Frozen, &["budget_spent"]);
+    let state = check(&[spending(0, 99)], Some(&state), Level::Frozen, &["not_recovered"]);
+    let state = check(&[spending(0, 95)], Some(&state), Level::Frozen, &["not_recovered"]);
+    let state = check(&[spending(0, 94)], Some(&state), Level::Guarded, &["budget_low"]);
+    check(&[spending(0, 99)], Some(&state), Level::Guarded, &["budget_low"]);
+}
+
+#[test]
+fn every_slo_must_recover_whoever_froze() {
+    let state = check(&[spending(0, 100), spending(1, 97)], None, Level::Frozen, &["budget_spent"]);
+    let state = check(&[spending(0, 10), spending(1, 97)], Some(&state), Level::Frozen, &["not_recovered"]);
+    check(&[spending(0, 10), spending(1, 10)], Some(&state), Level::Open, &[]);
+}
+
+#[test]
+fn quiet_is_not_recovery() {
+    let frozen = check(&[spending(0, 100), spending(1, 0)], None, Level::Frozen, &["budget_spent"]);
+    for quiet in [witness(0, 99, 0, 0), witness(0, 0, 0, 0), witness(0, 1_000, 0, 600_001), witness(0, 0, 0, 600_001)] {
+        let state = check(&[quiet, spending(1, 0)], Some(&frozen), Level::Frozen, &["not_recovered"]);
+        check(&[spending(0, 0), spending(1, 0)], Some(&state), Level::Open, &[]);
+    }
+}
+
+#[test]
+fn since_is_kept_while_the_level_is() {
+    let first = decide(&policy(), &[spending(0, 100)], None, NOW).state;
+    let later = NOW.plus_millis(60_000);
+    let second = decide(&policy(), &[spending(0, 120)], Some(&first), later).state;
+    assert_eq!((first.since, second.since), (NOW, NOW));
+    let third = decide(&policy(), &[spending(0, 0)], Some(&second), later).state;
+    assert_eq!((third.level, third.since), (Level::Open, later));
+}
+
+#[test]
+fn a_manual_freeze_beats_everything_and_ends_at_its_time() {
+    let open = check(&[spending(0, 0)], None, Level::Open, &[]);
+    check(&[spending(0, 0)], Some(&held(open.clone(), freeze(None))), Level::Frozen, &["manual_freeze"]);
+    let soon = held(open.clone(), freeze(Some(NOW.plus_millis(1))));
+    check(&[spending(0, 100)], Some(&soon), Level::Frozen, &["manual_freeze", "budget_spent"]);
+    check(&[], Some(&soon), Level::Frozen, &["manual_freeze"]);
+    let over = check(&[spending(0, 0)], Some(&held(open, freeze(Some(NOW)))), Level::Open, &[]);
+    assert_eq!(over.hold, None);
+}
+
+#[test]
+fn an_unfreeze_lasts_until_the_budget_has_recovered() {
+    let frozen = check(&[spending(0, 120)], None, Level::Frozen, &["budget_spent"]);
+    let unfrozen = held(frozen, unfreeze(None));
+    let state = check(&[spending(0, 120)], Some(&unfrozen), Level::Guarded, &["budget_low", "unfrozen"]);
+    let state = check(&[spending(0, 95)], Some(&state), Level::Guarded, &["budget_low", "unfrozen"]);
+    let state = check(&[spending(0, 94)], Some(&state), Level::Guarded, &["budget_low"]);
+    assert_eq!(state.hold, None);
+    check(&[spending(0, 100)], Some(&state), Level::Frozen, &["budget_spent"]);
+}
+
+#[test]
+fn an_unfreeze_ends_at_its_time() {
+    let frozen = check(&[spending(0, 98), spending(1, 100)], None, Level::Frozen, &["budget_spent"]);
+    let soon = held(frozen.clone(), unfreeze(Some(NOW.plus_millis(1))));
+    check(&[spending(0, 0), spending(1, 100)], Some(&soon), Level::Guarded, &["budget_low", "unfrozen"]);
+    let over = held(frozen, unfreeze(Some(NOW)));
+    check(&[spending(0, 0), spending(1, 99)], Some(&over), Level::Frozen, &["not_recovered"]);
+}
+
+#[test]
+fn an_unfreeze_of_an_open_gate_promises_nothing_for_later() {
+    let open = held(check(&[spending(0, 0)], None, Level::Open, &[]), unfreeze(None));
+    let state = check(&[spending(0, 0)], Some(&open), Level::Open, &[]);
+    assert_eq!(state.hold, None);
+    check(&[spending(0, 100)], Some(&state), Level::Frozen, &["budget_spent"]);
+}
+
+#[test]
+fn an_unfreeze_does_not_make_up_for_missing_evidence() {
+    let frozen = check(&[spending(0, 100)], None, Level::Frozen, &["budget_spent"]);
+    let unfrozen = held(frozen, unfreeze(None));
+    check(&[witness(0, 0, 100, 600_001)], Some(&unfrozen), Level::Unknown, &["source_stale", "unfrozen"]);
+}
+
+#[test]
+fn kinds_of_change_pass_where_they_are_exempt() {
+    let open = decide(&policy(), &[spending(0, 0)], None, NOW);
+    let guarded = decide(&policy(), &[spending(0, 80)], None, NOW);
+    let spent = decide(&policy(), &[spending(0, 100)], None, NOW);
+    let unknown = decide(&policy(), &[], None, NOW);
+    let manual = decide(&policy(), &[spending(0, 100)], Some(&held(open.state.clone(), freeze(None))), NOW);
+    let allow_unknown = GatePolicy { on_unknown: OnUnknown::Allow, ..policy() };
+    for (decision, policy, change, allow, exception) in [
+        (&open, policy(), "feature", true, None),
+        (&guarded, policy(), "feature", true, None),
+        (&spent, policy(), "feature", false, None),
+        (&spent, policy(), "fix", true, Some("exempt")),
+        (&spent, policy(), "Fix", false, None),
+        (&spent, allow_unknown.clone(), "feature", false, None),
+        (&unknown, policy(), "feature", false, None),
+        (&unknown, policy(), "rollback", true, Some("exempt")),
+        (&unknown, allow_unknown.clone(), "feature", true, Some("unknown_allowed")),
+        (&manual, policy(), "feature", false, None),
+        (&manual, policy(), "fix", false, None),
+        (&manual, allow_unknown, "fix", false, None),
+        (&manual, policy(), "security", true, Some("exempt")),
+    ] {
+        let verdict = decision.verdict(&policy, change);
+        let found = (verdict.allow, verdict.exception.as_ref().map(Reason::kind));
+        assert_eq!(found, (allow, exception), "{change} at {:?}", decision.state.level);
+    }
+}
