@@ -67,8 +67,8 @@ fn undecided(room: &str) -> Option<String> {
 
 fn rust_files(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in fs::read_dir(directory).expect("src is a readable tree") {
+        let path = entry.expect("src is a readable tree").path();
         match path.is_dir() {
             true => files.extend(rust_files(&path)),
             false if path.extension().is_some_and(|extension| extension == "rs") => files.push(path),
