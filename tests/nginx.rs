@@ -105,7 +105,7 @@ fn b15_fields_in_any_order_and_the_times_of_several_upstreams_are_counted_exactl
 fn compressed_and_split_copies_give_the_same_document() {
     let run = Run::of(timed(), [traffic::plain(), traffic::hostile_headers()].concat());
     run.check();
-    let whole = report::report(run.specs.path(), Some(run.at), std::slice::from_ref(&run.log));
+    let whole = without_samples(report::report(run.specs.path(), Some(run.at), std::slice::from_ref(&run.log)));
     let bytes = fs::read(&run.log).expect("the log is there");
     let middle = bytes.iter().take(bytes.len() / 2).rposition(|byte| *byte == b'\n').expect("there are lines") + 1;
     let first = run.copy("first.log", &bytes[..middle]);
@@ -123,9 +123,11 @@ fn compressed_and_split_copies_give_the_same_document() {
         vec![run.copy("members.log.gz", &joined(&members))],
         vec![run.copy("frames.log.zst", &joined(&frames))],
     ] {
-        assert_eq!(report::report(run.specs.path(), Some(run.at), &files), whole, "{files:?}");
+        let document = report::report(run.specs.path(), Some(run.at), &files);
+        assert_eq!(without_samples(document), whole, "{files:?}");
     }
-    assert_eq!(report::report_of_stdin(run.specs.path(), Some(run.at), &bytes), whole, "standard input");
+    let document = report::report_of_stdin(run.specs.path(), Some(run.at), &bytes);
+    assert_eq!(without_samples(document), whole, "standard input");
 
     let newest = report::reported(&report::report(run.specs.path(), None, std::slice::from_ref(&run.log)));
     let expected = report::reported(&whole);
@@ -260,6 +262,14 @@ fn leave_early(nginx: &Nginx) -> Vec<Sent> {
         Sent { ask, status: 499 }
     };
     asks.map(leave).into()
+}
+
+/// The document but for the examples of refused lines, of which any will do.
+fn without_samples(mut document: Value) -> Value {
+    for source in document["sources"].as_array_mut().expect("sources are listed") {
+        source.as_object_mut().expect("a source is an object").remove("samples");
+    }
+    document
 }
 
 /// The service that carries the profile has spent its budget; the one whose story never fails has not.
