@@ -17,6 +17,7 @@ peers='
 nginx nginx
 gzip gzip
 zstd zstd
+setpriv util-linux
 '
 
 say() { printf '\n==> %s\n' "$*"; }
