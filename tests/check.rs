@@ -40,6 +40,12 @@ teams/torn.toml:6:15: not TOML: unexpected key or value, expected newline, `#`
 teams/torn.toml:10:10: there is no source `elbe`
 "#;
 
+/// The log format of the shipped specs.
+const TIMED: &str = concat!(
+    r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "#,
+    r#""$http_referer" "$http_user_agent" $request_time"#
+);
+
 fn slogate(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_slogate"));
     command.args(arguments).env_remove("NO_COLOR").current_dir(env!("CARGO_MANIFEST_DIR"));
@@ -189,4 +195,45 @@ fn output_that_is_piped_has_no_colours() {
         let output = check(Path::new(specs));
         assert!(![output.stdout, output.stderr].concat().contains(&0x1b), "{specs}");
     }
+}
+
+#[test]
+fn c02_formats_that_cannot_be_counted_by_are_refused_where_they_go_wrong() {
+    for (format, column, why) in [
+        ("nginx = '[$time_local] \"$request\" $body_bytes_sent'", 10, "this log format lacks $status"),
+        ("nginx = '$remote_addr \"$request\" $status'", 10, "this log format lacks the time"),
+        ("nginx = '$http_x_user [$time_local] $request $status'", 24, "a client can forge `$time_local`"),
+        ("apache = '%h %{%Y-%m-%d %H:%M:%S}t \"%r\" %>s'", 11, "this log format lacks the time"),
+    ] {
+        let (output, temp) = edited("slogate.toml", &format!("nginx  = '{TIMED}'"), format);
+        let told = format!("{}:22:{column}: {why}", temp.path().join("slogate.toml").display());
+        assert_eq!(output.status.code(), Some(1), "{format}");
+        assert!(stderr(&output).starts_with(&told), "{told}\n{}", stderr(&output));
+        assert!(stderr(&output).ends_with(&format!("1 error in {}\n", temp.path().display())), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn slos_that_need_what_the_format_does_not_log_are_told() {
+    let untimed = TIMED.replace(" $request_time", "");
+    let (output, temp) = edited("slogate.toml", TIMED, &untimed);
+    let why = "the source `lb` has no duration in its format, so this SLO will have no data";
+    let expected = ["category.toml:18", "detail.toml:19", "home.toml:18", "profile.toml:25", "profile.toml:35"];
+    let told = stderr(&output);
+    let told: Vec<_> = told.lines().take_while(|line| line.contains("warning")).collect();
+    for (line, place) in told.iter().zip(expected) {
+        let start = temp.path().join(place).display().to_string();
+        assert!(line.starts_with(&start) && line.ends_with(why), "{start}\n{line}");
+    }
+    assert_eq!((output.status.code(), told.len()), (Some(0), expected.len() + 1));
+
+    let (output, temp) = edited("slogate.toml", "\"$request\" ", "\"$request_uri\" ");
+    let start = temp.path().join("category.toml:12:13").display().to_string();
+    let why = "`GET /category/{name}` names a method, but the source's format has no method; write `*` for any method";
+    assert!(stderr(&output).starts_with(&format!("{start}: {why}\n")), "{}", stderr(&output));
+
+    let (output, temp) = edited("home.toml", "requests = [", "hosts = [\"a.example.com\"]\nrequests = [");
+    let start = temp.path().join("home.toml:12:9").display().to_string();
+    let why = "the source's format has no host to compare; add one of `$host`, `%v` to it";
+    assert_eq!(stderr(&output).lines().next(), Some(format!("{start}: {why}").as_str()));
 }
