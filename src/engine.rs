@@ -1,6 +1,6 @@
 //! The engine: the one owner of every count, and the one place where counts become a [`Board`].
 //!
-//! Workers hand over [`Batch`]es of small integers; the engine adds them to the windows of their source's [`ledger`],
+//! Workers hand over [`Batch`]es of small integers; the engine adds them to the windows of their source's ledger,
 //! minute by minute, and on every tick computes all standings, journeys and gates from those counts. `report` and
 //! `serve` feed the same engine.
 //!

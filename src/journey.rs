@@ -10,7 +10,7 @@
 //! Invariants:
 //! - Weights are integers, so that weighted counts are exact; ratios appear only in what is shown.
 //! - Whether the promise is kept is decided exactly for both aggregates, also for sums of fractions with different
-//!   denominators ([`sum_exceeds`]).
+//!   denominators (`sum_exceeds`).
 //! - A member without data moves nothing; a journey in which nothing happened has no compliance and a whole budget.
 
 use crate::budget::{State, budget_share, gcd, ratio};

@@ -3,7 +3,7 @@
 //! Every answer of this program is a sum over minutes, so this room keeps the minutes themselves: exact counts, no
 //! decay, no sampling, no coarser past. A [`Window`] is a ring of days. A day knows its sum and its 24 hours, an hour
 //! knows its sum and its 60 minutes, and the minutes are packed into as few bytes as their largest count needs (see
-//! [`packed`]). A sum over 28 days therefore adds about 28 days, 2 x 23 hours and the bytes of two hours, not 40,320
+//! `packed`). A sum over 28 days therefore adds about 28 days, 2 x 23 hours and the bytes of two hours, not 40,320
 //! minutes; and the minutes of a thousand SLOs with ordinary traffic fit in less than 100 MB.
 //!
 //! - An event is added to its own minute, however late and in whatever order it arrives.
@@ -105,17 +105,18 @@ impl Window {
         hour.minutes.set(row, hour.minutes.get(row) + tally);
     }
 
-    /// Adds an hour of events, the hours being numbered from the epoch.
-    pub fn add_hour(&mut self, hour: i64, counts: &HourCounts) {
+    /// Adds an hour of events, the hours being numbered from the epoch, and returns how many those were.
+    pub fn add_hour(&mut self, hour: i64, counts: &HourCounts) -> Tally {
         let sum = counts.sum();
         if sum.is_empty() {
-            return;
+            return sum;
         }
         let (day, hour, _) = self.place(Minute::from_number(hour.saturating_mul(60)));
         day.sum += sum;
         let hour = &mut day.hours[hour];
         hour.sum += sum;
         hour.minutes.add(counts);
+        sum
     }
 
     /// Puts `tally` in place of what a minute held.

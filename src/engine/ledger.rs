@@ -190,25 +190,31 @@ impl Ledger {
         if from >= to {
             return;
         }
+        let start = Minute::from_number(first);
         for (index, counted) in self.columns.iter_mut().enumerate() {
-            let counts = HourCounts::of_column(page, index, from..to);
-            let Some((first, last)) = counts.occupied() else { continue };
-            let minute = |row: usize| Minute::from_number(page.hour * PAGE_MINUTES as i64 + row as i64);
-            counted.add(page.hour, &counts);
-            if let Some(slices) = &mut counted.slices {
-                slices.judge(&counted.window, minute(first), minute(last), bounds.kept);
-            }
+            let heard = counted.add_hour(start, &HourCounts::of_column(page, index, from..to), bounds.kept);
             if counted.column == Column::Records {
-                self.first_heard = Some(self.first_heard.map_or(minute(first), |heard| heard.min(minute(first))));
+                self.first_heard = self.first_heard.into_iter().chain(heard).min();
             }
         }
     }
 }
 
 impl Counted {
-    fn add(&mut self, hour: i64, counts: &HourCounts) {
-        self.window.add_hour(hour, counts);
-        self.lifetime += counts.sum();
+    /// Adds the hour that begins at `start`, judges the slices that it reaches into, and returns the first minute that
+    /// saw an event. What that needs is looked for only where somebody wants it: this is where a report spends its time.
+    fn add_hour(&mut self, start: Minute, counts: &HourCounts, kept: Minute) -> Option<Minute> {
+        let sum = self.window.add_hour(start.hour(), counts);
+        self.lifetime += sum;
+        if sum.is_empty() || (self.slices.is_none() && self.column != Column::Records) {
+            return None;
+        }
+        let (first, last) = counts.occupied()?;
+        let first = start.plus(first as i64);
+        if let Some(slices) = &mut self.slices {
+            slices.judge(&self.window, first, start.plus(last as i64), kept);
+        }
+        Some(first)
     }
 
     /// Takes note of the newest event of a batch. One that lies outside the accepted minutes was refused, and then all

@@ -3,6 +3,8 @@
 //!
 //! `SLOGATE_CASES` sets the number of cases. Seeds of failures are kept in `tests/proptest-regressions`.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail where it finds something wrong")]
+
 mod model;
 mod scenario;
 
