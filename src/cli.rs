@@ -4,6 +4,7 @@
 //! arguments and gives an [`Exit`].
 
 mod check;
+mod report;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -25,6 +26,9 @@ enum Command {
     /// Validate the specs and print what they compile to
     #[command(after_help = check::HELP)]
     Check(check::Arguments),
+    /// Report on access logs: compliance, error budgets, burn rates, journeys and gates
+    #[command(after_help = report::HELP)]
+    Report(report::Arguments),
 }
 
 /// Where the specs are.
@@ -35,13 +39,15 @@ pub(crate) struct SpecsArgument {
     pub specs: PathBuf,
 }
 
-/// What a run comes to. Wrong usage, 2, is told by clap before any subcommand runs.
+/// What a run comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// 0: done, allowed, valid.
     Done,
     /// 1: denied, invalid, frozen.
     Refused,
+    /// 2: wrong usage; clap tells of most of it before any subcommand runs.
+    Usage,
     /// 3: could not tell.
     Unsure,
 }
@@ -51,6 +57,7 @@ impl From<Exit> for ExitCode {
         Self::from(match exit {
             Exit::Done => 0,
             Exit::Refused => 1,
+            Exit::Usage => 2,
             Exit::Unsure => 3,
         })
     }
@@ -60,6 +67,7 @@ impl From<Exit> for ExitCode {
 pub(crate) fn run() -> Exit {
     match Cli::parse().command {
         Command::Check(arguments) => check::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
     }
 }
 

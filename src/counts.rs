@@ -133,3 +133,11 @@ pub struct Batch {
     /// Some of the routes that no SLO is about, with how often they were met: an estimate.
     pub unmatched: Vec<(String, u64)>,
 }
+
+impl Batch {
+    /// The newest accepted record.
+    pub fn newest_record(&self) -> Option<Timestamp> {
+        // The columns end with `Records` and `Missing`.
+        self.newest.iter().rev().nth(1).copied().flatten()
+    }
+}

@@ -113,6 +113,11 @@ impl Engine {
         self.now
     }
 
+    /// Whether it was told any time at all.
+    pub fn is_told_the_time(&self) -> bool {
+        self.now > Timestamp::from_millis(i64::MIN)
+    }
+
     /// Moves the present forward to `now`; an earlier `now` changes nothing.
     pub fn advance(&mut self, now: Timestamp) {
         self.now = self.now.max(now);

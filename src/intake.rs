@@ -14,7 +14,7 @@ mod blocks;
 pub use archive::{Archive, Kind, open};
 pub use blocks::{LineBlocks, Piece, Range};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a log could not be read to its end: one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +54,17 @@ pub enum IntakeError {
         /// Why.
         source: std::io::Error,
     },
+}
+
+impl IntakeError {
+    /// The log that is meant.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Open { path, .. } | Self::Directory { path } | Self::Torn { path, .. } | Self::Read { path, .. } => {
+                path
+            }
+        }
+    }
 }
 
 fn advice(error: &std::io::Error) -> &'static str {

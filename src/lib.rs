@@ -28,3 +28,5 @@ pub mod gate;
 pub mod engine;
 
 pub mod document;
+
+pub mod report;

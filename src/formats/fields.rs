@@ -323,11 +323,23 @@ pub fn request_line(line: &[u8]) -> (&[u8], &[u8]) {
         {
             target
         }
-        // HTTP/0.9 has no version; nginx writes what it got. A blank would make it unclear where the target ends.
-        _ if rest.contains(&b' ') => return NONE,
-        _ => rest,
+        _ => match rest.iter().rposition(|byte| *byte == b' ') {
+            // nginx takes `HTTP/1.10` for a version, too.
+            Some(last) if is_long_version(&rest[last + 1..]) => &rest[..last],
+            // HTTP/0.9 has no version; nginx writes what it got. A blank would make it unclear where the target ends.
+            Some(_) => return NONE,
+            None => rest,
+        },
     };
+    // nginx takes more than one blank between the parts.
+    let target = target.trim_ascii();
     if target.is_empty() { NONE } else { (method, target) }
+}
+
+/// `HTTP/1.10`: a version with a second digit, which nginx serves like any other.
+fn is_long_version(word: &[u8]) -> bool {
+    matches!(word, [b'H', b'T', b'T', b'P', b'/', major, b'.', tens, ones]
+        if major.is_ascii_digit() && tens.is_ascii_digit() && ones.is_ascii_digit())
 }
 
 /// No method in any registry is longer.

@@ -184,7 +184,14 @@ impl Scenario {
             }
         }
         let pages = pages.into_values().collect();
-        Batch { source: SourceId(source), pages, newest, rejected: BTreeMap::new(), samples: Vec::new() }
+        Batch {
+            source: SourceId(source),
+            pages,
+            newest,
+            rejected: BTreeMap::new(),
+            samples: Vec::new(),
+            unmatched: Vec::new(),
+        }
     }
 }
 
