@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use slogate::spec::{Loaded, SpecErrors};
+use slogate::spec::{Fault, Loaded, SpecErrors};
 
 /// Turns load-balancer logs into exact error budgets, and the error budget into a deploy decision.
 #[derive(Debug, Parser)]
@@ -76,8 +76,8 @@ pub(crate) fn load(argument: &SpecsArgument) -> Result<Loaded, Exit> {
     match slogate::spec::load(&argument.specs) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
-                let slogate::spec::Fault { file, line, column, message } = warning;
-                say(&format!("{}:{line}:{column}: {}: {message}", file.display(), yellow("warning")));
+                let message = format!("{}: {}", yellow("warning"), warning.message);
+                say(&Fault { message, ..warning.clone() }.to_string());
             }
             Ok(loaded)
         }

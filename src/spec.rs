@@ -28,7 +28,7 @@ mod written;
 use std::path::Path;
 
 pub use catalog::*;
-pub use fault::{Fault, SpecErrors};
+pub use fault::{Fault, SpecErrors, printable};
 pub use number::Decimal;
 
 /// What a directory of specs compiles to.

@@ -94,7 +94,10 @@ fn apply(text: &str, edit: &Edit) -> String {
 
 proptest! {
     #[test]
-    fn any_text_gives_a_catalogue_or_faults_at_their_places(engine in "\\PC{0,200}", story in "(\\PC|\n|\r|\t){0,200}") {
+    fn any_text_gives_a_catalogue_or_faults_at_their_places(
+        engine in "\\PC{0,200}",
+        story in "(\\PC|\n|\r|\t){0,200}",
+    ) {
         check(&[("slogate.toml", &engine), ("story.toml", &story)]);
     }
 

@@ -6,7 +6,7 @@ use clap::Args;
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle, presets};
 use slogate::spec::{
     Catalog, Decimal, GatePolicy, HostRule, Journey, OnUnknown, Requests, Secret, Service, Sli, Slo, SourceKind, Start,
-    Statuses, StoreUrl,
+    Statuses, StoreUrl, printable,
 };
 
 use super::{Exit, SpecsArgument};
@@ -114,7 +114,7 @@ fn sources(catalog: &Catalog) -> Table {
             Start::End => "end",
         };
         let longest = format!("{} bytes", file.max_line);
-        table.add_row([&source.name, "file", start, &longest, &file.paths.join("\n"), file.format.text()]);
+        table.add_row([&source.name, "file", start, &longest, &file.paths.join("\n"), &printable(file.format.text())]);
     }
     table
 }

@@ -154,8 +154,9 @@ impl<'f> Faults<'f> {
 
     /// `file:line:column` of a place, to be named in a message.
     pub fn locate(&self, place: Place) -> String {
-        let Fault { file, line, column, .. } = self.fault(place, "");
-        format!("{}:{line}:{column}", printable(&file.to_string_lossy()))
+        let file = &self.files[place.file];
+        let (line, column) = Cursor::new(&file.text).advance(place.at);
+        format!("{}:{line}:{column}", printable(&file.path.to_string_lossy()))
     }
 
     /// The warnings, when there are no faults; otherwise the faults. Both by file and position, each once.
@@ -168,20 +169,44 @@ impl<'f> Faults<'f> {
     }
 
     fn sorted(&self, found: &RefCell<Vec<(Place, String)>>) -> Vec<Fault> {
-        let mut found = found.borrow().clone();
+        let mut found = found.take();
         found.sort();
         found.dedup();
-        found.iter().map(|(place, message)| self.fault(*place, message)).collect()
+        let mut cursors: Vec<_> = self.files.iter().map(|file| Cursor::new(&file.text)).collect();
+        let fault = |(place, message): (Place, String)| {
+            let (line, column) = cursors[place.file].advance(place.at);
+            Fault { file: self.files[place.file].path.clone(), line, column, message }
+        };
+        found.into_iter().map(fault).collect()
+    }
+}
+
+/// Counts lines and columns through a text once, however many places are asked for.
+struct Cursor<'t> {
+    text: &'t str,
+    at: usize,
+    line: usize,
+    column: usize,
+}
+
+impl<'t> Cursor<'t> {
+    fn new(text: &'t str) -> Self {
+        Self { text, at: 0, line: 1, column: 1 }
     }
 
-    fn fault(&self, place: Place, message: &str) -> Fault {
-        let file = &self.files[place.file];
-        let before = &file.text[..floor_char(&file.text, place.at)];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        // A byte order mark is not a character that an editor counts.
-        let column = before[line_start..].trim_start_matches('\u{feff}').chars().count() + 1;
-        Fault { file: file.path.clone(), line, column, message: message.to_owned() }
+    /// The line and the column of the byte `at`, which is not before the last one asked for.
+    fn advance(&mut self, at: usize) -> (usize, usize) {
+        let at = floor_char(self.text, at);
+        for c in self.text[self.at..at].chars() {
+            match c {
+                '\n' => (self.line, self.column) = (self.line + 1, 1),
+                // A byte order mark is not a character that an editor counts.
+                '\u{feff}' if self.line == 1 && self.column == 1 => {}
+                _ => self.column += 1,
+            }
+        }
+        self.at = at;
+        (self.line, self.column)
     }
 }
 
@@ -190,8 +215,8 @@ fn floor_char(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
-/// Text for a message: control characters escaped, so that a spec cannot drive somebody's terminal.
-pub(super) fn printable(text: &str) -> String {
+/// Text for people, with its control characters escaped, so that what somebody typed cannot drive a terminal.
+pub fn printable(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 

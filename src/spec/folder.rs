@@ -15,6 +15,8 @@ use super::fault::{SpecErrors, SpecFile};
 const DEEPEST: usize = 8;
 const MOST_FILES: usize = 2_000;
 const LARGEST_FILE: u64 = 1 << 20;
+/// Of all files together.
+const MOST_BYTES: usize = 64 << 20;
 /// Of what is looked at, so that a huge tree without a single spec ends, too.
 const MOST_ENTRIES: usize = 100_000;
 
@@ -34,6 +36,7 @@ struct Walk {
     files: Vec<SpecFile>,
     entered: BTreeSet<PathBuf>,
     seen: usize,
+    bytes: usize,
     full: bool,
 }
 
@@ -48,10 +51,10 @@ impl Walk {
         }
         for path in paths.iter().filter(|path| !is_hidden(path)) {
             self.seen += 1;
-            match self.seen > MOST_ENTRIES || self.files.len() >= MOST_FILES {
-                true => return self.stop(path),
-                false => self.entry(path, depth),
+            if self.seen > MOST_ENTRIES || self.files.len() >= MOST_FILES || self.bytes > MOST_BYTES {
+                return self.stop(path);
             }
+            self.entry(path, depth);
         }
     }
 
@@ -59,7 +62,11 @@ impl Walk {
         let is_toml = path.extension().is_some_and(|extension| extension == "toml");
         match fs::metadata(path) {
             Ok(found) if found.is_dir() => self.subfolder(path, depth + 1),
-            Ok(found) if is_toml && found.is_file() => self.files.push(file(path)),
+            Ok(found) if is_toml && found.is_file() => {
+                let file = file(path);
+                self.bytes += file.text.len();
+                self.files.push(file);
+            }
             Ok(_) if is_toml => self.refuse(path, "is not a regular file".to_owned()),
             Err(error) if is_toml => self.refuse(path, format!("cannot be read: {error}")),
             Ok(_) | Err(_) => {}
@@ -84,7 +91,8 @@ impl Walk {
     fn stop(&mut self, path: &Path) {
         if !self.full {
             self.full = true;
-            self.refuse(path, format!("is beyond the {MOST_FILES} files of specs that one directory may hold"));
+            let most = format!("{MOST_FILES} files, {MOST_BYTES} bytes");
+            self.refuse(path, format!("is beyond what one directory of specs may hold: {most}"));
         }
     }
 }
@@ -173,6 +181,17 @@ mod tests {
         let found = names(temp.path());
         let deep = ("1/2/3/4/5/6/7/8/9".to_owned(), Some("lies deeper than 8 folders".to_owned()));
         assert_eq!(found, [deep, ("1/2/3/4/5/6/7/8/ok.toml".to_owned(), None)]);
+    }
+
+    #[test]
+    fn a_directory_holds_only_so_many_files() {
+        let temp = tempfile::tempdir().unwrap();
+        for number in 0..=MOST_FILES {
+            fs::write(temp.path().join(format!("{number:05}.toml")), "").unwrap();
+        }
+        let found = names(temp.path());
+        let refused: Vec<_> = found.iter().filter(|(_, why)| why.is_some()).map(|(name, _)| name.as_str()).collect();
+        assert_eq!((found.len(), refused), (MOST_FILES + 1, vec!["02000.toml"]));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Not serde: it stops at its first error, and it does not know where a value stood once it is read. Here a table is
 //! opened with its [`Shape`], the keys that it may have; every other key is reported at once, with the key that was
-//! probably meant. Reading a key gives a [`Field`]: absent, broken (which is reported already), or given with its place.
+//! probably meant. Reading a key gives a [`Field`]: absent, broken (which is reported already), or given with its
+//! place.
 //! What stands under a misspelt key is read as if it were spelt right, so that one slip gives one message and hides
 //! nothing.
 

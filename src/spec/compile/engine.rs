@@ -81,7 +81,7 @@ fn env(at: &At<String>, faults: &Faults<'_>) -> Option<Secret> {
 
 /// A path to one file, relative to the directory of specs.
 fn path(directory: &Path, at: &At<String>, key: &str, faults: &Faults<'_>) -> Option<PathBuf> {
-    if at.value.is_empty() || at.value.ends_with('/') || at.value.contains('\0') {
+    if at.value.is_empty() || at.value.ends_with('/') || at.value.contains(char::is_control) {
         faults.error(at.place, format!("`{key}` {} is not a path to a file", quoted(&at.value)));
         return None;
     }

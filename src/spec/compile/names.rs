@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::spec::catalog::{ServiceId, SloId, SourceId};
 use crate::spec::fault::{At, Faults, Place, did_you_mean, quoted};
+use crate::spec::table::Field;
 use crate::spec::written::{Journey, Slo, Story, Written};
 
 /// More would not fit the page that shows them, nor the memory planned for them.
@@ -16,12 +17,15 @@ pub(super) struct Names<'w> {
     services: Vec<&'w str>,
     services_are_whole: bool,
     stories: Vec<NamedStory<'w>>,
+    /// Positions in `stories`; of those with the same name, of the first.
+    by_name: BTreeMap<&'w str, usize>,
     stories_are_whole: bool,
     journeys: Vec<(&'w str, &'w Journey)>,
 }
 
 /// A story with its ids.
 pub(super) struct NamedStory<'w> {
+    /// Empty when it could not be read.
     pub name: &'w str,
     pub written: &'w Story,
     /// Its SLOs, in order. Those without a readable name have none here.
@@ -46,11 +50,20 @@ impl<'w> Names<'w> {
             written.documents.iter().filter_map(|document| document.story.as_ref()).map(service).collect();
         let services_are_whole = stories_are_whole && services.iter().all(Option::is_some);
         let services = services.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect();
-        let journeys = journeys(written, faults);
-        Self { sources, sources_are_whole, services, services_are_whole, stories, stories_are_whole, journeys }
+        let positions = stories.iter().enumerate().rev().map(|(number, story)| (story.name, number));
+        Self {
+            by_name: positions.filter(|(name, _)| !name.is_empty()).collect(),
+            journeys: journeys(written, faults),
+            sources,
+            sources_are_whole,
+            services,
+            services_are_whole,
+            stories,
+            stories_are_whole,
+        }
     }
 
-    /// The stories, by name.
+    /// The stories, by name; also those without one and those whose name is taken, for the sake of their faults.
     pub fn stories(&self) -> &[NamedStory<'w>] {
         &self.stories
     }
@@ -60,7 +73,7 @@ impl<'w> Names<'w> {
         self.stories_are_whole
     }
 
-    /// The journeys, by name.
+    /// The journeys, by name; also those without one and those whose name is taken.
     pub fn journeys(&self) -> &[(&'w str, &'w Journey)] {
         &self.journeys
     }
@@ -92,12 +105,12 @@ impl<'w> Names<'w> {
 
     /// The id of a story's SLO; reports either if it does not exist.
     pub fn slo(&self, story: &At<String>, slo: Option<&At<String>>, faults: &Faults<'_>) -> Option<SloId> {
-        let Ok(number) = self.stories.binary_search_by_key(&story.value.as_str(), |named| named.name) else {
+        let Some(number) = self.by_name.get(story.value.as_str()) else {
             let missing = format!("there is no story {}", quoted(&story.value));
-            unknown(story, &missing, self.stories.iter().map(|named| named.name), self.stories_are_whole, faults);
+            unknown(story, &missing, self.by_name.keys().copied(), self.stories_are_whole, faults);
             return None;
         };
-        let (named, slo) = (&self.stories[number], slo?);
+        let (named, slo) = (&self.stories[*number], slo?);
         let found = named.slos.iter().find(|known| known.name == Some(&slo.value)).map(|known| known.id);
         if found.is_none() {
             let missing = format!("the story {} has no SLO {}", quoted(&story.value), quoted(&slo.value));
@@ -146,14 +159,15 @@ impl<'w> Unique<'w> {
         Self { what, seen: BTreeMap::new() }
     }
 
-    /// Whether the name is new.
-    fn insert(&mut self, at: &'w At<String>, faults: &Faults<'_>) -> bool {
+    /// The name of a part; reports it missing, and reports it when it is not new.
+    fn name(&mut self, field: &'w Field<String>, faults: &Faults<'_>) -> Option<&'w str> {
+        let at = field.required(faults)?;
         let first = *self.seen.entry(&at.value).or_insert(at.place);
         if first != at.place {
             let (name, first) = (quoted(&at.value), faults.locate(first));
             faults.error(at.place, format!("duplicate {} {name}; the first is at {first}", self.what));
         }
-        first == at.place
+        Some(&at.value)
     }
 }
 
@@ -163,10 +177,9 @@ fn sources<'w>(written: &'w Written, faults: &Faults<'_>) -> (BTreeMap<&'w str, 
     let mut unique = Unique::new("source");
     let mut is_whole = faults.is_whole(engine.file);
     for (number, source) in engine.sources.given().iter().flat_map(|at| &at.value).enumerate() {
-        match source.name.required(faults) {
+        match unique.name(&source.name, faults) {
             Some(name) => {
-                unique.insert(name, faults);
-                sources.entry(name.value.as_str()).or_insert(SourceId(number));
+                sources.entry(name).or_insert(SourceId(number));
             }
             None => is_whole = false,
         }
@@ -183,28 +196,24 @@ fn stories<'w>(written: &'w Written, faults: &Faults<'_>) -> (Vec<NamedStory<'w>
             is_whole &= faults.is_whole(document.file) && document.is_understood;
             continue;
         };
-        match story.name.required(faults) {
-            Some(name) if unique.insert(name, faults) => stories.push(named(name, story, faults)),
-            Some(_) => {}
-            None => is_whole = false,
-        }
+        let name = unique.name(&story.name, faults);
+        is_whole &= name.is_some();
+        stories.push(named(name.unwrap_or_default(), story, faults));
     }
     stories.sort_by_key(|story| story.name);
     number(&mut stories, faults);
     (stories, is_whole)
 }
 
-fn named<'w>(name: &'w At<String>, story: &'w Story, faults: &Faults<'_>) -> NamedStory<'w> {
+fn named<'w>(name: &'w str, story: &'w Story, faults: &Faults<'_>) -> NamedStory<'w> {
     let mut unique = Unique::new("SLO");
     let mut slos = Vec::new();
     for slo in story.slos.given().iter().flat_map(|at| &at.value) {
-        let name = slo.name.required(faults);
-        name.map(|name| unique.insert(name, faults));
-        slos.push(NamedSlo { name: name.map(|at| at.value.as_str()), id: SloId(0), written: slo });
+        slos.push(NamedSlo { name: unique.name(&slo.name, faults), id: SloId(0), written: slo });
     }
     let is_whole =
         faults.is_whole(story.place.file) && story.slos.given().is_some() && slos.iter().all(|slo| slo.name.is_some());
-    NamedStory { name: &name.value, written: story, slos, is_whole }
+    NamedStory { name, written: story, slos, is_whole }
 }
 
 /// Numbers the SLOs through all stories.
@@ -221,9 +230,7 @@ fn journeys<'w>(written: &'w Written, faults: &Faults<'_>) -> Vec<(&'w str, &'w 
     let mut unique = Unique::new("journey");
     let mut journeys = Vec::new();
     for journey in written.documents.iter().filter_map(|document| document.journey.as_ref()) {
-        if let Some(name) = journey.name.required(faults).filter(|name| unique.insert(name, faults)) {
-            journeys.push((name.value.as_str(), journey));
-        }
+        journeys.push((unique.name(&journey.name, faults).unwrap_or_default(), journey));
     }
     journeys.sort_by_key(|(name, _)| *name);
     journeys

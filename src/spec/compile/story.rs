@@ -33,7 +33,7 @@ pub(super) fn stories(names: &Names<'_>, faults: &Faults<'_>) -> Vec<Option<Stor
 fn story(named: &NamedStory<'_>, names: &Names<'_>, faults: &Faults<'_>) -> Option<Story> {
     let written = named.written;
     if written.slos.is_absent() || written.slos.given().is_some_and(|at| at.value.is_empty()) {
-        faults.missing(written.place, format!("the story {} has no [[slo]]", quoted(named.name)));
+        faults.missing(written.place, "this story has no [[slo]]");
     }
     let name = written.name.given().and_then(|at| value::name(at, "a story", faults));
     let title = written.title.or(named.name.to_owned(), |at| value::prose(at, "title", faults));

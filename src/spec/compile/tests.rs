@@ -324,6 +324,31 @@ fn a_broken_part_makes_nobody_complain_that_it_does_not_exist() {
 }
 
 #[test]
+fn parts_whose_name_is_missing_or_taken_are_still_checked() {
+    let again = STORY.replace("99.95", "100");
+    let found = load(&[("a.toml", STORY), ("b.toml", &again), ("slogate.toml", ENGINE)]).unwrap_err();
+    assert_eq!(
+        found,
+        [
+            "specs/b.toml:2:8: duplicate story `profile`; the first is at specs/a.toml:2:8",
+            "specs/b.toml:6:13: an objective of 100% has no error budget: a single bad event would spend it",
+        ]
+    );
+    let nameless = again.replace("name = \"profile\"\n", "");
+    let journey = JOURNEY.replace("name = \"visit\"", "aggregate = \"mean\"");
+    let found = load(&[("a.toml", &nameless), ("b.toml", &journey), ("slogate.toml", ENGINE)]).unwrap_err();
+    assert_eq!(
+        found,
+        [
+            "specs/a.toml:1:1: missing key `name` in [story]",
+            "specs/a.toml:5:13: an objective of 100% has no error budget: a single bad event would spend it",
+            "specs/b.toml:1:1: missing key `name` in [journey]",
+            "specs/b.toml:2:13: `mean` is not a way to aggregate; expected \"requests\" or \"average\"",
+        ]
+    );
+}
+
+#[test]
 fn every_fault_of_every_file_is_told_in_one_run() {
     let story = STORY.replace("99.95", "100").replace("* /me", "me").replace("500ms", "5");
     let journey = JOURNEY.replace("99.9", "0").replace("weight = 2", "weight = -2");
@@ -363,7 +388,7 @@ fn a_directory_needs_its_engine_and_a_story() {
     let found = load(&[("a.toml", &alone), ("slogate.toml", ENGINE), ("story.toml", STORY)]).unwrap_err();
     assert_eq!(found, ["specs/a.toml:1:1: [[slo]] without a [story] in the same file"]);
     let empty = load(&[("a.toml", "[story]\nname = \"a\"\n"), ("slogate.toml", ENGINE), ("story.toml", STORY)]);
-    assert_eq!(empty.unwrap_err(), ["specs/a.toml:1:1: the story `a` has no [[slo]]"]);
+    assert_eq!(empty.unwrap_err(), ["specs/a.toml:1:1: this story has no [[slo]]"]);
 }
 
 #[test]
