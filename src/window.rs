@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_saturate() {
+    fn f18_sums_saturate() {
         let mut window = Window::new(Horizon::of_minutes(60));
         for minute in [3, 3, 4] {
             window.add(Minute::from_number(minute), Tally::new(u64::MAX, 1));

@@ -212,17 +212,33 @@ fn a_slice_that_begins_before_the_window_is_not_in_it() {
 }
 
 #[test]
-fn a_slice_that_begins_before_what_is_kept_does_not_disturb_the_present() {
-    // As long as the window: the running slice began before the oldest accepted minute only if that is not its start,
-    // and its place in the ring belongs to a later day by then.
-    let length = LONGEST as u32;
-    let mut engine = engine(vec![percentile(length), availability()]);
-    for minutes in [LONGEST - 1, 20_000, 0] {
-        observe(&mut engine, &[(minutes_ago(minutes), true)]);
+fn a_slice_that_begins_before_what_is_kept_does_not_disturb_a_running_one() {
+    // Ten slices of 3 days are 30 days, the length of the ring: the slice that straddles the oldest accepted minute and
+    // the running one begin on days that share a place.
+    let length = 3 * 1_440;
+    let mut engine = Engine::new(catalog(vec![percentile(length as u32)]));
+    let running = Minute::from_number(NOW.minute().number() / length * length);
+    engine.advance(running.plus(60).start());
+    observe(&mut engine, &[(running.start(), true)]);
+    observe(&mut engine, &[(running.plus(-9 * length - 1).start(), true)]);
+    assert_eq!(engine.tick(running.plus(60).start())[SourceId(0)].accepted.total(), 2);
+    let board = engine.tick(running.plus(length).start());
+    assert_eq!(board[SloId(0)].standing.tally, Tally::new(1, 0));
+}
+
+#[test]
+fn a_slice_as_long_as_the_window_is_never_in_it() {
+    // When it has ended, the window holds the minute after it, and its first minute has left.
+    let mut engine = Engine::new(catalog(vec![percentile(LONGEST as u32), percentile(LONGEST as u32 - 1)]));
+    for (slo, length, tally) in [(SloId(0), LONGEST, Tally::ZERO), (SloId(1), LONGEST - 1, Tally::new(1, 0))] {
+        let start = Minute::from_number(NOW.minute().number() / length * length + length);
+        engine.advance(start.start());
+        observe(&mut engine, &[(start.start(), true)]);
+        let end = start.plus(length).start();
+        for (t, tally) in [(end.plus_millis(-1), Tally::ZERO), (end, tally), (end.plus_millis(60_000), Tally::ZERO)] {
+            assert_eq!(engine.tally_at(slo, Horizon::DAYS_28, t), tally, "{t}");
+        }
     }
-    let board = engine.tick(NOW);
-    assert_eq!(board[SloId(0)].standing.tally, Tally::ZERO);
-    assert_eq!(board[SloId(1)].standing.tally, Tally::new(3, 0));
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub const SERVICE_OF: [usize; 3] = [0, 0, 1];
 pub const LONGEST: i64 = 28 * 24 * 60;
 
 const WINDOWS: [u32; 8] = [60, 61, 90, 1_440, 1_441, 4_320, 7 * 1_440, 40_320];
-const SLICES: [u32; 8] = [1, 2, 5, 7, 13, 45, 60, 61];
+const SLICES: [u32; 10] = [1, 2, 5, 7, 13, 45, 60, 61, 1_500, 4_320];
 const BURNS: [i64; 8] = [5, 30, 60, 120, 360, 1_440, 4_320, 40_320];
 
 #[derive(Clone, Debug)]
