@@ -178,7 +178,7 @@ impl Routes {
         for _ in 0..self.steps {
             state = self.step(state, text, &mut bounds);
         }
-        while bounds & bounds - 1 != 0 {
+        while bounds & (bounds - 1) != 0 {
             state = self.step(state, text, &mut bounds);
         }
         let last = &self.states[state as usize];

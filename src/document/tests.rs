@@ -80,6 +80,7 @@ fn engine(good: u32, bad: u32, newest: Timestamp) -> Engine {
         newest: vec![Some(newest), Some(newest), None],
         rejected: [(layout, 11), (time, 7), (Rejection::Future, 2), (Rejection::Oversize, 0)].into(),
         samples: vec![Sample { rejection: time, text: "no time".into() }],
+        unmatched: vec![],
     });
     engine
 }
@@ -249,7 +250,14 @@ fn a_gate_that_waits_for_recovery_says_what_it_waits_for() {
     let mut page = Page::new(NOW.minute().hour() - 2, 3);
     page.cells[0] = Cell { good: 300_000, bad: 0 };
     let (rejected, samples) = Default::default();
-    engine.observe(Batch { source: SourceId(0), pages: vec![page], newest: vec![None; 3], rejected, samples });
+    engine.observe(Batch {
+        source: SourceId(0),
+        pages: vec![page],
+        newest: vec![None; 3],
+        rejected,
+        samples,
+        unmatched: vec![],
+    });
     let waiting =
         "profile/availability has spent 97% of its 28d error budget; the gate opens again when more than 5% are left";
     check_texts(&mut engine, "feature", "frozen", false, &[waiting]);

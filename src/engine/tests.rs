@@ -84,7 +84,7 @@ fn observe(engine: &mut Engine, events: &[(Timestamp, bool)]) {
         pages.push(page);
     }
     let (rejected, samples) = Default::default();
-    engine.observe(Batch { source: SourceId(0), pages, newest, rejected, samples });
+    engine.observe(Batch { source: SourceId(0), pages, newest, rejected, samples, unmatched: vec![] });
 }
 
 fn engine(slis: Vec<Sli>) -> Engine {
@@ -255,6 +255,7 @@ fn records_are_matched_unmatched_or_refused_and_nothing_else() {
         newest: vec![None, Some(NOW.minute().start()), None],
         rejected: rejected.into(),
         samples: Vec::new(),
+        unmatched: vec![],
     });
     let board = engine.tick(NOW);
     let source = &board[SourceId(0)];
@@ -270,7 +271,14 @@ fn the_newest_ten_samples_are_kept() {
         let sample = |line| Sample { rejection: Rejection::Oversize, text: format!("{hand_over}.{line}") };
         let (pages, rejected) = Default::default();
         let samples = (0..6).map(sample).collect();
-        engine.observe(Batch { source: SourceId(0), pages, newest: vec![None; 3], rejected, samples });
+        engine.observe(Batch {
+            source: SourceId(0),
+            pages,
+            newest: vec![None; 3],
+            rejected,
+            samples,
+            unmatched: vec![],
+        });
     }
     let board = engine.tick(NOW);
     let texts: Vec<&str> = board[SourceId(0)].samples.iter().map(|sample| sample.text.as_str()).collect();

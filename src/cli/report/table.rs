@@ -60,7 +60,7 @@ fn table<const N: usize>(header: [&str; N], right: &[usize]) -> Table {
 
 /// Colours go to terminals only, and not where `NO_COLOR` asks for none.
 fn colours() -> bool {
-    std::io::stdout().is_terminal() && !std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn story_title(story: &StoryStatus<'_>) -> String {
