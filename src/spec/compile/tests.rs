@@ -17,7 +17,7 @@ url = "redb:counts.redb"
 name = "lb"
 [source.file]
 paths = ["/var/log/nginx/access.log*", "old/*.gz"]
-nginx = '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent $request_time'
+nginx = '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" $host $request_time'
 [gate]
 on_unknown = "deny"
 [gate.service.api]
