@@ -140,7 +140,7 @@ fn names_that_do_not_exist_are_told_with_the_nearest_one() {
             "nginx = '",
             "format = '",
             &[
-                "slogate.toml:9:10: `$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent $r...` is not a log format by name; write an nginx log_format as `nginx = '...'`",
+                "slogate.toml:9:10: `$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \"$...` is not a log format by name; write an nginx log_format as `nginx = '...'`",
             ],
         ),
         (
