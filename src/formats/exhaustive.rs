@@ -24,7 +24,7 @@ pub enum Unread {
 
 /// Reads `line`, whose bare quotes are where `bare_quote` says.
 pub fn read(tokens: &[Token], escape: Escape, line: &[u8]) -> Result<Spans, Unread> {
-    let text = Text { bytes: line, bare: bare_quotes(escape, line) };
+    let text = Text { bytes: line, escape, bare: bare_quotes(escape, line) };
     let begins = forward(tokens, &text);
     let ends = backward(tokens, &text);
     if !begins[tokens.len()][line.len()] {
@@ -41,11 +41,18 @@ pub fn read(tokens: &[Token], escape: Escape, line: &[u8]) -> Result<Spans, Unre
 
 struct Text<'a> {
     bytes: &'a [u8],
+    escape: Escape,
     /// Whether a byte is a quote that no value can hold.
     bare: Vec<bool>,
 }
 
 impl Text<'_> {
+    /// Whether the literal stands at `at`. A quote of the format is never escaped.
+    fn has_literal(&self, literal: &[u8], at: usize) -> bool {
+        let is_bare = |place: usize| self.escape == Escape::None || literal[place] != b'"' || self.bare[at + place];
+        self.bytes[at..].starts_with(literal) && (0..literal.len()).all(is_bare)
+    }
+
     /// Whether the byte at `at` can be part of the variable's value.
     fn admits(&self, variable: &Variable, at: usize) -> bool {
         let in_class = match variable.shape {
@@ -91,7 +98,7 @@ fn forward(tokens: &[Token], text: &Text<'_>) -> Vec<Vec<bool>> {
         let (from, to) = (&before[place], &mut after[0]);
         match token {
             Token::Literal(literal) => {
-                for at in (0..size).filter(|at| from[*at] && text.bytes[*at..].starts_with(literal)) {
+                for at in (0..size).filter(|at| from[*at] && text.has_literal(literal, *at)) {
                     to[at + literal.len()] = true;
                 }
             }
@@ -123,7 +130,7 @@ fn backward(tokens: &[Token], text: &Text<'_>) -> Vec<Vec<bool>> {
         match token {
             Token::Literal(literal) => {
                 for (at, begins) in to.iter_mut().enumerate() {
-                    *begins = text.bytes[at..].starts_with(literal) && from[at + literal.len()];
+                    *begins = text.has_literal(literal, at) && from[at + literal.len()];
                 }
             }
             Token::Variable(Variable { shape: Shape::Fixed(length), .. }) => {

@@ -311,11 +311,8 @@ pub fn duration_list(unit: DurationUnit, bytes: &[u8]) -> Duration {
 pub fn request_line(line: &[u8]) -> (&[u8], &[u8]) {
     const NONE: (&[u8], &[u8]) = (b"", b"");
     // `METHOD SP target SP HTTP/x.y`: both ends have a fixed shape, so that blanks inside the target are no riddle.
-    let Some(blank) = line.iter().take(MOST_METHOD + 1).position(|byte| *byte == b' ') else { return NONE };
+    let Some(blank) = method_length(line) else { return NONE };
     let method = &line[..blank];
-    if method.is_empty() || !method.iter().all(|byte| is_method_byte(*byte)) {
-        return NONE;
-    }
     let rest = &line[blank + 1..];
     let target = match rest.len().checked_sub(9).map(|cut| rest.split_at(cut)) {
         Some((target, &[b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor]))
@@ -340,6 +337,19 @@ pub fn request_line(line: &[u8]) -> (&[u8], &[u8]) {
 fn is_long_version(word: &[u8]) -> bool {
     matches!(word, [b'H', b'T', b'T', b'P', b'/', major, b'.', tens, ones]
         if major.is_ascii_digit() && tens.is_ascii_digit() && ones.is_ascii_digit())
+}
+
+/// The length of the method that begins a request line, when a blank follows it.
+#[inline]
+fn method_length(line: &[u8]) -> Option<usize> {
+    match line {
+        [b'G', b'E', b'T', b' ', ..] => Some(3),
+        [b'P', b'O', b'S', b'T', b' ', ..] => Some(4),
+        _ => {
+            let method = line.iter().take(MOST_METHOD).take_while(|byte| is_method_byte(**byte)).count();
+            (method > 0 && line.get(method) == Some(&b' ')).then_some(method)
+        }
+    }
 }
 
 /// No method in any registry is longer.

@@ -67,7 +67,7 @@ impl<'t> LineReader<'t> {
         base: u32,
     ) -> Result<Request<'a>, Refused> {
         let line = &text[..length];
-        let spans = self.template.spans(line, quotes, base).map_err(|unread| match unread {
+        let spans = self.template.spans(text, length, quotes, base).map_err(|unread| match unread {
             Unread::Layout => Refused::Unparsed(Unparsed::Layout),
             Unread::Ambiguous => Refused::Ambiguous,
         })?;

@@ -30,7 +30,7 @@ struct Stretch {
     /// Which quote it begins behind; `None` for the beginning of the line.
     behind: Option<usize>,
     /// Text right behind that quote, in which further quotes of the line may stand.
-    opening: Box<[u8]>,
+    opening: Text,
     /// Which quote it ends before; `None` for the end of the line.
     before: Option<usize>,
     left: Box<[Step]>,
@@ -41,9 +41,65 @@ struct Stretch {
 /// One piece, read from the end at which the cursor is.
 #[derive(Clone, Debug)]
 enum Step {
-    Literal(Box<[u8]>),
+    Literal(Text),
     Fixed(usize, Option<usize>),
     Run(Class, Option<usize>),
+}
+
+/// Text to compare with: up to eight bytes of it in one comparison.
+#[derive(Clone, Debug, Default)]
+struct Text {
+    bytes: Box<[u8]>,
+    /// The first eight bytes, and which of their bits count.
+    word: u64,
+    mask: u64,
+}
+
+impl Text {
+    fn new(bytes: &[u8]) -> Self {
+        let mut padded = [0; 8];
+        let head = bytes.len().min(8);
+        padded[..head].copy_from_slice(&bytes[..head]);
+        let mask = if head == 0 { 0 } else { u64::MAX >> (64 - 8 * head) };
+        Self { bytes: bytes.into(), word: u64::from_le_bytes(padded), mask }
+    }
+
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether it stands at `at` in `line`, which has as many bytes from there on.
+    #[inline(always)]
+    fn stands_at(&self, line: Line<'_>, at: usize) -> bool {
+        (line.word(at) ^ self.word) & self.mask == 0 && (self.len() <= 8 || line.text[at..].starts_with(&self.bytes))
+    }
+}
+
+/// A line in its block: what follows it is looked at in passing, and never counts.
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    text: &'a [u8],
+    length: usize,
+}
+
+impl Line<'_> {
+    /// Eight bytes, zeros where the block ends.
+    #[inline(always)]
+    fn word(self, at: usize) -> u64 {
+        match self.text.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+            Some(word) => u64::from_le_bytes(*word),
+            None => self.last_word(at),
+        }
+    }
+
+    #[cold]
+    fn last_word(self, at: usize) -> u64 {
+        let rest = self.text.get(at..).unwrap_or_default();
+        let mut word = [0; 8];
+        word[..rest.len()].copy_from_slice(rest);
+        u64::from_le_bytes(word)
+    }
 }
 
 /// What the steps from the left and from the right leave between them.
@@ -94,31 +150,30 @@ impl Program {
         }
     }
 
-    /// Where the fields of `line` stand, `None` if it does not have the format. `quotes` are the places in `line` of its
-    /// bare quotes, as many as [`Program::quotes`] says.
+    /// Where the fields stand in the line that is the first `length` bytes of `text`; `None` if it does not have the
+    /// format. `quotes` less `base` are the places of its bare quotes, as many as [`Program::quotes`] says.
     #[inline]
-    pub fn run(&self, line: &[u8], quotes: &[u32], base: u32) -> Option<Spans> {
+    pub fn run(&self, text: &[u8], length: usize, quotes: &[u32], base: u32) -> Option<Spans> {
+        let line = Line { text, length };
         let mut spans = [(0, 0); SLOTS];
         for stretch in &self.stretches {
             let mut from = stretch.behind.map_or(0, |quote| (quotes[quote] - base) as usize + 1);
-            if !stretch.opening.is_empty() {
-                if !line.get(from..)?.starts_with(&stretch.opening) {
-                    return None;
-                }
-                from += stretch.opening.len();
+            let to = stretch.before.map_or(line.length, |quote| (quotes[quote] - base) as usize);
+            if from + stretch.opening.len() > to || !stretch.opening.stands_at(line, from) {
+                return None;
             }
-            let to = stretch.before.map_or(line.len(), |quote| (quotes[quote] - base) as usize);
+            from += stretch.opening.len();
             let stop = read_backward(&stretch.right, line, from, to, &mut spans)?;
             let from = read_forward(&stretch.left, line, from, stop, &mut spans)?;
             match &stretch.middle {
                 Middle::Empty if from == stop => {}
                 Middle::Empty => return None,
                 Middle::Value(None, slot) => take(&mut spans, *slot, from, stop),
-                Middle::Value(Some(class), slot) if class.run_length(line.get(from..stop)?) == stop - from => {
+                Middle::Value(Some(class), slot) if class.run(text, from, stop) == stop => {
                     take(&mut spans, *slot, from, stop);
                 }
                 Middle::Value(Some(_), _) => return None,
-                Middle::Values(literals) => contains_in_order(&line[from..stop], literals)?,
+                Middle::Values(literals) => contains_in_order(&text[from..stop], literals)?,
             }
         }
         Some(spans)
@@ -153,40 +208,40 @@ fn take(spans: &mut Spans, slot: Option<usize>, from: usize, to: usize) {
 
 /// Follows `steps` from `from` on, not beyond `to`; returns where they end.
 #[inline]
-fn read_forward(steps: &[Step], line: &[u8], mut from: usize, to: usize, spans: &mut Spans) -> Option<usize> {
+fn read_forward(steps: &[Step], line: Line<'_>, mut from: usize, to: usize, spans: &mut Spans) -> Option<usize> {
     for step in steps {
-        let rest = line.get(from..to)?;
-        let (length, slot) = match step {
-            Step::Literal(text) if rest.starts_with(text) => (text.len(), None),
+        let (end, slot) = match step {
+            Step::Literal(text) if text.stands_at(line, from) => (from + text.len(), None),
             Step::Literal(_) => return None,
-            Step::Fixed(length, slot) => (*length, *slot),
-            Step::Run(class, slot) => (class.run_length(rest), *slot),
+            Step::Fixed(length, slot) => (from + length, *slot),
+            Step::Run(class, slot) => (class.run(line.text, from, to), *slot),
         };
-        if length > rest.len() {
+        if end > to {
             return None;
         }
-        take(spans, slot, from, from + length);
-        from += length;
+        take(spans, slot, from, end);
+        from = end;
     }
     Some(from)
 }
 
 /// Follows `steps` from `to` backwards, not before `from`; returns where they begin.
 #[inline]
-fn read_backward(steps: &[Step], line: &[u8], from: usize, mut to: usize, spans: &mut Spans) -> Option<usize> {
+fn read_backward(steps: &[Step], line: Line<'_>, from: usize, mut to: usize, spans: &mut Spans) -> Option<usize> {
     for step in steps {
-        let rest = line.get(from..to)?;
         let (length, slot) = match step {
-            Step::Literal(text) if rest.ends_with(text) => (text.len(), None),
-            Step::Literal(_) => return None,
+            Step::Literal(text) => (text.len(), None),
             Step::Fixed(length, slot) => (*length, *slot),
-            Step::Run(class, slot) => (class.run_length_backward(rest), *slot),
+            Step::Run(class, slot) => (class.run_length_backward(line.text.get(from..to)?), *slot),
         };
-        if length > rest.len() {
+        let begin = to.checked_sub(length).filter(|begin| *begin >= from)?;
+        if let Step::Literal(text) = step
+            && !text.stands_at(line, begin)
+        {
             return None;
         }
-        take(spans, slot, to - length, to);
-        to -= length;
+        take(spans, slot, begin, to);
+        to = begin;
     }
     Some(to)
 }
@@ -232,7 +287,7 @@ impl Pending {
         };
         Stretch {
             behind: self.behind,
-            opening: Box::default(),
+            opening: Text::default(),
             before,
             left: left.into_boxed_slice(),
             right: right.into_boxed_slice(),
@@ -271,7 +326,7 @@ fn certain_steps(tokens: &[&Token], direction: Direction) -> Vec<Step> {
     let mut steps = Vec::new();
     for (place, token) in tokens.iter().enumerate() {
         let step = match token {
-            Token::Literal(text) => Step::Literal(text.clone().into_boxed_slice()),
+            Token::Literal(text) => Step::Literal(Text::new(text)),
             Token::Variable(variable) => {
                 let slot = variable.field.map(Field::slot);
                 match (variable.shape, tokens.get(place + 1)) {
@@ -309,7 +364,7 @@ fn fold_literals(stretches: Vec<Stretch>) -> Vec<Stretch> {
         let mut left = std::mem::take(&mut stretch.left).into_vec();
         for step in left.drain(..leading) {
             if let Step::Literal(text) = step {
-                opening.extend_from_slice(&text);
+                opening.extend_from_slice(&text.bytes);
             }
         }
         if text_only && stretch.before.is_some() {
@@ -317,7 +372,7 @@ fn fold_literals(stretches: Vec<Stretch>) -> Vec<Stretch> {
             carried = Some((behind, opening));
             continue;
         }
-        folded.push(Stretch { behind, opening: opening.into_boxed_slice(), left: left.into_boxed_slice(), ..stretch });
+        folded.push(Stretch { behind, opening: Text::new(&opening), left: left.into_boxed_slice(), ..stretch });
     }
     folded
 }

@@ -131,12 +131,12 @@ impl Template {
         self.program.as_ref().and_then(|program| program.quotes)
     }
 
-    /// Finds the fields of a line whose bare quotes, as many as [`Template::quotes`], stand at `quotes` less `base`.
+    /// Finds the fields of the line that is the first `length` bytes of `text`, and whose bare quotes, as many as [`Template::quotes`], stand at `quotes` less `base`.
     #[inline]
-    pub(super) fn spans(&self, line: &[u8], quotes: &[u32], base: u32) -> Result<Spans, Unread> {
+    pub(super) fn spans(&self, text: &[u8], length: usize, quotes: &[u32], base: u32) -> Result<Spans, Unread> {
         match &self.program {
-            Some(program) => program.run(line, quotes, base).ok_or(Unread::Layout),
-            None => self.spans_exhaustively(line),
+            Some(program) => program.run(text, length, quotes, base).ok_or(Unread::Layout),
+            None => self.spans_exhaustively(&text[..length]),
         }
     }
 
