@@ -19,10 +19,56 @@ pub type Spans = [(u32, u32); SLOTS];
 /// A format of which every needed field has one reading.
 #[derive(Clone, Debug)]
 pub struct Program {
+    /// Texts at fixed distances from a quote or an end of the line.
+    checks: Box<[Check]>,
+    /// What lies between two such places.
+    gaps: Box<[Gap]>,
+    /// Fields at such a place, of a known length.
+    fixed: Box<[(Place, u32, usize)]>,
+    /// Stretches in which something must be read before the next place is known.
     stretches: Box<[Stretch]>,
     /// How many bare quotes a line has; `None` when quotes mean nothing.
     pub quotes: Option<usize>,
 }
+
+/// A place in a line: so many bytes from an anchor. Anchors are the line's beginning, its quotes, and its end.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    anchor: u32,
+    offset: i32,
+}
+
+/// A place in a line, and the text of up to eight bytes that stands there.
+#[derive(Clone, Copy, Debug)]
+struct Check {
+    at: Place,
+    word: u64,
+    mask: u64,
+}
+
+/// The bytes from one place to another.
+#[derive(Clone, Copy, Debug)]
+struct Gap {
+    from: Place,
+    to: Place,
+    /// Whether there must be none.
+    is_empty: bool,
+    slot: Option<usize>,
+}
+
+/// Where the anchors of a line are.
+struct Anchors<'a>(&'a [u32]);
+
+impl Anchors<'_> {
+    #[inline(always)]
+    fn at(&self, place: Place) -> usize {
+        // A place before the line's beginning becomes one far behind its end, where nothing stands.
+        self.0[place.anchor as usize].wrapping_add_signed(place.offset) as usize
+    }
+}
+
+/// Lines with more anchors than this have them put on the heap.
+const FEW_ANCHORS: usize = 16;
 
 /// What stands between two quotes of the line, or between a quote and an end of the line.
 #[derive(Clone, Debug)]
@@ -33,17 +79,61 @@ struct Stretch {
     opening: Text,
     /// Which quote it ends before; `None` for the end of the line.
     before: Option<usize>,
-    left: Box<[Step]>,
+    /// What is read from its left end.
+    left: Box<[Pair]>,
+    /// What is read from its right end, first what has a known length and then the rest.
+    frame: Frame,
     right: Box<[Step]>,
     middle: Middle,
+    /// Where it begins behind its opening and ends before its frame.
+    inner_from: Place,
+    inner_to: Place,
 }
 
-/// One piece, read from the end at which the cursor is.
+/// A value and the text behind it.
+#[derive(Clone, Debug)]
+struct Pair {
+    extent: Extent,
+    slot: Option<usize>,
+    behind: Text,
+}
+
+/// How far a value goes.
+#[derive(Clone, Copy, Debug)]
+enum Extent {
+    Fixed(usize),
+    Run(Class),
+    /// A run that has three bytes in all lines but odd ones: a status.
+    Three(Class),
+}
+
+/// Texts and values of known lengths at the right end of a stretch.
+#[derive(Clone, Debug, Default)]
+struct Frame {
+    length: usize,
+    /// Where in the frame each begins.
+    texts: Box<[(usize, Text)]>,
+    /// Where in the frame each begins, its length, and what it is.
+    values: Box<[(usize, usize, usize)]>,
+}
+
+/// One piece, read from the right.
 #[derive(Clone, Debug)]
 enum Step {
     Literal(Text),
     Fixed(usize, Option<usize>),
     Run(Class, Option<usize>),
+}
+
+/// What the two ends leave between them.
+#[derive(Clone, Debug)]
+enum Middle {
+    /// Nothing at all.
+    Empty,
+    /// One value: of any bytes, or of this class.
+    Value(Option<Class>, Option<usize>),
+    /// Unneeded values of any bytes with these literals between them.
+    Values(Box<[Box<[u8]>]>),
 }
 
 /// Text to compare with: up to eight bytes of it in one comparison.
@@ -64,9 +154,23 @@ impl Text {
         Self { bytes: bytes.into(), word: u64::from_le_bytes(padded), mask }
     }
 
+    /// The checks that find this text at a place.
+    fn check_at(&self, at: Place, checks: &mut Vec<Check>) {
+        for (number, eight) in self.bytes.chunks(8).enumerate() {
+            let Self { word, mask, .. } = Self::new(eight);
+            checks.push(Check { at: Place { offset: at.offset + number as i32 * 8, ..at }, word, mask });
+        }
+    }
+
     #[inline(always)]
     fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Whether there is any, and it stands at `at`.
+    #[inline(always)]
+    fn is_next(&self, line: Line<'_>, at: usize) -> bool {
+        self.len() > 0 && self.stands_at(line, at)
     }
 
     /// Whether it stands at `at` in `line`, which has as many bytes from there on.
@@ -102,17 +206,6 @@ impl Line<'_> {
     }
 }
 
-/// What the steps from the left and from the right leave between them.
-#[derive(Clone, Debug)]
-enum Middle {
-    /// Nothing at all.
-    Empty,
-    /// One value: of any bytes, or of this class.
-    Value(Option<Class>, Option<usize>),
-    /// Unneeded values of any bytes with these literals between them.
-    Values(Box<[Box<[u8]>]>),
-}
-
 impl Program {
     /// Compiles `tokens`.
     ///
@@ -143,10 +236,41 @@ impl Program {
         stretches.push(current.finish(None, &mut obstacles));
         match worst(obstacles) {
             Some(obstacle) => Err(obstacle),
-            None => Ok(Self {
-                stretches: fold_literals(stretches).into_boxed_slice(),
-                quotes: (escape == Escape::Backslash).then_some(quotes),
-            }),
+            None => Ok(Self::lower(&fold_literals(stretches), quotes, escape)),
+        }
+    }
+
+    /// Sorts what the stretches ask for by how it is found.
+    fn lower(stretches: &[Stretch], quotes: usize, escape: Escape) -> Self {
+        let quotes = if escape == Escape::Backslash { quotes } else { 0 };
+        let (mut checks, mut gaps, mut fixed, mut rest) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for stretch in stretches {
+            let (from, to) = stretch.inner_places(quotes);
+            let opening = Place { offset: from.offset - stretch.opening.len() as i32, ..from };
+            stretch.opening.check_at(opening, &mut checks);
+            for (at, text) in &stretch.frame.texts {
+                text.check_at(Place { offset: to.offset + *at as i32, ..to }, &mut checks);
+            }
+            for (at, length, slot) in &stretch.frame.values {
+                fixed.push((Place { offset: to.offset + *at as i32, ..to }, *length as u32, *slot));
+            }
+            match stretch.middle {
+                _ if !stretch.left.is_empty() || !stretch.right.is_empty() => rest.push(stretch.clone()),
+                Middle::Empty => gaps.push(Gap { from, to, is_empty: true, slot: None }),
+                Middle::Value(None, slot) => gaps.push(Gap { from, to, is_empty: false, slot }),
+                Middle::Value(Some(_), _) | Middle::Values(_) => rest.push(stretch.clone()),
+            }
+        }
+        for stretch in &mut rest {
+            let (from, to) = stretch.inner_places(quotes);
+            (stretch.inner_from, stretch.inner_to) = (from, to);
+        }
+        Self {
+            checks: checks.into(),
+            gaps: gaps.into(),
+            fixed: fixed.into(),
+            stretches: rest.into(),
+            quotes: (escape == Escape::Backslash).then_some(quotes),
         }
     }
 
@@ -154,29 +278,83 @@ impl Program {
     /// format. `quotes` less `base` are the places of its bare quotes, as many as [`Program::quotes`] says.
     #[inline]
     pub fn run(&self, text: &[u8], length: usize, quotes: &[u32], base: u32) -> Option<Spans> {
-        let line = Line { text, length };
-        let mut spans = [(0, 0); SLOTS];
-        for stretch in &self.stretches {
-            let mut from = stretch.behind.map_or(0, |quote| (quotes[quote] - base) as usize + 1);
-            let to = stretch.before.map_or(line.length, |quote| (quotes[quote] - base) as usize);
-            if from + stretch.opening.len() > to || !stretch.opening.stands_at(line, from) {
+        let mut few = [0; FEW_ANCHORS];
+        let mut many = Vec::new();
+        let anchors = match few.get_mut(..quotes.len() + 2) {
+            Some(few) => few,
+            None => {
+                many.resize(quotes.len() + 2, 0);
+                many.as_mut_slice()
+            }
+        };
+        for (anchor, quote) in anchors[1..].iter_mut().zip(quotes) {
+            *anchor = quote - base;
+        }
+        anchors[quotes.len() + 1] = length as u32;
+        self.run_anchored(Line { text, length }, &Anchors(anchors))
+    }
+
+    #[inline]
+    fn run_anchored(&self, line: Line<'_>, anchors: &Anchors<'_>) -> Option<Spans> {
+        for check in &self.checks {
+            if (line.word(anchors.at(check.at)) ^ check.word) & check.mask != 0 {
                 return None;
             }
-            from += stretch.opening.len();
-            let stop = read_backward(&stretch.right, line, from, to, &mut spans)?;
-            let from = read_forward(&stretch.left, line, from, stop, &mut spans)?;
-            match &stretch.middle {
-                Middle::Empty if from == stop => {}
-                Middle::Empty => return None,
-                Middle::Value(None, slot) => take(&mut spans, *slot, from, stop),
-                Middle::Value(Some(class), slot) if class.run(text, from, stop) == stop => {
-                    take(&mut spans, *slot, from, stop);
-                }
-                Middle::Value(Some(_), _) => return None,
-                Middle::Values(literals) => contains_in_order(&text[from..stop], literals)?,
+        }
+        let mut spans = [(0, 0); SLOTS];
+        for gap in &self.gaps {
+            let (from, to) = (anchors.at(gap.from), anchors.at(gap.to));
+            if from > to || gap.is_empty && from < to || to > line.length {
+                return None;
             }
+            take(&mut spans, gap.slot, from, to);
+        }
+        for stretch in &self.stretches {
+            stretch.read(line, anchors, &mut spans)?;
+        }
+        for (place, length, slot) in &self.fixed {
+            let from = anchors.at(*place);
+            take(&mut spans, Some(*slot), from, from + *length as usize);
         }
         Some(spans)
+    }
+}
+
+impl Stretch {
+    /// Where the stretch begins behind its opening, and where it ends before its frame.
+    fn inner_places(&self, quotes: usize) -> (Place, Place) {
+        let opening = self.opening.len() as i32;
+        let from = match self.behind {
+            Some(quote) => Place { anchor: quote as u32 + 1, offset: 1 + opening },
+            None => Place { anchor: 0, offset: opening },
+        };
+        let end = self.before.map_or(quotes, |quote| quote) as u32 + 1;
+        (from, Place { anchor: end, offset: -(self.frame.length as i32) })
+    }
+
+    #[inline(always)]
+    fn read(&self, line: Line<'_>, anchors: &Anchors<'_>, spans: &mut Spans) -> Option<()> {
+        let (mut from, mut stop) = (anchors.at(self.inner_from), anchors.at(self.inner_to));
+        if from > stop || stop > line.length {
+            return None;
+        }
+        if !self.right.is_empty() {
+            stop = read_backward(&self.right, line, from, stop, spans)?;
+        }
+        for pair in &self.left {
+            from = pair.read(line, from, stop, spans)?;
+        }
+        match &self.middle {
+            Middle::Empty if from == stop => {}
+            Middle::Empty => return None,
+            Middle::Value(None, slot) => take(spans, *slot, from, stop),
+            Middle::Value(Some(class), slot) if class.run(line.text, from, stop) == stop => {
+                take(spans, *slot, from, stop);
+            }
+            Middle::Value(Some(_), _) => return None,
+            Middle::Values(literals) => contains_in_order(&line.text[from..stop], literals)?,
+        }
+        Some(())
     }
 }
 
@@ -206,23 +384,45 @@ fn take(spans: &mut Spans, slot: Option<usize>, from: usize, to: usize) {
     }
 }
 
-/// Follows `steps` from `from` on, not beyond `to`; returns where they end.
-#[inline]
-fn read_forward(steps: &[Step], line: Line<'_>, mut from: usize, to: usize, spans: &mut Spans) -> Option<usize> {
-    for step in steps {
-        let (end, slot) = match step {
-            Step::Literal(text) if text.stands_at(line, from) => (from + text.len(), None),
-            Step::Literal(_) => return None,
-            Step::Fixed(length, slot) => (from + length, *slot),
-            Step::Run(class, slot) => (class.run(line.text, from, to), *slot),
+impl Pair {
+    /// Reads the pair at `from`, not beyond `to`; returns where it ends.
+    #[inline(always)]
+    fn read(&self, line: Line<'_>, from: usize, to: usize, spans: &mut Spans) -> Option<usize> {
+        let end = match self.extent {
+            Extent::Fixed(length) => from + length,
+            Extent::Three(class) if class.contains_three(line.word(from)) && self.behind.is_next(line, from + 3) => {
+                from + 3
+            }
+            Extent::Three(class) | Extent::Run(class) => class.run(line.text, from, to),
         };
-        if end > to {
-            return None;
-        }
-        take(spans, slot, from, end);
-        from = end;
+        take(spans, self.slot, from, end);
+        let behind = end + self.behind.len();
+        (behind <= to && self.behind.stands_at(line, end)).then_some(behind)
     }
-    Some(from)
+}
+
+impl Frame {
+    /// The frame of the first steps from the right, and how many they are.
+    fn of(steps: &[Step]) -> (Self, usize) {
+        let known = |step: &Step| match step {
+            Step::Literal(text) => Some(text.len()),
+            Step::Fixed(length, _) => Some(*length),
+            Step::Run(..) => None,
+        };
+        let lengths: Vec<usize> = steps.iter().map_while(known).collect();
+        let length = lengths.iter().sum();
+        let (mut texts, mut values) = (Vec::new(), Vec::new());
+        let mut at = length;
+        for (step, own) in steps.iter().zip(&lengths) {
+            at -= own;
+            match step {
+                Step::Literal(text) => texts.push((at, text.clone())),
+                Step::Fixed(length, slot) => values.extend(slot.map(|slot| (at, *length, slot))),
+                Step::Run(..) => {}
+            }
+        }
+        (Self { length, texts: texts.into_boxed_slice(), values: values.into_boxed_slice() }, lengths.len())
+    }
 }
 
 /// Follows `steps` from `to` backwards, not before `from`; returns where they begin.
@@ -285,15 +485,45 @@ impl Pending {
                 Middle::Values(several.iter().filter_map(literal).collect())
             }
         };
+        let (frame, framed) = Frame::of(&right);
+        let (opening, left) = pairs(&left);
+        let inner = Place { anchor: 0, offset: 0 };
         Stretch {
             behind: self.behind,
-            opening: Text::default(),
+            opening,
             before,
-            left: left.into_boxed_slice(),
-            right: right.into_boxed_slice(),
+            left,
+            frame,
+            right: right[framed..].into(),
             middle,
+            inner_from: inner,
+            inner_to: inner,
         }
     }
+}
+
+/// The text that begins `steps`, and behind it each value with the text that follows.
+fn pairs(steps: &[Step]) -> (Text, Box<[Pair]>) {
+    let mut opening = Vec::new();
+    let mut pairs: Vec<Pair> = Vec::new();
+    for step in steps {
+        let (extent, slot) = match (step, pairs.last_mut()) {
+            // Literals never adjoin, so that none is overwritten.
+            (Step::Literal(text), Some(pair)) => {
+                pair.behind = text.clone();
+                continue;
+            }
+            (Step::Literal(text), None) => {
+                opening.extend_from_slice(&text.bytes);
+                continue;
+            }
+            (Step::Fixed(length, slot), _) => (Extent::Fixed(*length), *slot),
+            (Step::Run(class, slot), _) if *slot == Some(Field::Status.slot()) => (Extent::Three(*class), *slot),
+            (Step::Run(class, slot), _) => (Extent::Run(*class), *slot),
+        };
+        pairs.push(Pair { extent, slot, behind: Text::default() });
+    }
+    (Text::new(&opening), pairs.into_boxed_slice())
 }
 
 fn literal(token: &Token) -> Option<Box<[u8]>> {
@@ -352,27 +582,23 @@ fn ends_run(class: Class, text: &[u8], direction: Direction) -> bool {
     nearest.is_some_and(|byte| !class.contains(*byte))
 }
 
-/// Makes stretches of mere text part of the next one's opening: the keys of a JSON line cost one comparison each.
+/// Makes stretches of mere text part of the next one's opening, and drops those that have nothing to say: the keys of a
+/// JSON line cost one comparison each, and what nobody needs between two quotes costs nothing.
 fn fold_literals(stretches: Vec<Stretch>) -> Vec<Stretch> {
     let mut folded: Vec<Stretch> = Vec::with_capacity(stretches.len());
     let mut carried: Option<(Option<usize>, Vec<u8>)> = None;
-    for mut stretch in stretches {
+    for stretch in stretches {
         let (behind, mut opening) = carried.take().unwrap_or((stretch.behind, Vec::new()));
-        let text_only =
-            stretch.left.iter().all(|step| matches!(step, Step::Literal(_))) && matches!(stretch.middle, Middle::Empty);
-        let leading = stretch.left.iter().take_while(|step| matches!(step, Step::Literal(_))).count();
-        let mut left = std::mem::take(&mut stretch.left).into_vec();
-        for step in left.drain(..leading) {
-            if let Step::Literal(text) = step {
-                opening.extend_from_slice(&text.bytes);
+        opening.extend_from_slice(&stretch.opening.bytes);
+        let ends = stretch.left.is_empty() && stretch.frame.length == 0 && stretch.right.is_empty();
+        match (&stretch.middle, stretch.before) {
+            (Middle::Empty, Some(_)) if ends => {
+                opening.push(b'"');
+                carried = Some((behind, opening));
             }
+            (Middle::Value(None, None), _) if ends && opening.is_empty() => {}
+            _ => folded.push(Stretch { behind, opening: Text::new(&opening), ..stretch }),
         }
-        if text_only && stretch.before.is_some() {
-            opening.push(b'"');
-            carried = Some((behind, opening));
-            continue;
-        }
-        folded.push(Stretch { behind, opening: Text::new(&opening), left: left.into_boxed_slice(), ..stretch });
     }
     folded
 }

@@ -115,6 +115,12 @@ impl Class {
         CLASSES[byte as usize] & 1 << self as u8 != 0
     }
 
+    /// Whether the three lowest bytes of `word` belong to the class.
+    #[inline(always)]
+    pub const fn contains_three(self, word: u64) -> bool {
+        self.contains(word as u8) && self.contains((word >> 8) as u8) && self.contains((word >> 16) as u8)
+    }
+
     /// Where the run of bytes of this class that begins at `from` ends, at most at `to`. What is behind `to` in `text`
     /// is looked at in passing.
     #[inline]
