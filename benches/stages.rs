@@ -140,7 +140,7 @@ fn read<'a>(template: &Template, log: &'a [u8], lines: &[&'a [u8]]) -> Vec<Reque
     for line in lines {
         let mut request = reader.read(&line[..line.len() - 1]).expect("sound lines");
         let target = request.target.bytes();
-        request.target = Target::within(&log[start..], target, true);
+        request.target = Target::within(&log[start..], target, false);
         requests.push(request);
         start += line.len();
     }

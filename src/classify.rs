@@ -128,7 +128,7 @@ impl Classifier {
     }
 
     /// How `request` comes out.
-    #[inline]
+    #[inline(always)]
     pub fn classify(&self, request: &Request<'_>) -> Outcome {
         let Some(route) = self.routes.find(request.target) else { return UNMATCHED };
         let method = match request.method {

@@ -56,13 +56,13 @@ pub struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// A target with nothing behind it; `escaped` when the server has escaped it.
+    /// A target with nothing behind it; `escaped` when there may be backslashes in it that escape.
     pub fn new(bytes: &'a [u8], escaped: bool) -> Self {
         Self { beyond: bytes, length: bytes.len(), escaped }
     }
 
     /// A target that is a part of `text`. Of one that is not, the target with nothing behind it.
-    #[inline]
+    #[inline(always)]
     pub fn within(text: &'a [u8], bytes: &'a [u8], escaped: bool) -> Self {
         let offset = (bytes.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
         match text.get(offset..) {
@@ -73,19 +73,19 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Whether backslashes in it are escapes that the server has written.
+    /// Whether there may be backslashes in it, and they are escapes that the server has written.
     pub fn is_escaped(self) -> bool {
         self.escaped
     }
 
     /// The target.
-    #[inline]
+    #[inline(always)]
     pub fn bytes(self) -> &'a [u8] {
         &self.beyond[..self.length]
     }
 
     /// The target and the bytes behind it.
-    #[inline]
+    #[inline(always)]
     pub fn beyond(self) -> &'a [u8] {
         self.beyond
     }

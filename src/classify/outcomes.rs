@@ -59,7 +59,7 @@ impl Outcomes {
     }
 
     /// The outcome of a request with this action. `status` is 100 to 599.
-    #[inline]
+    #[inline(always)]
     pub fn of(&self, action: Action, status: u16, duration_us: Option<u64>) -> Outcome {
         let class = u32::from(self.tables[action.table as usize][usize::from(status - FIRST_STATUS)]);
         let (from, to) = action.thresholds;

@@ -27,10 +27,8 @@ pub struct Routes {
     states: Vec<State>,
     /// Where literal segments lead: a small hash table for each state, one behind the other.
     literals: Vec<Literal>,
-    /// The literal segments that are longer than a [`Key`] shows, by their key.
+    /// The literal segments of which a [`Key`] shows only a part, by their key.
     long: Vec<Vec<(Box<[u8]>, StateId)>>,
-    /// How many segments it takes until no segment matters any more, at most [`STEPS`].
-    steps: usize,
 }
 
 type StateId = u32;
@@ -41,6 +39,7 @@ const START: StateId = 1;
 
 /// What has been matched so far.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
 struct State {
     /// Its table: the first entry, which bits of a segment's hash choose the entry, and how many entries less one.
     table: u32,
@@ -68,48 +67,43 @@ struct Literal {
 }
 
 /// No segment that is looked up has the length 0.
-const FREE: Literal = Literal { key: Key { first: 0, last: 0, length: 0 }, next: DEAD, long: 0, crowded: false };
+const FREE: Literal = Literal { key: Key { first: 0, length: 0 }, next: DEAD, long: 0, crowded: false };
 
-/// A segment: all of it up to 16 bytes, the first and the last eight of a longer one.
+/// A segment: all of it up to 8 bytes, the first eight of a longer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Key {
     first: u64,
-    last: u64,
     length: u32,
 }
 
+/// How many bytes of a segment its key shows.
+const SHOWN: usize = 8;
+
 impl Key {
     fn of(segment: &[u8]) -> Self {
-        let mut first = [0; 8];
-        let mut last = [0; 8];
-        let head = segment.len().min(8);
+        let mut first = [0; SHOWN];
+        let head = segment.len().min(SHOWN);
         first[..head].copy_from_slice(&segment[..head]);
-        if segment.len() > 8 {
-            last.copy_from_slice(&segment[segment.len() - 8..]);
-        }
-        Self { first: u64::from_le_bytes(first), last: u64::from_le_bytes(last), length: segment.len() as u32 }
+        Self { first: u64::from_le_bytes(first), length: segment.len() as u32 }
     }
 
     /// The key of `text[from..to]`, which is not empty; of no use, but harmless, for places beyond the block.
     #[inline(always)]
     fn within(text: &[u8; BEYOND], from: u32, to: u32) -> Self {
         let length = to.wrapping_sub(from);
-        let first = load(text, from) & u64::MAX >> (64_u32.wrapping_sub(8 * length.min(8)) & 63);
-        let last = load(text, to.max(8) - 8) & u64::from(length > 8).wrapping_neg();
-        Self { first, last, length }
+        Self { first: load(text, from) & u64::MAX >> (64_u32.wrapping_sub(8 * length.min(8)) & 63), length }
     }
 
     /// Equality in one comparison.
     #[inline(always)]
     fn is(self, other: Self) -> bool {
-        (self.first ^ other.first) | (self.last ^ other.last) | u64::from(self.length ^ other.length) == 0
+        (self.first ^ other.first) | u64::from(self.length ^ other.length) == 0
     }
 
     #[inline(always)]
     fn hash(self) -> u64 {
-        // Multiplications spread the bits upwards; tables are addressed by some of the upper half.
-        let mixed = self.first.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ self.last.wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
-        (mixed ^ mixed >> 32 ^ u64::from(self.length)).wrapping_mul(0xD6E8_FEB8_6659_FD93)
+        // The multiplication spreads the bits upwards; tables are addressed by some of the upper half.
+        (self.first ^ u64::from(self.length) << 59).wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
 }
 
@@ -132,8 +126,6 @@ fn load(text: &[u8; BEYOND], at: u32) -> u64 {
 const BLOCK: usize = 64;
 /// What must lie behind a target's beginning so that every load of the fast walk stays in memory.
 const BEYOND: usize = BLOCK + 8;
-/// How many steps are taken without asking whether the path has ended: more than this, and short paths pay too much.
-const STEPS: usize = 8;
 
 impl Routes {
     /// Compiles patterns; also returns, for each route that [`Routes::find`] can give, the patterns it stands for.
@@ -144,40 +136,39 @@ impl Routes {
     }
 
     /// The route of a target, `None` when no pattern matches it.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, target: Target<'_>) -> Option<usize> {
         let length = target.bytes().len();
         let accepted = match target.beyond().first_chunk::<BEYOND>() {
-            Some(text) if text[0] == b'/' && length < BLOCK => match self.walk_block(text, length as u32) {
-                Some(accepted) => accepted,
-                None => self.find_slowly(target),
-            },
+            Some(text) if text[0] == b'/' && length < BLOCK && !target.is_escaped() => {
+                match self.walk_block(text, length as u32) {
+                    Some(accepted) => accepted,
+                    None => self.find_slowly(target),
+                }
+            }
             _ => self.find_slowly(target),
         };
         (accepted > 0).then(|| accepted as usize - 1)
     }
 
-    /// Walks a target that begins `text` with a slash and is shorter than a block. `None` when it has escapes or empty
-    /// segments before the last in it.
+    /// Walks a target that begins `text` with a slash and is shorter than a block. `None` when it has empty segments
+    /// before the last.
     ///
-    /// Which segments a path has is what no processor can predict, so nothing here branches on it: the number of steps
-    /// is that of the specs, a step behind the end of the path leads nowhere, and whether a segment is a literal selects
-    /// a value instead of a way.
+    /// Whether a segment is a literal is what no processor can predict, so that nothing here branches on it: it selects
+    /// a value instead of a way. The number of segments is worth the branch, since guessing it wrong costs less than the
+    /// steps that a fixed number would take in vain.
     #[inline(always)]
     fn walk_block(&self, text: &[u8; BEYOND], length: u32) -> Option<u32> {
         let target = (1_u64 << length) - 1;
-        let (slashes, queries, escapes) = special_bytes(text.first_chunk::<BLOCK>()?);
+        let (slashes, queries) = special_bytes(text.first_chunk::<BLOCK>()?);
         let length = (queries & target | 1 << length).trailing_zeros();
         let slashes = slashes & ((1 << length) - 1);
-        if escapes & target | slashes & slashes >> 1 != 0 {
+        if slashes & slashes >> 1 != 0 {
             return None;
         }
         let has_trailing = slashes >> (length - 1) & 1 == 1;
         let mut bounds = slashes | u64::from(!has_trailing) << length;
         let mut state = START;
-        for _ in 0..self.steps {
-            state = self.step(state, text, &mut bounds);
-        }
         while bounds & (bounds - 1) != 0 {
             state = self.step(state, text, &mut bounds);
         }
@@ -186,24 +177,22 @@ impl Routes {
         Some(last.accepts)
     }
 
-    /// Takes the segment between the two lowest `bounds` and removes the lowest; does nothing where there is but one.
+    /// Takes the segment between the two lowest `bounds`, and removes the lowest.
     #[inline(always)]
     fn step(&self, state: StateId, text: &[u8; BEYOND], bounds: &mut u64) -> StateId {
-        let rest = *bounds & (*bounds - 1);
-        let (from, to) = (bounds.trailing_zeros() + 1, rest.trailing_zeros());
+        let from = bounds.trailing_zeros() + 1;
+        *bounds &= *bounds - 1;
+        let to = bounds.trailing_zeros();
         let key = Key::within(text, from, to);
         let here = &self.states[state as usize];
         let place = here.table as usize + ((key.hash() >> here.shift) as u32 & here.mask) as usize;
         let literal = &self.literals[place];
         let matches = literal.key.is(key);
-        let mut next = select(matches, literal.next, here.otherwise);
         if matches & (literal.long > 0) | !matches & literal.crowded {
             let segment = text.get(from as usize..to as usize).unwrap_or_default();
-            next = self.literal(here, key, segment).unwrap_or(here.otherwise);
+            return self.literal(here, key, segment).unwrap_or(here.otherwise);
         }
-        let is_segment = rest != 0;
-        *bounds = if is_segment { rest } else { *bounds };
-        select(is_segment, next, state)
+        select(matches, literal.next, here.otherwise)
     }
 
     /// Where a literal segment leads.
@@ -273,12 +262,12 @@ fn path(target: &[u8]) -> Option<&[u8]> {
     })
 }
 
-/// Which bytes of a block are slashes, question marks and backslashes, one bit each.
+/// Which bytes of a block are slashes and question marks, one bit each.
 #[inline(always)]
-fn special_bytes(block: &[u8; BLOCK]) -> (u64, u64, u64) {
+fn special_bytes(block: &[u8; BLOCK]) -> (u64, u64) {
     let block = u8x64::new(*block);
     let equal = |byte: u8| block.simd_eq(u8x64::splat(byte)).to_bitmask();
-    (equal(b'/'), equal(b'?'), equal(b'\\'))
+    (equal(b'/'), equal(b'?'))
 }
 
 /// The patterns, segment by segment.
@@ -322,18 +311,6 @@ impl Trie {
             }
         }
         Self { nodes }
-    }
-
-    /// The number of segments of the longest pattern, not counting `{*rest}`.
-    fn depth(&self) -> usize {
-        let mut depths = vec![0; self.nodes.len()];
-        // A node's children have greater numbers than itself.
-        for (place, node) in self.nodes.iter().enumerate() {
-            for child in node.literals.values().chain(&node.any) {
-                depths[*child] = depths[place] + 1;
-            }
-        }
-        depths.into_iter().max().unwrap_or(0)
     }
 }
 
@@ -384,8 +361,7 @@ impl Builder<'_> {
             next += 1;
         }
         let states = self.states.iter().map(|(_, state)| *state).collect();
-        let steps = (self.trie.depth() + 1).min(STEPS);
-        Ok((Routes::with_literals(states, &literals, steps), self.sets.split_off(1)))
+        Ok((Routes::with_literals(states, &literals), self.sets.split_off(1)))
     }
 
     /// The state for these places, a new one if need be.
@@ -430,8 +406,8 @@ impl Builder<'_> {
 }
 
 impl Routes {
-    fn with_literals(states: Vec<State>, literals: &[(StateId, Box<[u8]>, StateId)], steps: usize) -> Self {
-        let mut routes = Self { states, literals: vec![FREE], long: Vec::new(), steps };
+    fn with_literals(states: Vec<State>, literals: &[(StateId, Box<[u8]>, StateId)]) -> Self {
+        let mut routes = Self { states, literals: vec![FREE], long: Vec::new() };
         for of_state in literals.chunk_by(|(a, ..), (b, ..)| a == b) {
             let mut entries: Vec<Literal> = Vec::new();
             for (_, text, next) in of_state {
@@ -447,7 +423,7 @@ impl Routes {
 
     fn add_entry(&mut self, entries: &mut Vec<Literal>, text: &[u8], next: StateId) {
         let key = Key::of(text);
-        if text.len() <= 16 {
+        if text.len() <= SHOWN {
             return entries.push(Literal { key, next, ..FREE });
         }
         match entries.iter().find(|entry| entry.key == key) {
@@ -466,7 +442,7 @@ fn table(entries: &[Literal]) -> (u32, Vec<Literal>) {
     let least = entries.len().next_power_of_two();
     let mut best: Option<(usize, u32, usize)> = None;
     for size in [least, least * 2, least * 4] {
-        for shift in 16..64 - size.trailing_zeros() {
+        for shift in 24..=64 - size.trailing_zeros().max(1) {
             let homes: BTreeSet<usize> =
                 entries.iter().map(|entry| (entry.key.hash() >> shift) as usize % size).collect();
             let collisions = entries.len() - homes.len();
@@ -475,7 +451,7 @@ fn table(entries: &[Literal]) -> (u32, Vec<Literal>) {
             }
         }
     }
-    let (_, shift, size) = best.unwrap_or((0, 16, 1));
+    let (_, shift, size) = best.unwrap_or((0, 24, 1));
     let mut table = vec![FREE; size];
     for entry in entries {
         let mut place = (entry.key.hash() >> shift) as usize % size;

@@ -52,7 +52,7 @@ impl Default for TimeReader {
 
 impl TimeReader {
     /// The instant that `bytes` denote, `None` when they are not a time in this notation. Leap seconds read as :59.
-    #[inline]
+    #[inline(always)]
     pub fn read(&mut self, notation: TimeNotation, bytes: &[u8]) -> Option<Timestamp> {
         match notation {
             TimeNotation::Local => self.local(bytes),
@@ -61,7 +61,7 @@ impl TimeReader {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn local(&mut self, bytes: &[u8]) -> Option<Timestamp> {
         // 0         1         2
         // 01234567890123456789012345
@@ -95,6 +95,7 @@ impl TimeReader {
     }
 }
 
+#[inline(always)]
 fn word<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
     let mut word = [0; 8];
     word.copy_from_slice(&bytes[at..at + 8]);
@@ -102,11 +103,12 @@ fn word<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
 }
 
 /// A second of a minute; :60 is a leap second, which POSIX time does not have.
+#[inline(always)]
 fn instant(minute_ms: i64, second: u32) -> Option<Timestamp> {
     (second <= 60).then(|| Timestamp::from_millis(minute_ms + i64::from(second.min(59)) * 1_000))
 }
 
-#[inline]
+#[inline(always)]
 fn two_digits(tens: u8, ones: u8) -> Option<u32> {
     let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
     (tens <= 9 && ones <= 9).then(|| u32::from(tens) * 10 + u32::from(ones))
@@ -220,7 +222,7 @@ pub enum Status {
 }
 
 /// Reads a status: exactly three ASCII digits, 100 to 599.
-#[inline]
+#[inline(always)]
 pub fn status(bytes: &[u8]) -> Status {
     let &[a, b, c] = bytes else {
         return if matches!(bytes, b"" | b"-" | b"-1" | b"0") { Status::None } else { Status::Invalid };
@@ -245,7 +247,7 @@ pub enum Duration {
 }
 
 /// Reads a duration: a decimal number, unsigned and without an exponent, of at most a day.
-#[inline]
+#[inline(always)]
 pub fn duration(unit: DurationUnit, bytes: &[u8]) -> Duration {
     if let (DurationUnit::Seconds, &[whole, b'.', a, b, c]) = (unit, bytes) {
         // 0.123, the shape of nginx's `$request_time` below ten seconds.
@@ -307,7 +309,7 @@ pub fn duration_list(unit: DurationUnit, bytes: &[u8]) -> Duration {
 
 /// Splits a request line into method and target; both are empty when it is none (a TLS hello, an empty line, HTTP/0.9
 /// noise): such a record counts by its status, on no route.
-#[inline]
+#[inline(always)]
 pub fn request_line(line: &[u8]) -> (&[u8], &[u8]) {
     const NONE: (&[u8], &[u8]) = (b"", b"");
     // `METHOD SP target SP HTTP/x.y`: both ends have a fixed shape, so that blanks inside the target are no riddle.
@@ -340,7 +342,7 @@ fn is_long_version(word: &[u8]) -> bool {
 }
 
 /// The length of the method that begins a request line, when a blank follows it.
-#[inline]
+#[inline(always)]
 fn method_length(line: &[u8]) -> Option<usize> {
     match line {
         [b'G', b'E', b'T', b' ', ..] => Some(3),

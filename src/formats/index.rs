@@ -24,8 +24,10 @@ impl Technique {
         let mut techniques = vec![Self::Portable];
         #[cfg(target_arch = "x86_64")]
         {
-            let bits = is_x86_feature_detected!("bmi1") && is_x86_feature_detected!("popcnt");
-            if bits && is_x86_feature_detected!("avx2") {
+            // Every processor with AVX2 has these, but a virtual machine may hide some.
+            let bits = is_x86_feature_detected!("bmi1") && is_x86_feature_detected!("bmi2");
+            let counts = is_x86_feature_detected!("lzcnt") && is_x86_feature_detected!("popcnt");
+            if bits && counts && is_x86_feature_detected!("avx2") {
                 techniques.push(Self::Avx2);
             }
         }
@@ -82,6 +84,11 @@ impl Index {
         }
     }
 
+    /// How it is filled.
+    pub fn technique(&self) -> Technique {
+        self.technique
+    }
+
     /// The newlines.
     pub fn newlines(&self) -> &[u32] {
         self.newlines.found()
@@ -105,7 +112,7 @@ struct Places {
     used: usize,
 }
 
-/// How many places are written before asking whether there are that many; a chunk rarely has more.
+/// How many quotes are written before asking whether there are that many; a chunk rarely has more.
 const AT_ONCE: usize = 4;
 
 impl Places {
@@ -134,16 +141,17 @@ struct Writer<'p> {
 }
 
 impl Writer<'_> {
-    /// Adds the places of the bits of `mask`, the lowest of which stands for `base`.
+    /// Adds the places of the bits of `mask`, the lowest of which stands for `base`. Writes `N` of them without asking
+    /// how many there are, which is cheaper than guessing wrong.
     #[inline(always)]
-    fn add(&mut self, mut mask: u64, base: u32) {
+    fn add<const N: usize>(&mut self, mut mask: u64, base: u32) {
         let count = mask.count_ones() as usize;
-        for place in &mut self.places[self.used..self.used + AT_ONCE] {
+        for place in &mut self.places[self.used..self.used + N] {
             *place = base + mask.trailing_zeros();
             mask &= mask.wrapping_sub(1);
         }
-        if count > AT_ONCE {
-            self.add_rest(mask, base, AT_ONCE);
+        if count > N {
+            self.add_rest(mask, base, N);
         }
         self.used += count;
     }
@@ -179,10 +187,10 @@ macro_rules! fill_with {
         let mut base = 0;
         for chunk in chunks.iter().chain([&last]) {
             let masks: Masks = $masks(chunk);
-            newlines.add(masks.newlines, base);
-            quotes.add(masks.quotes, base);
+            newlines.add::<1>(masks.newlines, base);
+            quotes.add::<AT_ONCE>(masks.quotes, base);
             if masks.escapes != 0 {
-                escapes.add(masks.escapes, base);
+                escapes.add::<1>(masks.escapes, base);
             }
             base = base.wrapping_add(64);
         }
@@ -206,9 +214,9 @@ fn masks_portable(chunk: &[u8; 64]) -> Masks {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{Index, Masks};
+    use super::{AT_ONCE, Index, Masks};
 
-    #[target_feature(enable = "avx2,bmi1,popcnt")]
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
     pub fn fill_avx2(index: &mut Index, block: &[u8]) {
         let (newline, quote, escape) =
             (_mm256_set1_epi8(b'\n' as i8), _mm256_set1_epi8(b'"' as i8), _mm256_set1_epi8(b'\\' as i8));

@@ -41,24 +41,25 @@ impl<'t> LineReader<'t> {
     /// # Errors
     /// The kind of what cannot be read soundly.
     pub fn read<'a>(&mut self, line: &'a [u8]) -> Result<Request<'a>, Refused> {
-        let Some(expected) = self.template.quotes() else { return self.read_indexed(line, line.len(), &[], 0) };
+        let escaped = self.template.is_escaped();
+        let Some(expected) = self.template.quotes() else { return self.read_found(line, line.len(), &[], 0, escaped) };
         let mut quotes = std::mem::take(&mut self.quotes);
         bare_quotes(line, &mut quotes);
         let read = match quotes.len() == expected {
-            true => self.read_indexed(line, line.len(), &quotes, 0),
+            true => self.read_found(line, line.len(), &quotes, 0, escaped),
             false => Err(Refused::Unparsed(Unparsed::Layout)),
         };
         self.quotes = quotes;
         read
     }
 
-    /// Reads the line that is the first `length` bytes of `text`; its bare quotes, as many as [`LineReader::quotes`],
-    /// stand at `quotes` less `base`. What follows the line in `text` is not looked at, but lets the bytes of the line
+    /// Reads a line without backslashes, the first `length` bytes of `text`; its quotes, as many as
+    /// [`LineReader::quotes`], stand at `quotes` less `base`. What follows the line in `text` is not looked at, but lets the bytes of the line
     /// be loaded in blocks.
     ///
     /// # Errors
     /// The kind of what cannot be read soundly.
-    #[inline]
+    #[inline(always)]
     pub fn read_indexed<'a>(
         &mut self,
         text: &'a [u8],
@@ -66,16 +67,34 @@ impl<'t> LineReader<'t> {
         quotes: &[u32],
         base: u32,
     ) -> Result<Request<'a>, Refused> {
+        self.read_found(text, length, quotes, base, false)
+    }
+
+    #[inline(always)]
+    fn read_found<'a>(
+        &mut self,
+        text: &'a [u8],
+        length: usize,
+        quotes: &[u32],
+        base: u32,
+        escaped: bool,
+    ) -> Result<Request<'a>, Refused> {
         let line = &text[..length];
         let spans = self.template.spans(text, length, quotes, base).map_err(|unread| match unread {
             Unread::Layout => Refused::Unparsed(Unparsed::Layout),
             Unread::Ambiguous => Refused::Ambiguous,
         })?;
-        self.request(text, line, &spans)
+        self.request(text, line, &spans, escaped)
     }
 
-    #[inline]
-    fn request<'a>(&mut self, text: &'a [u8], line: &'a [u8], spans: &Spans) -> Result<Request<'a>, Refused> {
+    #[inline(always)]
+    fn request<'a>(
+        &mut self,
+        text: &'a [u8],
+        line: &'a [u8],
+        spans: &Spans,
+        escaped: bool,
+    ) -> Result<Request<'a>, Refused> {
         let bytes = |slot: usize| &line[spans[slot].0 as usize..spans[slot].1 as usize];
         let Some(Field::Time(notation)) = self.template.field(TIME) else { return Err(Unparsed::Layout.into()) };
         let at = self.times.read(notation, bytes(TIME)).ok_or(Unparsed::Time)?;
@@ -98,7 +117,7 @@ impl<'t> LineReader<'t> {
             Some(_) => fields::request_line(bytes(REQUEST_LINE)),
             None => (bytes(METHOD), bytes(TARGET)),
         };
-        let target = Target::within(text, target, self.template.is_escaped());
+        let target = Target::within(text, target, escaped);
         Ok(Request { at, method, target, host: bytes(HOST), status, duration_us })
     }
 }
@@ -305,7 +324,7 @@ mod tests {
             let compiled = LineReader::new(&template).read(line.as_bytes());
             let mut reader = LineReader::new(&template);
             let exhaustive = match template.spans_exhaustively(line.as_bytes()) {
-                Ok(spans) => reader.request(line.as_bytes(), line.as_bytes(), &spans),
+                Ok(spans) => reader.request(line.as_bytes(), line.as_bytes(), &spans, true),
                 Err(_) => Err(Refused::Unparsed(Unparsed::Layout)),
             };
             prop_assert!(template.has_program(), "{}", COMPARED[which]);

@@ -136,7 +136,7 @@ impl Template {
     }
 
     /// Finds the fields of the line that is the first `length` bytes of `text`, and whose bare quotes, as many as [`Template::quotes`], stand at `quotes` less `base`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn spans(&self, text: &[u8], length: usize, quotes: &[u32], base: u32) -> Result<Spans, Unread> {
         let read = self.combined.and_then(|combined| combined.read(text, length, quotes, base));
         read.map_or_else(|| self.spans_by_program(text, length, quotes, base), Ok)

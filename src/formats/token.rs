@@ -110,7 +110,7 @@ impl Class {
     }
 
     /// Whether `byte` belongs to the class.
-    #[inline]
+    #[inline(always)]
     pub const fn contains(self, byte: u8) -> bool {
         CLASSES[byte as usize] & 1 << self as u8 != 0
     }
@@ -123,7 +123,7 @@ impl Class {
 
     /// Where the run of bytes of this class that begins at `from` ends, at most at `to`. What is behind `to` in `text`
     /// is looked at in passing.
-    #[inline]
+    #[inline(always)]
     pub fn run(self, text: &[u8], from: usize, to: usize) -> usize {
         let mut at = from;
         while at < to {
