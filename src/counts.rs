@@ -4,8 +4,9 @@
 //! integers, minute by minute, and the one owner of the windows adds those up. Sums do not care about order, so it does
 //! not matter which worker saw which line.
 //!
-//! - A [`Page`] is an hour of one source, minute-major: all columns of one minute lie side by side, so that the lines
-//!   of a minute touch a few neighbouring cache lines however long the log is.
+//! - While lines are counted, all outcomes of one minute lie side by side, so that the lines of a minute touch a few
+//!   neighbouring cache lines however long the log is. A [`Page`] is an hour of that, handed over column by column, as
+//!   windows take it.
 //! - The columns of a source are its SLOs in the catalog's order, then [`Column::Records`] and [`Column::Missing`].
 
 use std::collections::BTreeMap;
@@ -50,24 +51,44 @@ pub struct Cell {
     pub bad: u32,
 }
 
-/// An hour of counts of one source.
+/// An hour of counts of one column.
+pub type HourCells = [Cell; PAGE_MINUTES];
+
+/// An hour of counts of one source: the columns in which something was counted.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// Hours since the epoch.
     pub hour: i64,
-    /// `PAGE_MINUTES` rows of one cell per column.
-    pub cells: Box<[Cell]>,
+    /// Each column at most once, in no order.
+    columns: Vec<(usize, HourCells)>,
 }
 
 impl Page {
-    /// An empty page of `columns` columns.
-    pub fn new(hour: i64, columns: usize) -> Self {
-        Self { hour, cells: vec![Cell::default(); PAGE_MINUTES * columns].into_boxed_slice() }
+    /// An empty page.
+    pub fn new(hour: i64) -> Self {
+        Self { hour, columns: Vec::new() }
     }
 
-    /// How many columns it has.
-    pub fn columns(&self) -> usize {
-        self.cells.len() / PAGE_MINUTES
+    /// The columns in which something was counted, in no order.
+    pub fn columns(&self) -> impl Iterator<Item = (usize, &HourCells)> {
+        self.columns.iter().map(|(column, hour)| (*column, hour))
+    }
+
+    /// One column, if anything was counted in it.
+    pub fn column(&self, column: usize) -> Option<&HourCells> {
+        self.columns().find(|(other, _)| *other == column).map(|(_, hour)| hour)
+    }
+
+    /// One column, to count in. Looks for it: for whoever counts little.
+    pub fn column_mut(&mut self, column: usize) -> &mut HourCells {
+        let place = self.columns.iter().position(|(other, _)| *other == column).unwrap_or_else(|| self.add(column));
+        &mut self.columns[place].1
+    }
+
+    /// Adds an empty column that is not there yet; returns its place.
+    fn add(&mut self, column: usize) -> usize {
+        self.columns.push((column, [Cell::default(); PAGE_MINUTES]));
+        self.columns.len() - 1
     }
 }
 

@@ -20,7 +20,7 @@ mod packed;
 
 use std::ops::Range;
 
-use crate::counts::{PAGE_MINUTES, Page};
+use crate::counts::{HourCells, PAGE_MINUTES};
 use crate::tally::Tally;
 use crate::time::{Horizon, Minute};
 
@@ -52,13 +52,12 @@ impl HourCounts {
     pub const ZERO: Self = Self { good: [0; PAGE_MINUTES], bad: [0; PAGE_MINUTES] };
 
     /// One column of a page, as far as `rows` go; the other minutes are left empty.
-    pub fn of_column(page: &Page, column: usize, rows: Range<usize>) -> Self {
+    pub fn of_column(hour: &HourCells, rows: Range<usize>) -> Self {
         let mut counts = Self::ZERO;
         if rows.is_empty() {
             return counts;
         }
-        let columns = page.columns();
-        let cells = page.cells[rows.start * columns + column..].iter().step_by(columns);
+        let cells = &hour[rows.clone()];
         let minutes = counts.good[rows.clone()].iter_mut().zip(&mut counts.bad[rows]);
         for ((good, bad), cell) in minutes.zip(cells) {
             *good = u64::from(cell.good);
@@ -236,6 +235,7 @@ impl Hour {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::counts::Cell;
     use std::collections::BTreeMap;
 
     /// Adds every `(minute, good, bad)` to a window of `kept` minutes and compares sums over the stretches given by
@@ -352,18 +352,20 @@ mod tests {
 
     #[test]
     fn a_column_of_a_page_is_taken_as_far_as_the_rows_go() {
-        let mut page = Page::new(0, 3);
-        for (number, cell) in page.cells.iter_mut().enumerate() {
-            (cell.good, cell.bad) = (number as u32, (number % 3) as u32);
-        }
-        let counts = HourCounts::of_column(&page, 1, 2..4);
+        let hour = |column: usize| {
+            std::array::from_fn(|minute| {
+                let number = (minute * 3 + column) as u32;
+                Cell { good: number, bad: number % 3 }
+            })
+        };
+        let counts = HourCounts::of_column(&hour(1), 2..4);
         let expected: Vec<_> =
             [(0, 0), (0, 0), (7, 1), (10, 1), (0, 0)].map(|(good, bad)| Tally::new(good, bad)).into();
         assert_eq!((0..5).map(|row| counts.minute(row)).collect::<Vec<_>>(), expected);
         assert_eq!(counts.occupied(), Some((2, 3)));
-        assert_eq!(HourCounts::of_column(&page, 2, 59..60).minute(59), Tally::new(179, 2));
+        assert_eq!(HourCounts::of_column(&hour(2), 59..60).minute(59), Tally::new(179, 2));
         for nothing in [0..0, 60..60] {
-            assert_eq!(HourCounts::of_column(&page, 2, nothing).occupied(), None);
+            assert_eq!(HourCounts::of_column(&hour(2), nothing).occupied(), None);
         }
     }
 

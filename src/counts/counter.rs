@@ -1,6 +1,6 @@
 //! Lines into counts: the loop that everything else is made for.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::{Batch, Column, PAGE_MINUTES, Page, Rejection, Sample, Unmatched, columns};
 use crate::classify::{Classifier, Outcome, UNMATCHED};
@@ -35,6 +35,8 @@ pub struct Counter<'c> {
     additions: Vec<Vec<Addition>>,
     columns: usize,
     pages: Vec<OpenPage>,
+    /// The memory of pages that were handed over, all zeros.
+    spare: Vec<Vec<u32>>,
     /// The minute that was counted last: its first millisecond, and where its row is.
     row_start_ms: i64,
     row_page: usize,
@@ -94,9 +96,10 @@ impl<'c> Counter<'c> {
             index: Index::new(technique),
             max_line: file.max_line,
             bounds: Bounds::NONE,
-            additions: (0..classifier.outcomes()).map(|outcome| additions(classifier, outcome, &columns)).collect(),
+            additions: additions(classifier, &columns),
             columns: columns.len(),
             pages: Vec::new(),
+            spare: Vec::new(),
             row_start_ms: i64::MAX,
             row_page: 0,
             row_offset: 0,
@@ -236,7 +239,8 @@ impl<'c> Counter<'c> {
         }
         let hour = minute.hour();
         self.row_page = self.pages.iter().rposition(|page| page.hour == hour).unwrap_or_else(|| {
-            self.pages.push(OpenPage { hour, counts: vec![0; PAGE_MINUTES * self.newest_ms.len()] });
+            let counts = self.spare.pop().unwrap_or_else(|| vec![0; PAGE_MINUTES * self.newest_ms.len()]);
+            self.pages.push(OpenPage { hour, counts });
             self.pages.len() - 1
         });
         self.row_offset = minute.number().rem_euclid(PAGE_MINUTES as i64) as usize * self.newest_ms.len();
@@ -264,7 +268,12 @@ impl<'c> Counter<'c> {
         self.newest_ms.fill(i64::MIN);
         self.row_start_ms = i64::MAX;
         self.open_lines = 0;
-        let pages = std::mem::take(&mut self.pages).into_iter().map(|page| self.page(&page)).collect();
+        let open = std::mem::take(&mut self.pages);
+        let pages = open.iter().map(|page| self.page(page)).collect();
+        self.spare.extend(open.into_iter().map(|mut page| {
+            page.counts.fill(0);
+            page.counts
+        }));
         let samples = self.samples.drain(..).map(|(rejection, line)| Sample { rejection, text: printable(&line) });
         Batch {
             source: self.source,
@@ -278,17 +287,16 @@ impl<'c> Counter<'c> {
 
     /// Turns counts of outcomes into counts of columns.
     fn page(&self, open: &OpenPage) -> Page {
-        let mut page = Page::new(open.hour, self.columns);
-        let rows = open.counts.chunks_exact(self.newest_ms.len());
-        for (row, cells) in rows.zip(page.cells.chunks_exact_mut(self.columns)) {
-            for (counts, additions) in row.chunks(EIGHT).zip(self.additions.chunks(EIGHT)) {
-                // Most outcomes of most minutes did not happen; eight are passed over with one comparison.
+        let mut page = PageBuilder { page: Page::new(open.hour), places: vec![usize::MAX; self.columns] };
+        for (minute, row) in open.counts.chunks_exact(self.newest_ms.len()).enumerate() {
+            for (counts, additions) in row.chunks(AT_ONCE).zip(self.additions.chunks(AT_ONCE)) {
+                // Most outcomes of most minutes did not happen; many are passed over with a few comparisons.
                 if counts.iter().fold(0, |any, count| any | count) != 0 {
-                    add_eight(counts, additions, cells);
+                    page.add(counts, additions, minute);
                 }
             }
         }
-        page
+        page.page
     }
 
     fn newest_by_column(&self) -> Vec<Option<Timestamp>> {
@@ -303,34 +311,55 @@ impl<'c> Counter<'c> {
     }
 }
 
-const EIGHT: usize = 8;
+/// How many outcomes are asked at once whether any of them happened.
+const AT_ONCE: usize = 16;
 
-fn add_eight(counts: &[u32], additions: &[Vec<Addition>], cells: &mut [super::Cell]) {
-    for (count, additions) in counts.iter().zip(additions).filter(|(count, _)| **count > 0) {
-        for addition in additions {
-            let cell = &mut cells[addition.column as usize];
-            match addition.good {
-                true => cell.good += count,
-                false => cell.bad += count,
+/// A page that knows where its columns are.
+struct PageBuilder {
+    page: Page,
+    /// By column; `usize::MAX` for those that are not there.
+    places: Vec<usize>,
+}
+
+impl PageBuilder {
+    /// Adds what these outcomes mean in one minute.
+    fn add(&mut self, counts: &[u32], additions: &[Vec<Addition>], minute: usize) {
+        for (count, additions) in counts.iter().zip(additions).filter(|(count, _)| **count > 0) {
+            for addition in additions {
+                let place = &mut self.places[addition.column as usize];
+                if *place == usize::MAX {
+                    *place = self.page.add(addition.column as usize);
+                }
+                let cell = &mut self.page.columns[*place].1[minute];
+                match addition.good {
+                    true => cell.good += count,
+                    false => cell.bad += count,
+                }
             }
         }
     }
 }
 
-fn additions(classifier: &Classifier, outcome: usize, columns: &[Column]) -> Vec<Addition> {
-    let meaning = classifier.meaning(outcome as Outcome);
-    let of_column = |(place, column): (usize, &Column)| {
-        let good = match column {
-            Column::Slo(slo) if meaning.good.binary_search(slo).is_ok() => true,
-            Column::Slo(slo) if meaning.bad.binary_search(slo).is_ok() => false,
-            Column::Slo(_) => return None,
-            Column::Records => meaning.matched,
-            Column::Missing if meaning.missing_duration => true,
-            Column::Missing => return None,
-        };
-        Some(Addition { column: place as u32, good })
+/// What each outcome adds to which columns.
+fn additions(classifier: &Classifier, columns: &[Column]) -> Vec<Vec<Addition>> {
+    let mut of_slo = HashMap::new();
+    let (mut records, mut missing) = (0, 0);
+    for (place, column) in (0..).zip(columns) {
+        match column {
+            Column::Slo(slo) => drop(of_slo.insert(*slo, place)),
+            Column::Records => records = place,
+            Column::Missing => missing = place,
+        }
+    }
+    let of_outcome = |outcome: usize| {
+        let meaning = classifier.meaning(outcome as Outcome);
+        let good = meaning.good.iter().map(|slo| Addition { column: of_slo[slo], good: true });
+        let bad = meaning.bad.iter().map(|slo| Addition { column: of_slo[slo], good: false });
+        let records = Addition { column: records, good: meaning.matched };
+        let missing = meaning.missing_duration.then_some(Addition { column: missing, good: true });
+        good.chain(bad).chain([records]).chain(missing).collect()
     };
-    columns.iter().enumerate().filter_map(of_column).collect()
+    (0..classifier.outcomes()).map(of_outcome).collect()
 }
 
 /// The first `expected` quotes when exactly those stand before `newline`, else all that do; and the others.

@@ -69,10 +69,10 @@ fn catalog() -> Arc<Catalog> {
 fn engine(good: u32, bad: u32, newest: Timestamp) -> Engine {
     let mut engine = Engine::new(catalog());
     engine.advance(NOW);
-    let mut page = Page::new(NOW.minute().hour() - 2, 3);
-    page.cells[0] = Cell { good, bad };
-    page.cells[1] = Cell { good: good + bad, bad: 100 };
-    page.cells[2] = Cell { good: 5, bad: 0 };
+    let mut page = Page::new(NOW.minute().hour() - 2);
+    page.column_mut(0)[0] = Cell { good, bad };
+    page.column_mut(1)[0] = Cell { good: good + bad, bad: 100 };
+    page.column_mut(2)[0] = Cell { good: 5, bad: 0 };
     let (layout, time) = (Rejection::Unparsed(Unparsed::Layout), Rejection::Unparsed(Unparsed::Time));
     engine.observe(Batch {
         source: SourceId(0),
@@ -247,8 +247,8 @@ fn orders_are_told_with_their_reason_and_their_end() {
 fn a_gate_that_waits_for_recovery_says_what_it_waits_for() {
     let mut engine = engine(1_998_880, 1_120, NOW);
     engine.tick(NOW);
-    let mut page = Page::new(NOW.minute().hour() - 2, 3);
-    page.cells[0] = Cell { good: 300_000, bad: 0 };
+    let mut page = Page::new(NOW.minute().hour() - 2);
+    page.column_mut(0)[0] = Cell { good: 300_000, bad: 0 };
     let (rejected, samples) = Default::default();
     engine.observe(Batch {
         source: SourceId(0),

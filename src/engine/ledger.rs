@@ -83,7 +83,6 @@ impl Ledger {
     pub(super) fn observe(&mut self, batch: Batch, bounds: Bounds) {
         assert_eq!(batch.newest.len(), self.columns.len(), "a batch has the columns of its source");
         for page in &batch.pages {
-            assert_eq!(page.columns(), self.columns.len(), "a page has the columns of its source");
             self.observe_page(page, bounds);
         }
         for (counted, event) in self.columns.iter_mut().zip(&batch.newest) {
@@ -183,7 +182,7 @@ impl Ledger {
         let (from, to) = (row(bounds.oldest), row(bounds.newest.plus(1)));
         if from > 0 || to < PAGE_MINUTES {
             let records = self.index_of(Column::Records);
-            let refused = |rows| HourCounts::of_column(page, records, rows).sum().total();
+            let refused = |rows| page.column(records).map_or(0, |hour| HourCounts::of_column(hour, rows).sum().total());
             self.reject(Rejection::Expired, refused(0..from));
             self.reject(Rejection::Future, refused(to..PAGE_MINUTES));
         }
@@ -191,8 +190,9 @@ impl Ledger {
             return;
         }
         let start = Minute::from_number(first);
-        for (index, counted) in self.columns.iter_mut().enumerate() {
-            let heard = counted.add_hour(start, &HourCounts::of_column(page, index, from..to), bounds.kept);
+        for (index, hour) in page.columns() {
+            let counted = &mut self.columns[index];
+            let heard = counted.add_hour(start, &HourCounts::of_column(hour, from..to), bounds.kept);
             if counted.column == Column::Records {
                 self.first_heard = self.first_heard.into_iter().chain(heard).min();
             }

@@ -74,11 +74,11 @@ fn observe(engine: &mut Engine, events: &[(Timestamp, bool)]) {
     let mut newest = vec![None; columns.len()];
     let mut pages = Vec::new();
     for (at, good) in events {
-        let mut page = Page::new(at.minute().hour(), columns.len());
-        let row = at.minute().number().rem_euclid(60) as usize * columns.len();
+        let mut page = Page::new(at.minute().hour());
+        let minute = at.minute().number().rem_euclid(60) as usize;
         for (index, column) in columns.iter().enumerate().filter(|(_, column)| **column != Column::Missing) {
             let good = *good || *column == Column::Records;
-            page.cells[row + index] = Cell { good: good.into(), bad: (!good).into() };
+            page.column_mut(index)[minute] = Cell { good: good.into(), bad: (!good).into() };
             newest[index] = newest[index].max(Some(*at));
         }
         pages.push(page);
@@ -245,9 +245,9 @@ fn a_slice_as_long_as_the_window_is_never_in_it() {
 fn records_are_matched_unmatched_or_refused_and_nothing_else() {
     let mut engine = engine(vec![availability()]);
     observe(&mut engine, &[(NOW, true), (minutes_ago(-60), true), (minutes_ago(LONGEST), false)]);
-    let mut page = Page::new(NOW.minute().hour(), 3);
-    page.cells[1] = Cell { good: 0, bad: 4 };
-    page.cells[2] = Cell { good: 3, bad: 0 };
+    let mut page = Page::new(NOW.minute().hour());
+    page.column_mut(1)[0] = Cell { good: 0, bad: 4 };
+    page.column_mut(2)[0] = Cell { good: 3, bad: 0 };
     let rejected = [(Rejection::Unparsed(Unparsed::Time), 5), (Rejection::Oversize, 0), (Rejection::Future, 2)];
     engine.observe(Batch {
         source: SourceId(0),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use slogate::counts::{Batch, Column, PAGE_MINUTES, Page, columns};
+use slogate::counts::{Batch, Column, Page, columns};
 use slogate::formats::Template;
 use slogate::spec::*;
 use slogate::time::{Horizon, Timestamp};
@@ -162,9 +162,8 @@ impl Scenario {
         for event in events {
             let minute = event.ms.div_euclid(MINUTE_MS);
             let hour = minute.div_euclid(60);
-            let page = pages.entry(hour).or_insert_with(|| Page::new(hour, columns.len()));
-            let row = minute.rem_euclid(60) as usize * columns.len();
-            assert_eq!(page.cells.len(), PAGE_MINUTES * columns.len());
+            let page = pages.entry(hour).or_insert_with(|| Page::new(hour));
+            let row = minute.rem_euclid(60) as usize;
             let matched = (0..SLOS).any(|slo| self.outcome(event, slo).is_some());
             for (index, column) in columns.iter().enumerate() {
                 let counted = match column {
@@ -172,7 +171,7 @@ impl Scenario {
                     Column::Records => Some(matched),
                     Column::Missing => event.missing.then_some(true),
                 };
-                let cell = &mut page.cells[row + index];
+                let cell = &mut page.column_mut(index)[row];
                 match counted {
                     Some(true) => cell.good += 1,
                     Some(false) => cell.bad += 1,
