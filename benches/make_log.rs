@@ -24,28 +24,24 @@ fn main() -> std::io::Result<()> {
     };
     let directory = Path::new(directory);
     let bytes = megabytes.parse::<u64>().expect("MEGABYTES is a whole number") << 20;
-    for (name, routes, per_route) in [("60", 60, 2), ("50", 50, 2), ("500", 500, 2), ("dense", 60, 17)] {
-        write_specs(&directory.join(format!("specs-{name}")), routes, per_route)?;
+    for (name, routes, slos) in [("60", 60, 120), ("50", 50, 100), ("500", 500, 1_000), ("dense", 60, 1_000)] {
+        write_specs(&directory.join(format!("specs-{name}")), routes, slos)?;
     }
     let mut out = BufWriter::with_capacity(1 << 20, fs::File::create(directory.join("access.log"))?);
     traffic::write_log(&mut out, bytes, 28 * 24 * 60)?;
     out.flush()
 }
 
-fn write_specs(directory: &Path, routes: usize, per_route: usize) -> std::io::Result<()> {
+/// Specs of `slos` SLOs, spread evenly over so many routes.
+fn write_specs(directory: &Path, routes: usize, slos: usize) -> std::io::Result<()> {
     fs::create_dir_all(directory)?;
     let engine = format!(
         "[[source]]\nname = \"lb\"\n[source.file]\npaths = [\"../access.log\"]\nnginx = '{FORMAT}'\n[gate]\non_unknown = \"deny\"\n"
     );
     fs::write(directory.join("slogate.toml"), engine)?;
-    let mut slos = 0;
     for route in 0..routes {
         let mut text = format!("[story]\nname = \"route{route}\"\nservice = \"shop\"\n");
-        for place in 0..per_route {
-            if per_route > 2 && slos == 1_000 {
-                break;
-            }
-            slos += 1;
+        for place in 0..(route + 1) * slos / routes - route * slos / routes {
             let kind = match place % 2 {
                 0 => "availability]\n".to_owned(),
                 _ => format!("latency]\nthreshold = \"{}ms\"\n", 300 + 50 * (place / 2)),

@@ -42,17 +42,20 @@ pub fn columns(catalog: &Catalog, source: SourceId) -> Vec<Column> {
     slos.map(Column::Slo).chain([Column::Records, Column::Missing]).collect()
 }
 
-/// Counts of one column in one minute. 32 bits do for a page, which is handed over long before 4 billion lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cell {
+/// An hour of counts of one column, minute by minute. 32 bits do for a page, which is handed over long before 4 billion
+/// lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HourCells {
     /// Good events.
-    pub good: u32,
+    pub good: [u32; PAGE_MINUTES],
     /// Bad events.
-    pub bad: u32,
+    pub bad: [u32; PAGE_MINUTES],
 }
 
-/// An hour of counts of one column.
-pub type HourCells = [Cell; PAGE_MINUTES];
+impl HourCells {
+    /// An hour without events.
+    pub const ZERO: Self = Self { good: [0; PAGE_MINUTES], bad: [0; PAGE_MINUTES] };
+}
 
 /// An hour of counts of one source: the columns in which something was counted.
 #[derive(Clone, Debug)]
@@ -87,7 +90,7 @@ impl Page {
 
     /// Adds an empty column that is not there yet; returns its place.
     fn add(&mut self, column: usize) -> usize {
-        self.columns.push((column, [Cell::default(); PAGE_MINUTES]));
+        self.columns.push((column, HourCells::ZERO));
         self.columns.len() - 1
     }
 }

@@ -57,11 +57,9 @@ impl HourCounts {
         if rows.is_empty() {
             return counts;
         }
-        let cells = &hour[rows.clone()];
-        let minutes = counts.good[rows.clone()].iter_mut().zip(&mut counts.bad[rows]);
-        for ((good, bad), cell) in minutes.zip(cells) {
-            *good = u64::from(cell.good);
-            *bad = u64::from(cell.bad);
+        for row in rows {
+            counts.good[row] = u64::from(hour.good[row]);
+            counts.bad[row] = u64::from(hour.bad[row]);
         }
         counts
     }
@@ -235,7 +233,6 @@ impl Hour {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::counts::Cell;
     use std::collections::BTreeMap;
 
     /// Adds every `(minute, good, bad)` to a window of `kept` minutes and compares sums over the stretches given by
@@ -352,11 +349,9 @@ mod tests {
 
     #[test]
     fn a_column_of_a_page_is_taken_as_far_as_the_rows_go() {
-        let hour = |column: usize| {
-            std::array::from_fn(|minute| {
-                let number = (minute * 3 + column) as u32;
-                Cell { good: number, bad: number % 3 }
-            })
+        let hour = |column: usize| HourCells {
+            good: std::array::from_fn(|minute| (minute * 3 + column) as u32),
+            bad: [column as u32; PAGE_MINUTES],
         };
         let counts = HourCounts::of_column(&hour(1), 2..4);
         let expected: Vec<_> =

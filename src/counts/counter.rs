@@ -287,16 +287,26 @@ impl<'c> Counter<'c> {
 
     /// Turns counts of outcomes into counts of columns.
     fn page(&self, open: &OpenPage) -> Page {
-        let mut page = PageBuilder { page: Page::new(open.hour), places: vec![usize::MAX; self.columns] };
-        for (minute, row) in open.counts.chunks_exact(self.newest_ms.len()).enumerate() {
-            for (counts, additions) in row.chunks(AT_ONCE).zip(self.additions.chunks(AT_ONCE)) {
-                // Most outcomes of most minutes did not happen; many are passed over with a few comparisons.
-                if counts.iter().fold(0, |any, count| any | count) != 0 {
-                    page.add(counts, additions, minute);
+        let outcomes = self.newest_ms.len();
+        let mut happened = vec![0; outcomes];
+        for row in open.counts.chunks_exact(outcomes) {
+            happened.iter_mut().zip(row).for_each(|(any, count)| *any |= count);
+        }
+        let mut page = Page::new(open.hour);
+        let mut places = vec![usize::MAX; self.columns];
+        for (outcome, additions) in self.additions.iter().enumerate().filter(|(outcome, _)| happened[*outcome] > 0) {
+            let counts: [u32; PAGE_MINUTES] = std::array::from_fn(|minute| open.counts[minute * outcomes + outcome]);
+            for Addition { column, good } in additions {
+                let place = &mut places[*column as usize];
+                if *place == usize::MAX {
+                    *place = page.add(*column as usize);
                 }
+                let hour = &mut page.columns[*place].1;
+                let minutes = if *good { &mut hour.good } else { &mut hour.bad };
+                minutes.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
             }
         }
-        page.page
+        page
     }
 
     fn newest_by_column(&self) -> Vec<Option<Timestamp>> {
@@ -308,35 +318,6 @@ impl<'c> Counter<'c> {
             }
         }
         newest
-    }
-}
-
-/// How many outcomes are asked at once whether any of them happened.
-const AT_ONCE: usize = 16;
-
-/// A page that knows where its columns are.
-struct PageBuilder {
-    page: Page,
-    /// By column; `usize::MAX` for those that are not there.
-    places: Vec<usize>,
-}
-
-impl PageBuilder {
-    /// Adds what these outcomes mean in one minute.
-    fn add(&mut self, counts: &[u32], additions: &[Vec<Addition>], minute: usize) {
-        for (count, additions) in counts.iter().zip(additions).filter(|(count, _)| **count > 0) {
-            for addition in additions {
-                let place = &mut self.places[addition.column as usize];
-                if *place == usize::MAX {
-                    *place = self.page.add(addition.column as usize);
-                }
-                let cell = &mut self.page.columns[*place].1[minute];
-                match addition.good {
-                    true => cell.good += count,
-                    false => cell.bad += count,
-                }
-            }
-        }
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::counts::{Batch, Cell, Page, Rejection, Sample};
+use crate::counts::{Batch, Page, Rejection, Sample};
 use crate::engine::{Command, Engine};
 use crate::formats::{Template, Unparsed};
 use crate::gate::Hold;
@@ -70,9 +70,9 @@ fn engine(good: u32, bad: u32, newest: Timestamp) -> Engine {
     let mut engine = Engine::new(catalog());
     engine.advance(NOW);
     let mut page = Page::new(NOW.minute().hour() - 2);
-    page.column_mut(0)[0] = Cell { good, bad };
-    page.column_mut(1)[0] = Cell { good: good + bad, bad: 100 };
-    page.column_mut(2)[0] = Cell { good: 5, bad: 0 };
+    set(&mut page, 0, 0, good, bad);
+    set(&mut page, 1, 0, good + bad, 100);
+    set(&mut page, 2, 0, 5, 0);
     let (layout, time) = (Rejection::Unparsed(Unparsed::Layout), Rejection::Unparsed(Unparsed::Time));
     engine.observe(Batch {
         source: SourceId(0),
@@ -248,7 +248,7 @@ fn a_gate_that_waits_for_recovery_says_what_it_waits_for() {
     let mut engine = engine(1_998_880, 1_120, NOW);
     engine.tick(NOW);
     let mut page = Page::new(NOW.minute().hour() - 2);
-    page.column_mut(0)[0] = Cell { good: 300_000, bad: 0 };
+    set(&mut page, 0, 0, 300_000, 0);
     let (rejected, samples) = Default::default();
     engine.observe(Batch {
         source: SourceId(0),
@@ -261,4 +261,9 @@ fn a_gate_that_waits_for_recovery_says_what_it_waits_for() {
     let waiting =
         "profile/availability has spent 97% of its 28d error budget; the gate opens again when more than 5% are left";
     check_texts(&mut engine, "feature", "frozen", false, &[waiting]);
+}
+
+fn set(page: &mut Page, column: usize, minute: usize, good: u32, bad: u32) {
+    let hour = page.column_mut(column);
+    (hour.good[minute], hour.bad[minute]) = (good, bad);
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::counts::{Cell, Column, Page, Rejection, Sample, columns};
+use crate::counts::{Column, Page, Rejection, Sample, columns};
 use crate::formats::{Template, Unparsed};
 use crate::spec::*;
 use crate::time::MILLIS_PER_MINUTE;
@@ -78,7 +78,7 @@ fn observe(engine: &mut Engine, events: &[(Timestamp, bool)]) {
         let minute = at.minute().number().rem_euclid(60) as usize;
         for (index, column) in columns.iter().enumerate().filter(|(_, column)| **column != Column::Missing) {
             let good = *good || *column == Column::Records;
-            page.column_mut(index)[minute] = Cell { good: good.into(), bad: (!good).into() };
+            set(&mut page, index, minute, good.into(), (!good).into());
             newest[index] = newest[index].max(Some(*at));
         }
         pages.push(page);
@@ -246,8 +246,8 @@ fn records_are_matched_unmatched_or_refused_and_nothing_else() {
     let mut engine = engine(vec![availability()]);
     observe(&mut engine, &[(NOW, true), (minutes_ago(-60), true), (minutes_ago(LONGEST), false)]);
     let mut page = Page::new(NOW.minute().hour());
-    page.column_mut(1)[0] = Cell { good: 0, bad: 4 };
-    page.column_mut(2)[0] = Cell { good: 3, bad: 0 };
+    set(&mut page, 1, 0, 0, 4);
+    set(&mut page, 2, 0, 3, 0);
     let rejected = [(Rejection::Unparsed(Unparsed::Time), 5), (Rejection::Oversize, 0), (Rejection::Future, 2)];
     engine.observe(Batch {
         source: SourceId(0),
@@ -389,4 +389,9 @@ fn an_order_needs_a_reason_and_a_future() {
         }
     }
     assert_eq!(engine.tick(NOW)[ServiceId(0)].state.hold, None);
+}
+
+fn set(page: &mut Page, column: usize, minute: usize, good: u32, bad: u32) {
+    let hour = page.column_mut(column);
+    (hour.good[minute], hour.bad[minute]) = (good, bad);
 }

@@ -171,10 +171,10 @@ impl Scenario {
                     Column::Records => Some(matched),
                     Column::Missing => event.missing.then_some(true),
                 };
-                let cell = &mut page.column_mut(index)[row];
+                let hour = page.column_mut(index);
                 match counted {
-                    Some(true) => cell.good += 1,
-                    Some(false) => cell.bad += 1,
+                    Some(true) => hour.good[row] += 1,
+                    Some(false) => hour.bad[row] += 1,
                     None => continue,
                 }
                 if minute <= latest {
