@@ -12,23 +12,37 @@
 //! - Everything shown is a function of counts and an instant. [`Engine::board_at`] gives it for a past instant without
 //!   changing anything; only the memory of gates (see [`crate::gate`]) belongs to the present and to [`Engine::tick`].
 //! - Nothing here grows with traffic: the catalog fixes the number of windows, and they are rings.
+//! - An engine that was [restored](Engine::restore) remembers what changes; [`Engine::checkpoint`] hands it over, to be
+//!   kept with whatever else must be kept in the same instant. The next engine goes on from there.
 
+mod audit;
 mod board;
+mod checkpoint;
+mod expiry;
+mod identity;
+mod kept;
 mod ledger;
+mod pending;
+mod restore;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::budget::{Standing, burn_windows};
-use crate::counts::Batch;
+use crate::counts::{Batch, Page};
 use crate::gate::{self, Decision, Evidence, GateState, Hold, Level, Witness};
 use crate::journey::Weighed;
 use crate::spec::{Catalog, Journey, Member, Service, ServiceId, SloId, SourceId};
 use crate::tally::Tally;
 use crate::time::{Horizon, Minute, Timestamp};
 
+pub use audit::{Action, AuditEntry, ITSELF};
 pub use board::{Board, Burn, Health, JourneyStanding, SloStanding, SourceStanding};
+use checkpoint::Tracking;
+pub use expiry::Expiry;
+pub use kept::{Checkpoint, Gap, Kept, KeptGate, MinuteCounts, Series, SeriesId, SeriesName, SourceTotals, Totals};
 use ledger::{Bounds, Ledger};
+pub use restore::Restoring;
 
 /// How far ahead of now an event may be, in milliseconds.
 pub const AHEAD_MS: i64 = crate::window::MINUTES_AHEAD * crate::time::MILLIS_PER_MINUTE;
@@ -48,6 +62,8 @@ pub struct Engine {
     columns: Vec<usize>,
     /// By [`ServiceId`]; `None` before the first decision.
     gates: Vec<Option<GateState>>,
+    /// `None` when nothing of it is to be kept.
+    tracking: Option<Box<Tracking>>,
 }
 
 /// What a person orders a gate to do.
@@ -57,7 +73,12 @@ pub struct Command {
     pub service: ServiceId,
     /// What it is to do.
     pub hold: Hold,
+    /// Who orders it.
+    pub by: String,
 }
+
+/// What people write is at most this long, in bytes.
+pub const MOST_WORDS: usize = 1_000;
 
 /// Why an order is not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +89,20 @@ pub enum CommandError {
     /// It would end before it began.
     #[error("`until` must be later than now")]
     UntilIsPast,
+    /// What people write is kept for ever.
+    #[error("reason, name and exempt kinds together are longer than {MOST_WORDS} bytes")]
+    TooLong,
+}
+
+impl Command {
+    /// How much of it people wrote, in bytes.
+    fn words(&self) -> usize {
+        let (reason, exempt): (&str, &[String]) = match &self.hold {
+            Hold::Freeze { reason, exempt, .. } => (reason, exempt),
+            Hold::Unfreeze { reason, .. } => (reason, &[]),
+        };
+        self.by.len() + reason.len() + exempt.iter().map(|kind| kind.len() + 1).sum::<usize>()
+    }
 }
 
 /// A board was asked for an instant that cannot be answered.
@@ -100,7 +135,7 @@ impl Engine {
         let columns = (0..catalog.slos.len()).map(column).collect();
         let gates = vec![None; catalog.services.len()];
         let now = Timestamp::from_millis(i64::MIN);
-        Self { catalog, now, accepted, kept, ledgers, columns, gates }
+        Self { catalog, now, accepted, kept, ledgers, columns, gates, tracking: None }
     }
 
     /// What the engine counts for.
@@ -133,16 +168,37 @@ impl Engine {
             oldest: self.oldest_accepted(self.now),
             newest: self.newest_accepted(),
         };
+        self.note_coverage(&batch, bounds);
         self.ledgers[batch.source.0].observe(batch, bounds);
     }
 
     /// Sets the present to `now`, decides every gate, and shows everything as of then.
     pub fn tick(&mut self, now: Timestamp) -> Board {
+        self.tick_with(now, None)
+    }
+
+    /// A tick on which an order takes effect; with the state of its gate before it.
+    fn tick_with(&mut self, now: Timestamp, order: Option<(&Command, Option<GateState>)>) -> Board {
         self.now = now;
         let slos = self.slos(now);
         let services = (0..self.catalog.services.len()).map(ServiceId);
         let decide = |service: ServiceId| self.decide(service, &slos, self.gates[service.0].as_ref(), now);
         let gates: Vec<Decision> = services.map(decide).collect();
+        if let Some(tracking) = &mut self.tracking {
+            for (index, (decision, before)) in gates.iter().zip(&self.gates).enumerate() {
+                let order = order.as_ref().filter(|(command, _)| command.service.0 == index);
+                let before = order.map_or(before, |(_, before)| before).as_ref();
+                let name = &self.catalog.services[index].name;
+                tracking.journal.decided(
+                    &self.catalog,
+                    name,
+                    before,
+                    decision,
+                    order.map(|(command, _)| *command),
+                    now,
+                );
+            }
+        }
         self.gates = gates.iter().map(|decision| Some(decision.state.clone())).collect();
         self.board(now, slos, gates)
     }
@@ -169,7 +225,7 @@ impl Engine {
     /// sees the order followed.
     ///
     /// # Errors
-    /// When the order lacks a reason or is already over; nothing has changed then.
+    /// When the order lacks a reason, is already over, or says too much; nothing has changed then.
     pub fn command(&mut self, command: Command, now: Timestamp) -> Result<Board, CommandError> {
         let (Hold::Freeze { reason, until, .. } | Hold::Unfreeze { reason, until }) = &command.hold;
         if reason.trim().is_empty() {
@@ -178,14 +234,18 @@ impl Engine {
         if until.is_some_and(|until| until <= now) {
             return Err(CommandError::UntilIsPast);
         }
+        if command.words() > MOST_WORDS {
+            return Err(CommandError::TooLong);
+        }
+        let before = self.gates[command.service.0].clone();
         let state = self.gates[command.service.0].get_or_insert_with(|| GateState {
             level: Level::Unknown,
             since: now,
             holding: BTreeSet::new(),
             hold: None,
         });
-        state.hold = Some(command.hold);
-        Ok(self.tick(now))
+        state.hold = Some(command.hold.clone());
+        Ok(self.tick_with(now, Some((&command, before))))
     }
 
     /// Moves records that were accepted at their time but are older than the longest window by now from the counted to
@@ -197,6 +257,15 @@ impl Engine {
         let (oldest, newest) = (self.oldest_accepted(self.now), self.newest_accepted());
         for ledger in &mut self.ledgers {
             ledger.expire_in_retrospect(oldest, newest);
+        }
+    }
+
+    fn note_coverage(&mut self, batch: &Batch, bounds: Bounds) {
+        let Some(tracking) = &mut self.tracking else { return };
+        let last_minute = |page: &Page| Minute::from_number(page.hour.saturating_mul(60).saturating_add(59));
+        let written = batch.pages.iter().map(last_minute).map(|last| last.min(bounds.newest));
+        for minute in written.filter(|minute| *minute >= bounds.oldest) {
+            tracking.coverage.wrote(minute, self.kept);
         }
     }
 

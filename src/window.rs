@@ -24,7 +24,7 @@ use crate::counts::{HourCells, PAGE_MINUTES};
 use crate::tally::Tally;
 use crate::time::{Horizon, Minute};
 
-use packed::Packed;
+pub(crate) use packed::Packed;
 
 const HOURS: usize = 24;
 const DAY_MINUTES: i64 = 24 * 60;
@@ -85,9 +85,19 @@ impl HourCounts {
 impl Window {
     /// An empty window that can hold `kept` minutes up to any now, and [`MINUTES_AHEAD`] more.
     pub fn new(kept: Horizon) -> Self {
-        // A stretch of n minutes touches, at its worst alignment, one day more than n - 1 minutes fill.
-        let days = (kept.minutes() + MINUTES_AHEAD - 2).div_euclid(DAY_MINUTES) + 2;
-        Self { ring: (0..days).map(|_| None).collect() }
+        Self { ring: (0..days(kept)).map(|_| None).collect() }
+    }
+
+    /// The first minute that a window which keeps `kept` surely still holds when `minute` has been written.
+    pub fn first_beside(minute: Minute, kept: Horizon) -> Minute {
+        let day = minute.number().div_euclid(DAY_MINUTES).saturating_sub(days(kept) - 1);
+        Minute::from_number(day.saturating_mul(DAY_MINUTES))
+    }
+
+    /// The last minute that can be written to a window which keeps `kept` without displacing `minute`.
+    pub fn last_beside(minute: Minute, kept: Horizon) -> Minute {
+        let day = minute.number().div_euclid(DAY_MINUTES).saturating_add(days(kept));
+        Minute::from_number(day.saturating_mul(DAY_MINUTES)).plus(-1)
     }
 
     /// Adds events to their minute.
@@ -183,6 +193,12 @@ impl Window {
     fn slot(&self, day: i64) -> usize {
         day.rem_euclid(self.ring.len() as i64) as usize
     }
+}
+
+/// How many days a ring has that keeps `kept`.
+fn days(kept: Horizon) -> i64 {
+    // A stretch of n minutes touches, at its worst alignment, one day more than n - 1 minutes fill.
+    (kept.minutes() + MINUTES_AHEAD - 2).div_euclid(DAY_MINUTES) + 2
 }
 
 #[derive(Clone, Debug)]

@@ -234,12 +234,12 @@ fn orders_are_told_with_their_reason_and_their_end() {
     let mut engine = engine(1_998_880, 1_120, NOW);
     let until = Some(NOW.plus_millis(3_600_000));
     let freeze = Hold::Freeze { reason: "release party".into(), until, exempt: Vec::new() };
-    engine.command(Command { service: ServiceId(0), hold: freeze }, NOW).unwrap();
+    engine.command(Command { service: ServiceId(0), hold: freeze, by: "anna".into() }, NOW).unwrap();
     let spent = "profile/availability has spent 112% of its 28d error budget";
     let order = "frozen by hand until 2026-11-20T11:12:00Z: release party";
     check_texts(&mut engine, "fix", "frozen", false, &[order, spent]);
     let unfreeze = Hold::Unfreeze { reason: "accepted".into(), until: None };
-    engine.command(Command { service: ServiceId(0), hold: unfreeze }, NOW).unwrap();
+    engine.command(Command { service: ServiceId(0), hold: unfreeze, by: "anna".into() }, NOW).unwrap();
     check_texts(&mut engine, "feature", "guarded", true, &[spent, "unfrozen by hand: accepted"]);
 }
 

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::budget::SliceRule;
 use crate::counts::{Batch, Column, PAGE_MINUTES, Page, Rejection, Sample, columns};
-use crate::engine::{AHEAD_MS, Health, SourceStanding};
+use crate::engine::pending::Pending;
+use crate::engine::{AHEAD_MS, Health, SeriesId, SourceStanding, SourceTotals, Totals};
 use crate::spec::{Catalog, SloId, SourceId};
 use crate::tally::Tally;
 use crate::time::{Horizon, Minute, Timestamp};
@@ -27,6 +28,10 @@ pub(super) struct Ledger {
     samples: VecDeque<Sample>,
     /// The minute of the earliest accepted record.
     first_heard: Option<Minute>,
+    /// What is to be in the next checkpoint, if there is to be one.
+    pending: Option<Pending>,
+    /// As in the last checkpoint.
+    kept_first_heard: Option<Minute>,
 }
 
 /// The minutes that matter at one now.
@@ -50,6 +55,8 @@ struct Counted {
     lifetime: Tally,
     /// The newest event.
     newest: Option<Timestamp>,
+    /// As in the last checkpoint.
+    kept_newest: Option<Timestamp>,
 }
 
 /// The verdicts on the slices of a column that saw requests, each at the slice's first minute.
@@ -67,10 +74,18 @@ impl Ledger {
                 Column::Records | Column::Missing => None,
             };
             let slices = rule.map(|rule| Slices { rule, verdicts: Window::new(kept) });
-            Counted { column, window: Window::new(kept), slices, lifetime: Tally::ZERO, newest: None }
+            Counted {
+                column,
+                window: Window::new(kept),
+                slices,
+                lifetime: Tally::ZERO,
+                newest: None,
+                kept_newest: None,
+            }
         };
         let columns = columns(catalog, source).into_iter().map(counted).collect();
-        Self { columns, rejected: BTreeMap::new(), samples: VecDeque::new(), first_heard: None }
+        let (rejected, samples) = Default::default();
+        Self { columns, rejected, samples, first_heard: None, pending: None, kept_first_heard: None }
     }
 
     /// The column of an SLO of this source.
@@ -164,6 +179,64 @@ impl Ledger {
         self.reject(Rejection::Expired, expired);
     }
 
+    /// From here on, remembers what changes.
+    pub(super) fn remember(&mut self) {
+        self.pending = Some(Pending::default());
+    }
+
+    /// Takes over the totals of an earlier ledger.
+    pub(super) fn restore(&mut self, totals: &SourceTotals) {
+        self.rejected.clone_from(&totals.rejected);
+        (self.first_heard, self.kept_first_heard) = (totals.first_heard, totals.first_heard);
+    }
+
+    /// Takes over the totals of a column of an earlier ledger.
+    pub(super) fn restore_column(&mut self, column: usize, totals: &Totals) {
+        let counted = &mut self.columns[column];
+        counted.lifetime = totals.lifetime;
+        (counted.newest, counted.kept_newest) = (totals.newest, totals.newest);
+    }
+
+    /// Takes over an hour of counts of an earlier ledger, which are in the totals already.
+    pub(super) fn restore_hour(&mut self, column: usize, start: Minute, counts: &HourCounts, kept: Minute) {
+        let counted = &mut self.columns[column];
+        let lifetime = counted.lifetime;
+        counted.add_hour(start, counts, kept);
+        counted.lifetime = lifetime;
+    }
+
+    /// How many counts are not kept yet, at most.
+    pub(super) fn uncommitted(&self) -> usize {
+        self.pending.as_ref().map_or(0, Pending::len)
+    }
+
+    /// Hands over the counts that are not kept yet, by minute, each column's under the number that `series` gives it.
+    pub(super) fn take_counts(&mut self, minutes: &mut BTreeMap<Minute, Vec<(SeriesId, Tally)>>, series: &[SeriesId]) {
+        if let Some(pending) = &mut self.pending {
+            pending.drain_into(minutes, series);
+        }
+    }
+
+    /// What [`Ledger::take_counts`] would hand over adds to the totals.
+    pub(super) fn take_totals(&mut self, series: &[SeriesId]) -> Vec<Totals> {
+        let Some(pending) = &self.pending else { return Vec::new() };
+        let added = pending.totals(self.columns.len()).into_iter().zip(&mut self.columns).zip(series);
+        let changed = added.filter(|((added, counted), _)| !added.is_empty() || counted.newest != counted.kept_newest);
+        let totals = changed.map(|((added, counted), series)| {
+            counted.kept_newest = counted.newest;
+            Totals { series: *series, lifetime: added, newest: counted.newest }
+        });
+        totals.collect()
+    }
+
+    /// What is not kept yet of the source itself, if anything.
+    pub(super) fn take_source(&mut self, name: &str) -> Option<SourceTotals> {
+        let rejected = std::mem::take(&mut self.pending.as_mut()?.rejected);
+        let changed = !rejected.is_empty() || self.first_heard != self.kept_first_heard;
+        self.kept_first_heard = self.first_heard;
+        changed.then(|| SourceTotals { source: name.to_owned(), rejected, first_heard: self.first_heard })
+    }
+
     fn index_of(&self, column: Column) -> usize {
         let found = self.columns.iter().position(|counted| counted.column == column);
         found.expect("every source has columns for its records and for missing fields")
@@ -173,6 +246,10 @@ impl Ledger {
         if count > 0 {
             let refused = self.rejected.entry(rejection).or_default();
             *refused = refused.saturating_add(count);
+            if let Some(pending) = &mut self.pending {
+                let refused = pending.rejected.entry(rejection).or_default();
+                *refused = refused.saturating_add(count);
+            }
         }
     }
 
@@ -192,7 +269,11 @@ impl Ledger {
         let start = Minute::from_number(first);
         for (index, hour) in page.columns() {
             let counted = &mut self.columns[index];
-            let heard = counted.add_hour(start, &HourCounts::of_column(hour, from..to), bounds.kept);
+            let counts = HourCounts::of_column(hour, from..to);
+            if let Some(pending) = &mut self.pending {
+                pending.add(page.hour, index, &counts);
+            }
+            let heard = counted.add_hour(start, &counts, bounds.kept);
             if counted.column == Column::Records {
                 self.first_heard = self.first_heard.into_iter().chain(heard).min();
             }

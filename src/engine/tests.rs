@@ -363,7 +363,7 @@ fn g06_an_order_is_followed_by_the_very_next_board() {
     let mut engine = engine(vec![availability()]);
     observe(&mut engine, &[(NOW, true)]);
     assert_eq!(engine.tick(NOW)[ServiceId(0)].state.level, Level::Open);
-    let order = |hold| Command { service: ServiceId(0), hold };
+    let order = |hold| Command { service: ServiceId(0), hold, by: "anna".into() };
     let freeze = |reason: &str, until| Hold::Freeze { reason: reason.into(), until, exempt: Vec::new() };
     let board = engine.command(order(freeze("party", None)), NOW.plus_millis(5)).unwrap();
     let state = &board[ServiceId(0)].state;
@@ -384,7 +384,7 @@ fn an_order_needs_a_reason_and_a_future() {
             Hold::Freeze { reason: reason.into(), until, exempt: Vec::new() },
             Hold::Unfreeze { reason: reason.into(), until },
         ] {
-            let refused = engine.command(Command { service: ServiceId(0), hold }, NOW);
+            let refused = engine.command(Command { service: ServiceId(0), hold, by: "anna".into() }, NOW);
             assert_eq!(refused.err(), Some(error));
         }
     }

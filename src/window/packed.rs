@@ -13,7 +13,7 @@ use crate::tally::Tally;
 
 /// The counts of an hour's minutes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Packed {
+pub(crate) struct Packed {
     good: Width,
     bad: Width,
     /// The lane of the good counts, then that of the bad ones.
@@ -33,13 +33,13 @@ enum Width {
 
 impl Packed {
     /// The counts of minute `row`.
-    pub(super) fn get(&self, row: usize) -> Tally {
+    pub(crate) fn get(&self, row: usize) -> Tally {
         let (good, bad) = self.lanes();
         Tally::new(get(self.good, good, row), get(self.bad, bad, row))
     }
 
     /// The counts of some minutes together.
-    pub(super) fn sum(&self, rows: Range<usize>) -> Tally {
+    pub(crate) fn sum(&self, rows: Range<usize>) -> Tally {
         let (good, bad) = self.lanes();
         Tally::new(sum(self.good, good, rows.clone()), sum(self.bad, bad, rows))
     }
@@ -58,7 +58,7 @@ impl Packed {
     }
 
     /// Adds counts to every minute.
-    pub(super) fn add(&mut self, counts: &HourCounts) {
+    pub(crate) fn add(&mut self, counts: &HourCounts) {
         if self.bytes.is_empty() {
             return self.pack(counts);
         }

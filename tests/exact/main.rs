@@ -101,7 +101,7 @@ impl<'a> Run<'a> {
             true => Hold::Freeze { reason, until, exempt: vec!["security".into()] },
             false => Hold::Unfreeze { reason, until },
         };
-        let command = Command { service: ServiceId(service), hold };
+        let command = Command { service: ServiceId(service), hold, by: "anna".into() };
         match self.engine.command(command, Timestamp::from_millis(self.now)) {
             Ok(board) => {
                 let until_ms = until_ms.map(|ms| self.now + ms);

@@ -1,0 +1,216 @@
+//! Identity: which series of the past a column of today's catalog goes on with.
+//!
+//! Series are found by name. Rules and promises are compared as texts that are equal exactly when they mean the same:
+//! the order of patterns, the names of placeholders and the way a set of statuses was written do not matter.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use crate::counts::{Column, columns};
+use crate::engine::audit::{Action, AuditEntry, ITSELF, Journal};
+use crate::engine::{Kept, Series, SeriesId, SeriesName};
+use crate::gate::Level;
+use crate::spec::{Catalog, HostRule, Methods, Objective, Pattern, Requests, Segment, Sli, SloId, SourceId};
+use crate::time::{Minute, Timestamp};
+
+/// Every series, and the columns of today that count for some of them.
+#[derive(Clone, Debug)]
+pub(super) struct Book {
+    series: BTreeMap<SeriesId, Series>,
+    /// By source and column.
+    columns: Vec<Vec<SeriesId>>,
+    /// New, or described anew.
+    unsaved: BTreeSet<SeriesId>,
+    /// Of series that no spec names any more: their newest events.
+    orphans: BTreeMap<SeriesId, Option<Timestamp>>,
+}
+
+impl Book {
+    /// Finds or numbers the series of every column, and enters into the journal what the catalog changes of them.
+    pub(super) fn new(catalog: &Catalog, kept: &Kept, now: Timestamp, journal: &mut Journal) -> Self {
+        let newest: BTreeMap<SeriesId, Option<Timestamp>> =
+            kept.totals.iter().map(|totals| (totals.series, totals.newest)).collect();
+        let mut book = Self {
+            series: kept.series.iter().map(|series| (series.id, series.clone())).collect(),
+            columns: Vec::new(),
+            unsaved: BTreeSet::new(),
+            orphans: kept.series.iter().map(|series| (series.id, newest.get(&series.id).copied().flatten())).collect(),
+        };
+        let by_name: BTreeMap<&SeriesName, SeriesId> =
+            kept.series.iter().map(|series| (&series.name, series.id)).collect();
+        for source in (0..catalog.sources.len()).map(SourceId) {
+            let described = columns(catalog, source).into_iter().map(|column| describe(catalog, source, column));
+            let numbered = described.map(|series| match by_name.get(&series.name) {
+                None => book.enter(series),
+                Some(id) => {
+                    let counted = newest.contains_key(id);
+                    book.go_on(*id, series, counted, now).into_iter().for_each(|action| {
+                        enter_change(catalog, kept, action, now, journal);
+                    });
+                    *id
+                }
+            });
+            let numbered = numbered.collect();
+            book.columns.push(numbered);
+        }
+        for id in book.columns.iter().flatten() {
+            book.orphans.remove(id);
+        }
+        book
+    }
+
+    /// The series of a source's columns.
+    pub(super) fn columns(&self, source: SourceId) -> &[SeriesId] {
+        &self.columns[source.0]
+    }
+
+    /// One of them.
+    pub(super) fn series(&self, source: SourceId, column: usize) -> &Series {
+        &self.series[&self.columns[source.0][column]]
+    }
+
+    /// What is new since the last time.
+    pub(super) fn take_unsaved(&mut self) -> Vec<Series> {
+        let unsaved = std::mem::take(&mut self.unsaved);
+        unsaved.iter().map(|id| self.series[id].clone()).collect()
+    }
+
+    /// Forgets the series that no spec names and whose counts all lie before `cut`, and returns their numbers.
+    pub(super) fn forget_before(&mut self, cut: Minute) -> Vec<SeriesId> {
+        let is_over = |newest: &Option<Timestamp>| newest.is_none_or(|newest| newest.minute() < cut);
+        let over: Vec<SeriesId> =
+            self.orphans.iter().filter(|(_, newest)| is_over(newest)).map(|(id, _)| *id).collect();
+        for id in &over {
+            self.orphans.remove(id);
+            self.series.remove(id);
+            self.unsaved.remove(id);
+        }
+        over
+    }
+
+    /// Numbers a new series. A number is free again only when nothing is counted under it any more.
+    fn enter(&mut self, described: Series) -> SeriesId {
+        let id = SeriesId(self.series.last_key_value().map_or(0, |(last, _)| last.0 + 1));
+        self.series.insert(id, Series { id, ..described });
+        self.unsaved.insert(id);
+        id
+    }
+
+    /// Goes on with a series as it is described now, and says what changed.
+    fn go_on(&mut self, id: SeriesId, described: Series, counted: bool, now: Timestamp) -> Vec<Action> {
+        let Some(series) = self.series.get_mut(&id) else { return Vec::new() };
+        let SeriesName::Slo { story, slo } = &series.name else { return Vec::new() };
+        let slo = format!("{story}/{slo}");
+        let mut changes = Vec::new();
+        if series.promise != described.promise {
+            let from = std::mem::replace(&mut series.promise, described.promise.clone());
+            changes.push(Action::Promise { slo: slo.clone(), from, to: described.promise });
+        }
+        if series.rules != described.rules {
+            let from = std::mem::replace(&mut series.rules, described.rules.clone());
+            changes.push(Action::Rules { slo, from, to: described.rules });
+            series.changed = if counted { Some(now) } else { series.changed };
+        }
+        if !changes.is_empty() {
+            self.unsaved.insert(id);
+        }
+        changes
+    }
+}
+
+fn enter_change(catalog: &Catalog, kept: &Kept, action: Action, at: Timestamp, journal: &mut Journal) {
+    let (Action::Promise { slo, .. } | Action::Rules { slo, .. }) = &action else { return };
+    let named = |id: &SloId| *slo == format!("{}/{}", catalog.story_of(*id).name, catalog[*id].name);
+    let Some(id) = (0..catalog.slos.len()).map(SloId).find(named) else { return };
+    let service = catalog[catalog[catalog[id].story].service].name.clone();
+    let level: Option<Level> = kept.gates.iter().find(|gate| gate.service == service).map(|gate| gate.level);
+    let reason = match &action {
+        Action::Promise { from, to, .. } => format!("{slo} promises {to}, and promised {from}"),
+        _ => format!("{slo} counts by other rules from now on; what was counted stays as it is"),
+    };
+    let (by, cause) = (ITSELF.to_owned(), "specs".to_owned());
+    journal.enter(AuditEntry { number: 0, at, service, by, action, reason, before: level, after: level, cause });
+}
+
+/// A column as a series, without a number yet.
+fn describe(catalog: &Catalog, source: SourceId, column: Column) -> Series {
+    let source_name = || catalog[source].name.clone();
+    let (name, rules, promise) = match column {
+        Column::Slo(slo) => {
+            let name = SeriesName::Slo { story: catalog.story_of(slo).name.clone(), slo: catalog[slo].name.clone() };
+            (name, rules(catalog, slo), promise(catalog, slo))
+        }
+        Column::Records => (SeriesName::Records { source: source_name() }, String::new(), String::new()),
+        Column::Missing => (SeriesName::Missing { source: source_name() }, String::new(), String::new()),
+    };
+    Series { id: SeriesId(0), name, rules, promise, changed: None }
+}
+
+/// Everything that decides which requests are counted for an SLO, and as what.
+fn rules(catalog: &Catalog, slo: SloId) -> String {
+    let slo = &catalog[slo];
+    let Requests { patterns, hosts } = &slo.requests;
+    let mut text = format!("{} of {}: ", slo.sli.kind(), catalog[slo.source].name);
+    text.push_str(&sorted(patterns.iter().map(pattern)));
+    if !hosts.is_empty() {
+        let host = |rule: &HostRule| match rule {
+            HostRule::Exact(name) => name.clone(),
+            HostRule::Suffix(suffix) => format!("*{suffix}"),
+        };
+        let _ = write!(text, " on {}", sorted(hosts.iter().map(host)));
+    }
+    // What a percentile or a throughput makes of its requests is decided when the counts are read.
+    let _ = match &slo.sli {
+        Sli::Availability { good, ignore } => write!(text, "; good {good}; ignored {ignore}"),
+        Sli::Latency { threshold_us, count } => write!(text, "; good up to {threshold_us}us; counted {count}"),
+        Sli::Percentile { threshold_us, .. } => write!(text, "; good up to {threshold_us}us"),
+        Sli::Throughput { .. } => Ok(()),
+    };
+    text
+}
+
+/// What an SLO promises of its counts.
+fn promise(catalog: &Catalog, slo: SloId) -> String {
+    let slo = &catalog[slo];
+    let (objective, window) = (percent(slo.objective), slo.window);
+    match &slo.sli {
+        Sli::Availability { .. } | Sli::Latency { .. } => format!("{objective}% over {window}"),
+        Sli::Percentile { percentile, slice, .. } => {
+            let percentile = percentile.percent();
+            format!("{objective}% of slices of {slice} over {window}, each by its percentile {percentile}")
+        }
+        Sli::Throughput { minimum_millionths, slice } => {
+            let minimum = *minimum_millionths as f64 / 1e6;
+            format!("{objective}% of slices of {slice} over {window}, each with at least {minimum} requests a second")
+        }
+    }
+}
+
+/// All digits of an objective, in percent.
+fn percent(objective: Objective) -> String {
+    let (whole, part) = (objective.billionths() / 10_000_000, objective.billionths() % 10_000_000);
+    format!("{whole}.{part:07}").trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn pattern(pattern: &Pattern) -> String {
+    let mut text = match &pattern.methods {
+        Methods::Any => "* ".to_owned(),
+        Methods::Named(methods) => {
+            let methods: BTreeSet<&str> = methods.iter().map(String::as_str).collect();
+            format!("{} ", methods.into_iter().collect::<Vec<_>>().join(","))
+        }
+    };
+    for segment in &pattern.segments {
+        match segment {
+            Segment::Literal(bytes) => text.extend(["/", &String::from_utf8_lossy(bytes)]),
+            Segment::Any => text.push_str("/{}"),
+            Segment::Rest => text.push_str("/{*}"),
+        }
+    }
+    text
+}
+
+fn sorted(texts: impl Iterator<Item = String>) -> String {
+    let texts: BTreeSet<String> = texts.collect();
+    texts.into_iter().collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,199 @@
+//! Restoring: an engine that goes on where a checkpoint ended.
+//!
+//! Counts come minute by minute and are gathered into hours, because adding an hour to a window costs little more than
+//! adding a minute. What is derived, the verdicts on slices, is derived anew.
+//!
+//! The windows are rings around `now`. When the clock is put right by more than they have room for, what they should
+//! hold is no longer in them, but it is in the store: [`Coverage`] knows that, and the engine asks to be restored.
+
+use std::collections::BTreeMap;
+
+use crate::counts::PAGE_MINUTES;
+use crate::engine::audit::Journal;
+use crate::engine::identity::Book;
+use crate::engine::{Engine, Kept, KeptGate, SeriesId, SeriesName, Totals, Tracking};
+use crate::gate::GateState;
+use crate::spec::{Catalog, ServiceId, SloId, SourceId};
+use crate::tally::Tally;
+use crate::time::{Horizon, Minute, Timestamp};
+use crate::window::{HourCounts, Window};
+
+/// The minutes whose counts, if there are any, are in the windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Coverage {
+    /// The first.
+    pub(super) from: Minute,
+    /// The first minute after that which has counts elsewhere.
+    pub(super) until: Option<Minute>,
+}
+
+impl Coverage {
+    /// Takes note that `minute` was written to windows that keep `kept`: it may have displaced others.
+    pub(super) fn wrote(&mut self, minute: Minute, kept: Horizon) {
+        self.from = self.from.max(Window::first_beside(minute, kept));
+    }
+}
+
+/// An engine that is being restored.
+#[derive(Debug)]
+pub struct Restoring {
+    engine: Engine,
+    /// By number of a series: its source and column, if the catalog has one.
+    places: Vec<Option<Place>>,
+    /// The hour that is being gathered.
+    hour: i64,
+    /// By place.
+    gathered: Vec<HourCounts>,
+    from: Minute,
+    last: Minute,
+    until: Option<Minute>,
+}
+
+/// Where the counts of a series go.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    source: SourceId,
+    column: usize,
+    gathered: usize,
+}
+
+impl Engine {
+    /// Begins to go on where `kept` ended, at `now`: with its series, totals, gates and numbers. From here on the engine
+    /// remembers what changes, for [`Engine::checkpoint`].
+    pub fn restore(mut self, kept: &Kept, now: Timestamp) -> Restoring {
+        self.now = now;
+        let mut journal = Journal::after(kept.last_audit);
+        let book = Book::new(&self.catalog, kept, now, &mut journal);
+        let restored = |gate: &KeptGate| self.gate_from(gate);
+        for (service, state) in kept.gates.iter().filter_map(restored).collect::<Vec<_>>() {
+            self.gates[service.0] = Some(state);
+        }
+        self.restore_totals(kept, &book);
+        // A whole day, so that a clock that wavers around a minute needs nothing that is not there.
+        let from = Minute::from_number(self.kept.first_minute(now.minute()).number().div_euclid(1_440) * 1_440);
+        let (places, count) = places(&self.catalog, &book);
+        let coverage = Coverage { from, until: None };
+        let earliest = kept.earliest;
+        let gates = self.gates.clone();
+        self.tracking = Some(Box::new(Tracking { book, journal, gates, coverage, expiry: None, earliest, cut: None }));
+        self.ledgers.iter_mut().for_each(|ledger| ledger.remember());
+        let last = Window::last_beside(from, self.kept);
+        Restoring { engine: self, places, hour: 0, gathered: vec![HourCounts::ZERO; count], from, last, until: None }
+    }
+
+    fn restore_totals(&mut self, kept: &Kept, book: &Book) {
+        let by_series: BTreeMap<SeriesId, &Totals> = kept.totals.iter().map(|totals| (totals.series, totals)).collect();
+        for source in (0..self.ledgers.len()).map(SourceId) {
+            let name = &self.catalog[source].name;
+            if let Some(totals) = kept.sources.iter().find(|totals| totals.source == *name) {
+                self.ledgers[source.0].restore(totals);
+            }
+            for (column, series) in book.columns(source).iter().enumerate() {
+                if let Some(totals) = by_series.get(series) {
+                    self.ledgers[source.0].restore_column(column, totals);
+                }
+            }
+        }
+    }
+
+    /// The gate of a service that still exists; SLOs that do not no longer hold it.
+    fn gate_from(&self, gate: &KeptGate) -> Option<(ServiceId, GateState)> {
+        let service = self.catalog.services.iter().position(|service| service.name == gate.service)?;
+        let named = |(story, slo): &(String, String)| {
+            let is = |id: &SloId| self.catalog.story_of(*id).name == *story && self.catalog[*id].name == *slo;
+            self.catalog.services[service].slos.iter().copied().find(is)
+        };
+        let KeptGate { level, since, holding, hold, .. } = gate;
+        let holding = holding.iter().filter_map(named).collect();
+        Some((ServiceId(service), GateState { level: *level, since: *since, holding, hold: hold.clone() }))
+    }
+
+    /// The state of a gate, by names.
+    pub(super) fn kept_gate(&self, service: ServiceId, state: &GateState) -> KeptGate {
+        let name = |slo: &SloId| (self.catalog.story_of(*slo).name.clone(), self.catalog[*slo].name.clone());
+        KeptGate {
+            service: self.catalog[service].name.clone(),
+            level: state.level,
+            since: state.since,
+            holding: state.holding.iter().map(name).collect(),
+            hold: state.hold.clone(),
+        }
+    }
+}
+
+impl Restoring {
+    /// The first minute whose counts are wanted.
+    pub fn from(&self) -> Minute {
+        self.from
+    }
+
+    /// Takes the counts of a minute; minutes come in ascending order. Counts of series that no spec names are left out.
+    pub fn add(&mut self, minute: Minute, counts: &[(SeriesId, Tally)]) {
+        if minute < self.from {
+            return;
+        }
+        if minute > self.last {
+            self.until = self.until.or(Some(minute));
+            return;
+        }
+        if minute.hour() != self.hour {
+            self.flush();
+            self.hour = minute.hour();
+        }
+        let row = minute.number().rem_euclid(PAGE_MINUTES as i64) as usize;
+        for (series, tally) in counts {
+            if let Some(Some(place)) = self.places.get(series.0 as usize) {
+                let gathered = &mut self.gathered[place.gathered];
+                (gathered.good[row], gathered.bad[row]) = (tally.good, tally.bad);
+            }
+        }
+    }
+
+    /// The engine, as it was.
+    pub fn finish(mut self) -> Engine {
+        self.flush();
+        if let Some(tracking) = &mut self.engine.tracking {
+            tracking.coverage.until = self.until;
+        }
+        self.engine
+    }
+
+    fn flush(&mut self) {
+        let start = Minute::from_number(self.hour.saturating_mul(PAGE_MINUTES as i64));
+        for Place { source, column, gathered } in self.places.iter().flatten() {
+            let counts = &mut self.gathered[*gathered];
+            if !counts.sum().is_empty() {
+                self.engine.ledgers[source.0].restore_hour(*column, start, counts, self.from);
+                *counts = HourCounts::ZERO;
+            }
+        }
+    }
+}
+
+/// Where each series goes, and how many do.
+fn places(catalog: &Catalog, book: &Book) -> (Vec<Option<Place>>, usize) {
+    let mut places = Vec::new();
+    let mut count = 0;
+    for source in (0..catalog.sources.len()).map(SourceId) {
+        for (column, series) in book.columns(source).iter().enumerate() {
+            let index = series.0 as usize;
+            if places.len() <= index {
+                places.resize(index + 1, None);
+            }
+            places[index] = Some(Place { source, column, gathered: count });
+            count += 1;
+        }
+    }
+    (places, count)
+}
+
+/// A name for people.
+impl std::fmt::Display for SeriesName {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Slo { story, slo } => write!(out, "{story}/{slo}"),
+            Self::Records { source } => write!(out, "records of {source}"),
+            Self::Missing { source } => write!(out, "missing fields of {source}"),
+        }
+    }
+}

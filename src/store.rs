@@ -1,0 +1,217 @@
+//! The store: what survives the process.
+//!
+//! Counts, read positions, gate states and audit entries are kept together in one transaction, so that a crash at any
+//! instruction replays from the last commit and arrives at the same integers. Everything behind [`Store`] is plain data
+//! of the rooms above; no room above knows how it is kept. There are two: [`Redb`], one file on this machine, and
+//! [`Memory`], its twin for tests and for a server that need not remember.
+//!
+//! - A store counts its commits: the [revision](Store::revision). A commit names the revision that it makes, so that
+//!   none can be made twice, and after an error anyone can see whether it was made after all. [`Writer`] does that.
+//! - Counts in a commit are additions. What is added up is the store's business.
+//! - Nothing is repaired behind anyone's back: a file that is not a sound store of ours is refused and left as it is.
+//!
+//! It keeps no sample of refused records, which may hold what nobody wants to find on a disk.
+
+mod memory;
+mod pages;
+mod record;
+mod redb;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::engine::{AuditEntry, Checkpoint, Engine, Gap, Kept, SeriesId};
+use crate::spec::Catalog;
+use crate::tally::Tally;
+use crate::time::{Minute, Timestamp};
+
+pub use self::redb::Redb;
+pub use memory::Memory;
+pub use writer::Writer;
+
+/// How many gap records [`Store::load`] gives at most, the newest; all are kept.
+pub const MOST_GAPS: usize = 10_000;
+/// How many audit entries [`Store::audit`] gives at most.
+pub const MOST_AUDIT: usize = 1_000;
+
+/// Everything that changes in one instant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Commit {
+    /// What the engine counted and decided.
+    pub checkpoint: Checkpoint,
+    /// How far sources have been read; the last one under a key counts.
+    pub positions: Vec<Position>,
+    /// What could not be read, oldest first.
+    pub gaps: Vec<Gap>,
+}
+
+/// How far something has been read: opaque to the store.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// Whose.
+    pub source: String,
+    /// Of what.
+    pub key: Vec<u8>,
+    /// How far; `None` takes it out.
+    pub at: Option<Vec<u8>>,
+}
+
+/// Everything that a start needs, but for the counts of the minutes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// The number of commits so far.
+    pub revision: u64,
+    /// What the engine goes on from.
+    pub kept: Kept,
+    /// Read positions, by source and key.
+    pub positions: Vec<Position>,
+    /// The newest gap records, oldest first.
+    pub gaps: Vec<Gap>,
+}
+
+/// What is told the counts of one minute after the other.
+pub type EachMinute<'a> = dyn FnMut(Minute, &[(SeriesId, Tally)]) + 'a;
+
+/// Where things are kept.
+///
+/// What a commit returned `Ok` for is there, whole, after any crash or power cut; what it returned an error for is there
+/// whole or not at all, and [`Store::revision`] tells which.
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// The number of commits that have been made.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn revision(&self) -> Result<u64, StoreError>;
+
+    /// Everything that a start needs, but for the counts of the minutes.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not what was written.
+    fn load(&self) -> Result<Loaded, StoreError>;
+
+    /// Hands over the counts of every minute from `from` on that has any, in ascending order: series in ascending order,
+    /// none with an empty tally.
+    ///
+    /// # Errors
+    /// When they cannot be read, or are not what was written.
+    fn minutes(&self, from: Minute, each: &mut EachMinute<'_>) -> Result<(), StoreError>;
+
+    /// Makes a commit, whole and durable; `revision` is the number that it gets, one more than the last.
+    ///
+    /// # Errors
+    /// When it is not known to be durable, or its revision is not the next one.
+    fn commit(&self, revision: u64, commit: &Commit) -> Result<(), StoreError>;
+
+    /// The audit entries with numbers above `after`, of one service or of all, in order: at most `limit` and at most
+    /// [`MOST_AUDIT`] of them.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn audit(&self, after: u64, limit: usize, service: Option<&str>) -> Result<Vec<AuditEntry>, StoreError>;
+
+    /// Looks at everything there is for damage.
+    ///
+    /// # Errors
+    /// When there is any, or it cannot be read.
+    fn check(&self) -> Result<(), StoreError>;
+}
+
+/// What can go wrong with a store, each with what is to be done.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has it.
+    #[error("{}: the store is in use by {}; stop it first, or give this one another [store] url", path.display(), process(*pid))]
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is, if that can be known.
+        pid: Option<u32>,
+    },
+    /// This process may not write there.
+    #[error("{}: user {} may not read and write here{}", path.display(), number(*uid), owner_of(*owner))]
+    Denied {
+        /// The file or its directory.
+        path: PathBuf,
+        /// Who this process is.
+        uid: Option<u32>,
+        /// Whose the file or directory is.
+        owner: Option<u32>,
+    },
+    /// It was written by a later version.
+    #[error("{}: the store has version {found}, and this program knows up to {known}; use a newer slogate", path.display())]
+    VersionNewer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u64,
+        /// The newest version this program knows.
+        known: u64,
+    },
+    /// It is not a sound store.
+    #[error(
+        "{}: the store is damaged ({detail}); nothing was changed: put a backup in its place, or move the file away to \
+         begin anew",
+        path.display()
+    )]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// There is no room on the disk.
+    #[error("{}: the disk is full; nothing is lost, and writing goes on when there is room", path.display())]
+    Full {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The disk did not do what it was asked to, and what is on it is not certain any more.
+    #[error("{}: the disk failed to make a write durable; restart to see what it holds", path.display())]
+    Failed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Any other trouble with the file.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The commit is not the next one: it has been made already, or there is another writer.
+    #[error("commit {given} does not follow revision {stored}")]
+    OutOfOrder {
+        /// The revision of the store.
+        stored: u64,
+        /// That of the commit.
+        given: u64,
+    },
+}
+
+fn process(pid: Option<u32>) -> String {
+    pid.map_or("another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+fn number(uid: Option<u32>) -> String {
+    uid.map_or("of this process".to_owned(), |uid| uid.to_string())
+}
+
+fn owner_of(owner: Option<u32>) -> String {
+    owner.map_or(String::new(), |owner| format!("; the owner is user {owner}"))
+}
+
+/// Restores an engine for `catalog` from a store, as of `now`; with it what else a start needs.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn restore(store: &dyn Store, catalog: Arc<Catalog>, now: Timestamp) -> Result<(Engine, Loaded), StoreError> {
+    let loaded = store.load()?;
+    let mut restoring = Engine::new(catalog).restore(&loaded.kept, now);
+    store.minutes(restoring.from(), &mut |minute, counts| restoring.add(minute, counts))?;
+    Ok((restoring.finish(), loaded))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! A store in memory: nothing survives the process, everything else is as in [`super::Redb`].
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{Commit, EachMinute, Loaded, MOST_AUDIT, MOST_GAPS, Position, Store, StoreError};
+use crate::engine::{AuditEntry, Gap, Kept, KeptGate, Series, SeriesId, SourceTotals, Totals};
+use crate::tally::Tally;
+use crate::time::Minute;
+
+/// Keeps everything as long as it lives.
+#[derive(Debug, Default)]
+pub struct Memory {
+    tables: Mutex<Tables>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    revision: u64,
+    minutes: BTreeMap<Minute, BTreeMap<SeriesId, Tally>>,
+    series: BTreeMap<SeriesId, Series>,
+    totals: BTreeMap<SeriesId, Totals>,
+    sources: BTreeMap<String, SourceTotals>,
+    positions: BTreeMap<(String, Vec<u8>), Vec<u8>>,
+    gates: BTreeMap<String, KeptGate>,
+    gaps: Vec<Gap>,
+    /// Ascending by number.
+    audit: Vec<AuditEntry>,
+}
+
+impl Memory {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        // Nothing in here panics half way through a change.
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for Memory {
+    fn revision(&self) -> Result<u64, StoreError> {
+        Ok(self.tables().revision)
+    }
+
+    fn load(&self) -> Result<Loaded, StoreError> {
+        let tables = self.tables();
+        let position = |((source, key), at): (&(String, Vec<u8>), &Vec<u8>)| Position {
+            source: source.clone(),
+            key: key.clone(),
+            at: Some(at.clone()),
+        };
+        let kept = Kept {
+            series: tables.series.values().cloned().collect(),
+            totals: tables.totals.values().copied().collect(),
+            sources: tables.sources.values().cloned().collect(),
+            gates: tables.gates.values().cloned().collect(),
+            last_audit: tables.audit.last().map_or(0, |entry| entry.number),
+            earliest: tables.minutes.first_key_value().map(|(minute, _)| *minute),
+        };
+        let gaps = tables.gaps[tables.gaps.len().saturating_sub(MOST_GAPS)..].to_vec();
+        let positions = tables.positions.iter().map(position).collect();
+        Ok(Loaded { revision: tables.revision, kept, positions, gaps })
+    }
+
+    fn minutes(&self, from: Minute, each: &mut EachMinute<'_>) -> Result<(), StoreError> {
+        for (minute, counts) in self.tables().minutes.range(from..) {
+            let counts: Vec<_> = counts.iter().map(|(series, tally)| (*series, *tally)).collect();
+            each(*minute, &counts);
+        }
+        Ok(())
+    }
+
+    fn commit(&self, revision: u64, commit: &Commit) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        if revision != tables.revision + 1 {
+            return Err(StoreError::OutOfOrder { stored: tables.revision, given: revision });
+        }
+        tables.apply(commit);
+        tables.revision = revision;
+        Ok(())
+    }
+
+    fn audit(&self, after: u64, limit: usize, service: Option<&str>) -> Result<Vec<AuditEntry>, StoreError> {
+        let tables = self.tables();
+        let first = tables.audit.partition_point(|entry| entry.number <= after);
+        let wanted =
+            tables.audit[first..].iter().filter(|entry| service.is_none_or(|service| entry.service == service));
+        Ok(wanted.take(limit.min(MOST_AUDIT)).cloned().collect())
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+impl Tables {
+    fn apply(&mut self, Commit { checkpoint, positions, gaps }: &Commit) {
+        self.series.extend(checkpoint.series.iter().map(|series| (series.id, series.clone())));
+        for counts in &checkpoint.counts {
+            let minute = self.minutes.entry(counts.minute).or_default();
+            counts.counts.iter().for_each(|(series, tally)| *minute.entry(*series).or_default() += *tally);
+        }
+        if let Some(cut) = checkpoint.expire_before {
+            self.minutes = self.minutes.split_off(&cut);
+        }
+        for more in &checkpoint.totals {
+            let totals = self.totals.entry(more.series).or_insert(Totals { lifetime: Tally::ZERO, ..*more });
+            totals.lifetime += more.lifetime;
+            totals.newest = totals.newest.max(more.newest);
+        }
+        for series in &checkpoint.forget {
+            self.series.remove(series);
+            self.totals.remove(series);
+        }
+        for more in &checkpoint.sources {
+            match self.sources.get_mut(&more.source) {
+                Some(totals) => totals.add(more),
+                None => drop(self.sources.insert(more.source.clone(), more.clone())),
+            }
+        }
+        self.gates.extend(checkpoint.gates.iter().map(|gate| (gate.service.clone(), gate.clone())));
+        self.audit.extend(checkpoint.audit.iter().cloned());
+        self.gaps.extend(gaps.iter().cloned());
+        for Position { source, key, at } in positions {
+            let key = (source.clone(), key.clone());
+            match at {
+                Some(at) => drop(self.positions.insert(key, at.clone())),
+                None => drop(self.positions.remove(&key)),
+            }
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! The tables, and what is read from and written to them.
+
+use std::collections::BTreeMap;
+
+use ::redb::{Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition};
+
+use super::{SCHEMA, Trouble};
+use crate::engine::{AuditEntry, Checkpoint, Gap, Kept, MinuteCounts, SeriesId, SourceTotals, Totals};
+use crate::store::pages::{page_of, read_counts, read_totals, write_counts, write_totals};
+use crate::store::record::{self, Stored};
+use crate::store::{Commit, EachMinute, Loaded, MOST_AUDIT, MOST_GAPS, Position, StoreError};
+use crate::tally::Tally;
+use crate::time::Minute;
+
+type Bytes = &'static [u8];
+
+/// `schema` and `revision`.
+const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
+/// By minute and page of series.
+const MINUTES: TableDefinition<'_, (i64, u32), Bytes> = TableDefinition::new("minutes");
+/// By page of series.
+const TOTALS: TableDefinition<'_, u32, Bytes> = TableDefinition::new("totals");
+/// By number.
+const SERIES: TableDefinition<'_, u32, Bytes> = TableDefinition::new("series");
+/// By name.
+const SOURCES: TableDefinition<'_, &str, Bytes> = TableDefinition::new("sources");
+/// By source and key.
+const POSITIONS: TableDefinition<'_, (&str, Bytes), Bytes> = TableDefinition::new("positions");
+/// By service.
+const GATES: TableDefinition<'_, &str, Bytes> = TableDefinition::new("gates");
+/// Numbered.
+const GAPS: TableDefinition<'_, u64, Bytes> = TableDefinition::new("gaps");
+/// By number.
+const AUDIT: TableDefinition<'_, u64, Bytes> = TableDefinition::new("audit");
+/// Which entries are about a service.
+const AUDIT_OF: TableDefinition<'_, (&str, u64), ()> = TableDefinition::new("audit_of");
+
+/// Writes empty tables.
+pub(super) fn create(database: &Database) -> Result<(), Trouble> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    {
+        let mut about = transaction.open_table(ABOUT)?;
+        about.insert("schema", SCHEMA)?;
+        about.insert("revision", 0)?;
+        transaction.open_table(MINUTES)?;
+        transaction.open_table(TOTALS)?;
+        transaction.open_table(SERIES)?;
+        transaction.open_table(SOURCES)?;
+        transaction.open_table(POSITIONS)?;
+        transaction.open_table(GATES)?;
+        transaction.open_table(GAPS)?;
+        transaction.open_table(AUDIT)?;
+        transaction.open_table(AUDIT_OF)?;
+    }
+    Ok(transaction.commit()?)
+}
+
+/// The version of what is in the tables.
+pub(super) fn schema(database: &Database) -> Result<u64, Trouble> {
+    about(&database.begin_read()?.open_table(ABOUT)?, "schema")
+}
+
+pub(super) fn revision(database: &Database) -> Result<u64, Trouble> {
+    about(&database.begin_read()?.open_table(ABOUT)?, "revision")
+}
+
+fn about(table: &impl ReadableTable<&'static str, u64>, what: &str) -> Result<u64, Trouble> {
+    let value = table.get(what)?.ok_or_else(|| Trouble::Unreadable(format!("there is no {what} in it")))?;
+    Ok(value.value())
+}
+
+pub(super) fn load(database: &Database) -> Result<Loaded, Trouble> {
+    let read = database.begin_read()?;
+    let mut positions = Vec::new();
+    for row in read.open_table(POSITIONS)?.range::<(&str, &[u8])>(..)? {
+        let (key, at) = row?;
+        let (source, key) = key.value();
+        positions.push(Position { source: source.to_owned(), key: key.to_vec(), at: Some(at.value().to_vec()) });
+    }
+    let mut gaps: Vec<Gap> = Vec::new();
+    for row in read.open_table(GAPS)?.range::<u64>(..)?.rev().take(MOST_GAPS) {
+        gaps.push(decode("gap", row?.1.value())?);
+    }
+    gaps.reverse();
+    let mut totals: Vec<Totals> = Vec::new();
+    for row in read.open_table(TOTALS)?.range::<u32>(..)? {
+        let (page, bytes) = row?;
+        let page = page.value();
+        read_totals(page, bytes.value(), &mut totals).map_err(|_| unreadable(format!("totals {page}")))?;
+    }
+    let mut kept = Kept { totals, ..Kept::default() };
+    for row in read.open_table(SERIES)?.range::<u32>(..)? {
+        kept.series.push(decode("series", row?.1.value())?);
+    }
+    for row in read.open_table(SOURCES)?.range::<&str>(..)? {
+        kept.sources.push(decode("source", row?.1.value())?);
+    }
+    for row in read.open_table(GATES)?.range::<&str>(..)? {
+        kept.gates.push(decode("gate", row?.1.value())?);
+    }
+    kept.last_audit = read.open_table(AUDIT)?.last()?.map_or(0, |(number, _)| number.value());
+    kept.earliest = read.open_table(MINUTES)?.first()?.map(|(key, _)| Minute::from_number(key.value().0));
+    let revision = about(&read.open_table(ABOUT)?, "revision")?;
+    Ok(Loaded { revision, kept, positions, gaps })
+}
+
+pub(super) fn minutes(database: &Database, from: Minute, each: &mut EachMinute<'_>) -> Result<(), Trouble> {
+    let table = database.begin_read()?.open_table(MINUTES)?;
+    let mut counts: Vec<(SeriesId, Tally)> = Vec::new();
+    let mut gathered = from;
+    for row in table.range((from.number(), 0)..)? {
+        let (key, bytes) = row?;
+        let (number, page) = key.value();
+        let minute = Minute::from_number(number);
+        if minute != gathered {
+            if !counts.is_empty() {
+                each(gathered, &counts);
+                counts.clear();
+            }
+            gathered = minute;
+        }
+        read_counts(page, bytes.value(), &mut counts).map_err(|_| unreadable(format!("counts of {minute:?}")))?;
+    }
+    if !counts.is_empty() {
+        each(gathered, &counts);
+    }
+    Ok(())
+}
+
+pub(super) fn audit(
+    database: &Database,
+    after: u64,
+    limit: usize,
+    service: Option<&str>,
+) -> Result<Vec<AuditEntry>, Trouble> {
+    let Some(first) = after.checked_add(1) else { return Ok(Vec::new()) };
+    let limit = limit.min(MOST_AUDIT);
+    let read = database.begin_read()?;
+    let entries = read.open_table(AUDIT)?;
+    let mut found = Vec::new();
+    match service {
+        None => {
+            for row in entries.range(first..)?.take(limit) {
+                found.push(decode("audit entry", row?.1.value())?);
+            }
+        }
+        Some(service) => {
+            for row in read.open_table(AUDIT_OF)?.range((service, first)..=(service, u64::MAX))?.take(limit) {
+                let (_, number) = row?.0.value();
+                let entry = entries.get(number)?.ok_or_else(|| unreadable(format!("audit entry {number}")))?;
+                found.push(decode("audit entry", entry.value())?);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Makes a commit. Whatever error there is, nothing of it is in the tables unless all of it is.
+pub(super) fn commit(database: &Database, revision: u64, commit: &Commit) -> Result<(), Trouble> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::Immediate)?;
+    // This also commits in two phases, so that a commit cannot be taken for whole because its checksums happen to hold.
+    transaction.set_quick_repair(true);
+    {
+        let mut table = transaction.open_table(ABOUT)?;
+        let stored = about(&table, "revision")?;
+        if stored.checked_add(1) != Some(revision) {
+            return Err(Trouble::Refused(StoreError::OutOfOrder { stored, given: revision }));
+        }
+        table.insert("revision", revision)?;
+        let Checkpoint { series, counts, totals, sources, gates, audit, expire_before, forget } = &commit.checkpoint;
+        let mut table = transaction.open_table(SERIES)?;
+        for one in series {
+            table.insert(one.id.0, record::write(one).as_slice())?;
+        }
+        for id in forget {
+            table.remove(id.0)?;
+        }
+        let mut table = transaction.open_table(MINUTES)?;
+        add_counts(&mut table, counts)?;
+        if let Some(cut) = expire_before {
+            table.retain_in(..(cut.number(), 0), |_, _| false)?;
+        }
+        change_totals(&mut transaction.open_table(TOTALS)?, totals, forget)?;
+        add_sources(&mut transaction.open_table(SOURCES)?, sources)?;
+        put_positions(&mut transaction.open_table(POSITIONS)?, &commit.positions)?;
+        let mut table = transaction.open_table(GATES)?;
+        for gate in gates {
+            table.insert(gate.service.as_str(), record::write(gate).as_slice())?;
+        }
+        put_audit(&mut transaction.open_table(AUDIT)?, &mut transaction.open_table(AUDIT_OF)?, audit)?;
+        put_gaps(&mut transaction.open_table(GAPS)?, &commit.gaps)?;
+    }
+    Ok(transaction.commit()?)
+}
+
+fn add_counts(table: &mut Table<'_, (i64, u32), Bytes>, minutes: &[MinuteCounts]) -> Result<(), Trouble> {
+    for MinuteCounts { minute, counts } in minutes {
+        for added in counts.chunk_by(|a, b| page_of(a.0) == page_of(b.0)) {
+            let page = page_of(added[0].0);
+            let key = (minute.number(), page);
+            let mut sums = Vec::new();
+            if let Some(bytes) = table.get(key)? {
+                read_counts(page, bytes.value(), &mut sums).map_err(|_| unreadable(format!("counts of {minute:?}")))?;
+            }
+            let sums = merge(sums, added, |count| count.0, |sum, added| sum.1 += added.1);
+            table.insert(key, write_counts(&sums).as_slice())?;
+        }
+    }
+    Ok(())
+}
+
+fn change_totals(table: &mut Table<'_, u32, Bytes>, totals: &[Totals], forget: &[SeriesId]) -> Result<(), Trouble> {
+    let mut by_page: BTreeMap<u32, Vec<Totals>> = BTreeMap::new();
+    for totals in totals {
+        by_page.entry(page_of(totals.series)).or_default().push(*totals);
+    }
+    for series in forget {
+        by_page.entry(page_of(*series)).or_default();
+    }
+    for (page, mut added) in by_page {
+        added.sort_by_key(|totals| totals.series);
+        let mut sums = Vec::new();
+        if let Some(bytes) = table.get(page)? {
+            read_totals(page, bytes.value(), &mut sums).map_err(|_| unreadable(format!("totals {page}")))?;
+        }
+        let mut sums = merge(
+            sums,
+            &added,
+            |totals| totals.series,
+            |sum, added| {
+                sum.lifetime += added.lifetime;
+                sum.newest = sum.newest.max(added.newest);
+            },
+        );
+        sums.retain(|totals| !forget.contains(&totals.series));
+        table.insert(page, write_totals(&sums).as_slice())?;
+    }
+    Ok(())
+}
+
+/// Adds up two ascending lists.
+fn merge<T: Copy>(mut sums: Vec<T>, added: &[T], key: impl Fn(&T) -> SeriesId, add: impl Fn(&mut T, &T)) -> Vec<T> {
+    for more in added {
+        match sums.binary_search_by_key(&key(more), &key) {
+            Ok(at) => add(&mut sums[at], more),
+            // Nearly always the end: a page is mostly written for the first time or about the same series.
+            Err(at) => sums.insert(at, *more),
+        }
+    }
+    sums
+}
+
+fn add_sources(table: &mut Table<'_, &str, Bytes>, sources: &[SourceTotals]) -> Result<(), Trouble> {
+    for more in sources {
+        let kept = table.get(more.source.as_str())?.map(|bytes| decode("source", bytes.value())).transpose()?;
+        let sum = match kept {
+            None => more.clone(),
+            Some(kept) => {
+                let mut sum: SourceTotals = kept;
+                sum.add(more);
+                sum
+            }
+        };
+        table.insert(more.source.as_str(), record::write(&sum).as_slice())?;
+    }
+    Ok(())
+}
+
+fn put_positions(table: &mut Table<'_, (&str, Bytes), Bytes>, positions: &[Position]) -> Result<(), Trouble> {
+    for Position { source, key, at } in positions {
+        let key = (source.as_str(), key.as_slice());
+        match at {
+            Some(at) => drop(table.insert(key, at.as_slice())?),
+            None => drop(table.remove(key)?),
+        }
+    }
+    Ok(())
+}
+
+fn put_audit(
+    table: &mut Table<'_, u64, Bytes>,
+    audit_of: &mut Table<'_, (&str, u64), ()>,
+    entries: &[AuditEntry],
+) -> Result<(), Trouble> {
+    for entry in entries {
+        table.insert(entry.number, record::write(entry).as_slice())?;
+        audit_of.insert((entry.service.as_str(), entry.number), ())?;
+    }
+    Ok(())
+}
+
+fn put_gaps(table: &mut Table<'_, u64, Bytes>, gaps: &[Gap]) -> Result<(), Trouble> {
+    let next = table.last()?.map_or(0, |(number, _)| number.value() + 1);
+    for (number, gap) in (next..).zip(gaps) {
+        table.insert(number, record::write(gap).as_slice())?;
+    }
+    Ok(())
+}
+
+fn decode<T: Stored>(what: &str, bytes: &[u8]) -> Result<T, Trouble> {
+    record::read(bytes).map_err(|error| Trouble::Unreadable(format!("a {what} cannot be read: {error}")))
+}
+
+fn unreadable(what: String) -> Trouble {
+    Trouble::Unreadable(format!("{what} cannot be read"))
+}

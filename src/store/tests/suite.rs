@@ -1,0 +1,296 @@
+use std::sync::Arc;
+
+use crate::counts::Rejection;
+use crate::engine::*;
+use crate::formats::Unparsed;
+use crate::gate::{Hold, Level};
+use crate::store::*;
+
+/// A place where stores are kept, so that one can be opened again.
+trait Place {
+    /// Opens the store, as it was left.
+    fn open(&self) -> Arc<dyn Store>;
+}
+
+struct InMemory(Arc<Memory>);
+
+impl Place for InMemory {
+    fn open(&self) -> Arc<dyn Store> {
+        self.0.clone()
+    }
+}
+
+struct OnDisk(tempfile::TempDir);
+
+impl Place for OnDisk {
+    fn open(&self) -> Arc<dyn Store> {
+        Arc::new(Redb::open(&self.0.path().join("slogate.redb")).unwrap())
+    }
+}
+
+/// Makes commits on every kind of store, opened anew for each, and looks at what the store says then.
+#[track_caller]
+fn check(commits: &[Commit], claim: impl Fn(&dyn Store)) {
+    let places: [Box<dyn Place>; 2] =
+        [Box::new(InMemory(Arc::default())), Box::new(OnDisk(tempfile::tempdir().unwrap()))];
+    for place in places {
+        for (commit, revision) in commits.iter().zip(1..) {
+            place.open().commit(revision, commit).unwrap();
+        }
+        let store = place.open();
+        claim(&*store);
+        store.check().unwrap();
+        claim(&*store);
+    }
+}
+
+/// (series, good, bad).
+type Count = (u32, u64, u64);
+
+fn counted(counts: &[(i64, &[Count])]) -> Commit {
+    let minute = |(minute, counts): &(i64, &[Count])| MinuteCounts {
+        minute: Minute::from_number(*minute),
+        counts: counts.iter().map(|(id, good, bad)| (SeriesId(*id), Tally::new(*good, *bad))).collect(),
+    };
+    let checkpoint = Checkpoint { counts: counts.iter().map(minute).collect(), ..Checkpoint::default() };
+    Commit { checkpoint, ..Commit::default() }
+}
+
+fn minutes_of(store: &dyn Store, from: i64) -> Vec<(i64, Vec<Count>)> {
+    let mut found = Vec::new();
+    let each = &mut |minute: Minute, counts: &[(SeriesId, Tally)]| {
+        let counts = counts.iter().map(|(id, tally)| (id.0, tally.good, tally.bad)).collect();
+        found.push((minute.number(), counts));
+    };
+    store.minutes(Minute::from_number(from), each).unwrap();
+    found
+}
+
+fn series(id: u32, slo: &str) -> Series {
+    let name = SeriesName::Slo { story: "profile".into(), slo: slo.into() };
+    Series { id: SeriesId(id), name, rules: format!("rules of {slo}"), promise: "99%".into(), changed: None }
+}
+
+fn position(key: &str, at: Option<&str>) -> Position {
+    Position { source: "lb".into(), key: key.into(), at: at.map(Into::into) }
+}
+
+fn gap(reason: &str) -> Gap {
+    let (from, to) = (Timestamp::from_millis(5), Timestamp::from_millis(-7));
+    Gap { source: "lb".into(), from, to, bytes: None, reason: reason.into() }
+}
+
+fn entry(number: u64, service: &str) -> AuditEntry {
+    AuditEntry {
+        number,
+        at: Timestamp::from_millis(number as i64),
+        service: service.into(),
+        by: "anna".into(),
+        action: Action::Freeze { until: None, exempt: vec!["fix".into()] },
+        reason: "party".into(),
+        before: None,
+        after: Some(Level::Frozen),
+        cause: "order".into(),
+    }
+}
+
+fn audited(entries: Vec<AuditEntry>) -> Commit {
+    Commit { checkpoint: Checkpoint { audit: entries, ..Checkpoint::default() }, ..Commit::default() }
+}
+
+#[test]
+fn a_new_store_is_empty() {
+    check(&[], |store| {
+        assert_eq!(store.load().unwrap(), Loaded::default());
+        assert_eq!(minutes_of(store, i64::MIN), []);
+        assert_eq!(store.audit(0, 10, None).unwrap(), []);
+    });
+}
+
+#[test]
+fn counts_add_up_minute_by_minute() {
+    let commits = [
+        counted(&[(-5, &[(0, 1, 0)]), (10, &[(0, 1, 0), (3, 2, 2), (700, 0, 1)])]),
+        counted(&[(10, &[(1, 1, 1), (3, 1, 0), (255, 1, 0), (256, u64::MAX, 1)]), (11, &[(700, 1, 0)])]),
+        counted(&[(10, &[(256, 5, 5)])]),
+    ];
+    check(&commits, |store| {
+        let ten = vec![(0, 1, 0), (1, 1, 1), (3, 3, 2), (255, 1, 0), (256, u64::MAX, 6), (700, 0, 1)];
+        let all = [(-5, vec![(0, 1, 0)]), (10, ten), (11, vec![(700, 1, 0)])];
+        assert_eq!(minutes_of(store, i64::MIN), all);
+        assert_eq!(minutes_of(store, 10), all[1..]);
+        assert_eq!(minutes_of(store, 12), []);
+        assert_eq!(store.load().unwrap().kept.earliest, Some(Minute::from_number(-5)));
+    });
+}
+
+#[test]
+fn totals_add_up_and_the_newest_event_stays_the_newest() {
+    let totals = |id, good, newest: Option<i64>| Totals {
+        series: SeriesId(id),
+        lifetime: Tally::new(good, 1),
+        newest: newest.map(Timestamp::from_millis),
+    };
+    let commit = |totals| Commit { checkpoint: Checkpoint { totals, ..Checkpoint::default() }, ..Commit::default() };
+    let commits = [
+        commit(vec![totals(300, 1, Some(-5)), totals(2, 7, None)]),
+        commit(vec![totals(2, 1, Some(9)), totals(300, 1, Some(-6)), totals(301, 0, None)]),
+    ];
+    check(&commits, |store| {
+        let sums =
+            |id, good, bad, newest: Option<i64>| Totals { lifetime: Tally::new(good, bad), ..totals(id, 0, newest) };
+        let expected = [sums(2, 8, 2, Some(9)), sums(300, 2, 2, Some(-5)), sums(301, 0, 1, None)];
+        assert_eq!(store.load().unwrap().kept.totals, expected);
+    });
+}
+
+#[test]
+fn what_is_refused_adds_up_by_source() {
+    let commit = |source: &str, rejected: &[(Rejection, u64)], heard: Option<i64>| {
+        let (source, first_heard) = (source.to_owned(), heard.map(Minute::from_number));
+        let sources = vec![SourceTotals { source, rejected: rejected.iter().copied().collect(), first_heard }];
+        Commit { checkpoint: Checkpoint { sources, ..Checkpoint::default() }, ..Commit::default() }
+    };
+    let (time, future) = (Rejection::Unparsed(Unparsed::Time), Rejection::Future);
+    let commits = [
+        commit("lb", &[(time, 1)], None),
+        commit("cdn", &[], Some(3)),
+        commit("lb", &[(time, u64::MAX), (future, 2)], Some(8)),
+        commit("lb", &[], Some(7)),
+    ];
+    check(&commits, |store| {
+        let source = |source: &str, rejected: &[(Rejection, u64)], heard| SourceTotals {
+            source: source.to_owned(),
+            rejected: rejected.iter().copied().collect(),
+            first_heard: Some(Minute::from_number(heard)),
+        };
+        let expected = [source("cdn", &[], 3), source("lb", &[(time, u64::MAX), (future, 2)], 7)];
+        assert_eq!(store.load().unwrap().kept.sources, expected);
+    });
+}
+
+#[test]
+fn series_and_gates_are_as_they_were_said_last() {
+    let gate = |level, hold| KeptGate {
+        service: "api".into(),
+        level,
+        since: Timestamp::from_millis(1),
+        holding: vec![("profile".into(), "latency".into())],
+        hold,
+    };
+    let hold = Hold::Unfreeze { reason: "over".into(), until: Some(Timestamp::from_millis(2)) };
+    let changed = Series { changed: Some(Timestamp::from_millis(4)), ..series(1, "latency") };
+    let commit = |series: &[&Series], gates: &[KeptGate]| {
+        let series = series.iter().copied().cloned().collect();
+        Commit { checkpoint: Checkpoint { series, gates: gates.into(), ..Checkpoint::default() }, ..Commit::default() }
+    };
+    let commits = [
+        commit(&[&series(0, "availability"), &series(1, "latency")], &[gate(Level::Frozen, None)]),
+        commit(&[&changed], &[gate(Level::Open, Some(hold.clone()))]),
+    ];
+    check(&commits, |store| {
+        let kept = store.load().unwrap().kept;
+        assert_eq!(kept.series, [series(0, "availability"), changed.clone()]);
+        assert_eq!(kept.gates, [gate(Level::Open, Some(hold.clone()))]);
+    });
+}
+
+#[test]
+fn positions_are_put_and_taken_out() {
+    let commit = |positions: &[Position]| Commit { positions: positions.into(), ..Commit::default() };
+    let commits = [
+        commit(&[position("b", Some("1")), position("a", Some("2")), position("c", Some("3"))]),
+        commit(&[position("b", Some("4")), position("b", Some("5")), position("a", None), position("d", None)]),
+        commit(&[position("", Some(""))]),
+    ];
+    check(&commits, |store| {
+        let expected = [position("", Some("")), position("b", Some("5")), position("c", Some("3"))];
+        assert_eq!(store.load().unwrap().positions, expected);
+    });
+}
+
+#[test]
+fn gaps_are_kept_in_order_and_the_newest_are_given() {
+    let commit = |gaps: Vec<Gap>| Commit { gaps, ..Commit::default() };
+    check(&[commit(vec![gap("a"), gap("b")]), commit(vec![gap("a")])], |store| {
+        assert_eq!(store.load().unwrap().gaps, [gap("a"), gap("b"), gap("a")]);
+    });
+    let many = (0..MOST_GAPS + 3).map(|number| gap(&number.to_string())).collect();
+    check(&[commit(many)], |store| {
+        let gaps = store.load().unwrap().gaps;
+        assert_eq!((gaps.len(), &gaps[0]), (MOST_GAPS, &gap("3")));
+    });
+}
+
+#[test]
+fn audit_is_read_in_pages() {
+    let services = ["api", "web", "api", "apis", "api"];
+    let entries: Vec<AuditEntry> = (1..).zip(services).map(|(number, service)| entry(number, service)).collect();
+    let commits = [audited(entries[..2].into()), Commit::default(), audited(entries[2..].into())];
+    check(&commits, |store| {
+        let page = |after, limit, service| -> Vec<u64> {
+            let page = store.audit(after, limit, service).unwrap();
+            assert!(page.iter().all(|entry| *entry == entries[entry.number as usize - 1]));
+            page.iter().map(|entry| entry.number).collect()
+        };
+        assert_eq!(page(0, 10, None), [1, 2, 3, 4, 5]);
+        assert_eq!(page(0, 2, None), [1, 2]);
+        assert_eq!(page(2, 2, None), [3, 4]);
+        assert_eq!(page(0, 2, Some("api")), [1, 3]);
+        assert_eq!(page(3, 2, Some("api")), [5]);
+        assert_eq!(page(0, 10, Some("apis")), [4]);
+        assert!(page(0, 10, Some("ap")).is_empty());
+        assert!(page(5, 10, None).is_empty());
+        assert!(page(u64::MAX, 10, Some("api")).is_empty());
+        assert!(page(0, 0, None).is_empty());
+        assert_eq!(store.load().unwrap().kept.last_audit, 5);
+    });
+    let many = (1..=MOST_AUDIT as u64 + 5).map(|number| entry(number, "api")).collect();
+    check(&[audited(many)], |store| {
+        assert_eq!(store.audit(0, usize::MAX, None).unwrap().len(), MOST_AUDIT);
+        assert_eq!(store.audit(3, usize::MAX, Some("api")).unwrap().len(), MOST_AUDIT);
+    });
+}
+
+#[test]
+fn old_minutes_go_and_forgotten_series_with_them() {
+    let mut first = counted(&[(1, &[(0, 1, 0), (1, 1, 0)]), (2, &[(0, 1, 0)]), (3, &[(0, 1, 0)])]);
+    first.checkpoint.series = vec![series(0, "availability"), series(1, "latency")];
+    let total = |id| Totals { series: SeriesId(id), lifetime: Tally::new(1, 0), newest: None };
+    first.checkpoint.totals = vec![total(0), total(1)];
+    let mut second = counted(&[(2, &[(0, 1, 0)]), (4, &[(0, 1, 0)])]);
+    second.checkpoint.expire_before = Some(Minute::from_number(3));
+    second.checkpoint.forget = vec![SeriesId(1)];
+    check(&[first, second], |store| {
+        assert_eq!(minutes_of(store, i64::MIN), [(3, vec![(0, 1, 0)]), (4, vec![(0, 1, 0)])]);
+        let kept = store.load().unwrap().kept;
+        assert_eq!((kept.series, kept.totals), (vec![series(0, "availability")], vec![total(0)]));
+        assert_eq!(kept.earliest, Some(Minute::from_number(3)));
+    });
+}
+
+#[test]
+fn a_commit_has_the_next_number_or_is_refused() {
+    let commit = counted(&[(1, &[(0, 1, 0)])]);
+    check(&[commit.clone(), commit.clone()], |store| {
+        for given in [0, 1, 2, 4, u64::MAX] {
+            let refused = store.commit(given, &commit).unwrap_err();
+            assert!(matches!(refused, StoreError::OutOfOrder { stored: 2, given: named } if named == given));
+        }
+        assert_eq!(store.revision().unwrap(), 2);
+        assert_eq!(minutes_of(store, 0), [(1, vec![(0, 2, 0)])]);
+    });
+}
+
+#[test]
+fn a_store_is_read_while_it_is_written() {
+    let commit = audited(vec![entry(1, "api")]);
+    check(&[commit], |store| {
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| (0..50).all(|_| store.audit(0, 1, None).unwrap().len() == 1));
+            let next = store.revision().unwrap() + 1;
+            (next..next + 20).for_each(|revision| store.commit(revision, &Commit::default()).unwrap());
+            assert!(reader.join().unwrap());
+        });
+    });
+}
