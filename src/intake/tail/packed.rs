@@ -99,9 +99,9 @@ impl Tail {
     }
 
     /// Unpacks a bounded amount; returns how much that was.
-    pub(super) fn unpack(&mut self, budget: u64, sink: &mut dyn Sink) -> u64 {
+    pub(super) fn unpack(&mut self, sink: &mut dyn Sink) -> u64 {
         let mut total = 0;
-        while total < budget.min(TURN) {
+        while total < TURN.min(self.options.bytes_per_poll) {
             let Some(mut unpacking) = self.unpacking.take().or_else(|| self.next_to_unpack()) else { break };
             let step = match &mut unpacking.purpose {
                 Purpose::Survey(survey) => self.survey(unpacking.key, &mut unpacking.unpacker, survey),
@@ -206,14 +206,12 @@ impl Tail {
         let (now_ms, wait_ms) = (self.now_ms, self.options.rotate_wait_ms);
         let stream = self.streams.get_mut(&key)?;
         stream.looked = Some((stat, now_ms));
-        let quiet_ms = now_ms.saturating_sub(stream.changed_ms);
-        if end == End::Torn && quiet_ms < wait_ms {
-            // It may be being written.
-            stream.retry_ms = now_ms + wait_ms - quiet_ms;
-            return None;
-        }
+        let waited_ms = now_ms.saturating_sub(stream.changed_ms);
         let first = vet::first_line(&survey.head).unwrap_or_else(|| Print::of(&survey.head));
-        match self.original_of(key, first, &survey) {
+        let homeless = self.packed_candidates(key, &survey.head).len();
+        match self.original_of(key, first, &survey, end) {
+            // An original was truncated in the meantime: what was read of it must be looked for in here again.
+            Ok(None) if self.packed_candidates(key, &survey.head).len() > homeless => return None,
             Ok(None) => {}
             Ok(Some(of)) => {
                 self.set_state(key, State::CopyOf(of));
@@ -223,6 +221,13 @@ impl Tail {
                 self.failed(key, &error);
                 return None;
             }
+        }
+        if end == End::Torn && waited_ms < wait_ms {
+            // It may be being written.
+            if let Some(stream) = self.streams.get_mut(&key) {
+                stream.retry_ms = now_ms + wait_ms - waited_ms;
+            }
+            return None;
         }
         let packed = Packed { length: Some(survey.whole), is_torn: end != End::Whole };
         if let Some(stream) = self.streams.get_mut(&key) {
@@ -249,23 +254,23 @@ impl Tail {
         Some(Unpacking { key, unpacker, stat, purpose: Purpose::Reading(Reading::default()) })
     }
 
-    /// The stream whose own file is there and holds all that this log does.
-    fn original_of(&self, key: u64, first: Print, survey: &Survey) -> io::Result<Option<u64>> {
+    /// The stream whose own file is there and holds all that this log does. A log that is being written is compared as
+    /// far as it goes.
+    fn original_of(&mut self, key: u64, first: Print, survey: &Survey, end: End) -> io::Result<Option<u64>> {
+        if end == End::Torn {
+            // Tools put `log.gz` beside `log` and remove that when they are done.
+            let made_from = self.streams[&key].kept.path.with_extension("");
+            let is_original = |stream: &Stream| stream.has_file() && stream.kept.path == made_from;
+            if let Some((of, _)) = self.streams.iter().find(|(_, stream)| is_original(stream)) {
+                return Ok(Some(*of));
+            }
+        }
         for of in self.candidates(key, first) {
             let original = &self.streams[&of];
-            if original.is_homeless() || original.kept.packed.is_some() || !original.has_file() {
+            if original.is_homeless() || original.kept.packed.is_some() || !original.has_file() || survey.length == 0 {
                 continue;
             }
-            let opened = match &original.file {
-                Some(_) => None,
-                None => Some(disk::open(&original.kept.path)?.0),
-            };
-            let Some(file) = opened.as_ref().or(original.file.as_ref()) else { continue };
-            let size = disk::stat_open(file, &original.kept.path)?.size;
-            let same = size >= survey.whole
-                && vet::beginning_of(file, original, survey.whole)? == Print::of(survey.whole_head())
-                && Some(vet::print_before(file, original, survey.whole, ANCHOR)?) == survey.whole_anchor;
-            if same && survey.whole > 0 {
+            if self.is_intact(of)? && self.holds(of, survey.length, (Print::of(&survey.head), survey.end()))? {
                 return Ok(Some(of));
             }
         }
@@ -417,7 +422,12 @@ impl Survey {
 
     fn end_member(&mut self) {
         self.whole = self.length;
-        self.whole_anchor = Some(Print::anchor(&self.window));
+        self.whole_anchor = Some(self.end());
+    }
+
+    /// The print of the last bytes.
+    fn end(&self) -> Print {
+        Print::anchor(&self.window)
     }
 
     /// The beginning of what is whole.

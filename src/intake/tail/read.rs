@@ -24,7 +24,7 @@ impl Tail {
         loop {
             let vetted = self.vet_all();
             let turns = self.turns(is_first_round);
-            let mut read = self.unpack(self.options.bytes_per_poll.saturating_sub(total), sink);
+            let (before, mut read) = (total, 0);
             for key in turns {
                 if total + read >= self.options.bytes_per_poll {
                     break;
@@ -32,9 +32,10 @@ impl Tail {
                 read += self.read_plain(key, sink);
                 self.served = key;
             }
-            total += read;
+            // Behind the others, so that what is truncated is known to be when an archive of it is looked at.
+            total += read + self.unpack(sink);
             is_first_round = false;
-            if (read == 0 && !vetted) || total >= self.options.bytes_per_poll {
+            if (total == before && !vetted) || total >= self.options.bytes_per_poll {
                 return total;
             }
         }

@@ -4,12 +4,13 @@
 //! archive (gzip), and is followed there; a file may lose its content and hold the next generation.
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::cut::{Account, Place, Within};
-use super::disk::{FileId, Stat};
+use super::disk::{self, FileId, Stat};
 use super::event::GapReason;
 use super::print::Print;
 
@@ -225,6 +226,21 @@ impl Stream {
         let (Some(stat), Some((looked, at_ms))) = (self.stat, self.looked) else { return self.is_seen };
         let settled_ms = self.changed_ms.saturating_add(COARSE_MS);
         self.is_seen && (stat != looked || (at_ms < settled_ms && settled_ms <= now_ms))
+    }
+
+    /// Its file, opened for a moment if it is closed; `None` when it is open.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or its name leads to another file.
+    pub fn open_anyway(&self) -> io::Result<Option<File>> {
+        if self.file.is_some() {
+            return Ok(None);
+        }
+        let (file, stat) = disk::open(&self.kept.path)?;
+        match stat.id == self.kept.id {
+            true => Ok(Some(file)),
+            false => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 
     /// Notes what the file system says.

@@ -248,30 +248,37 @@ impl Tail {
     fn compare(&mut self, key: u64, of: u64) -> io::Result<Compared> {
         let copy = &self.streams[&key];
         let Some(file) = &copy.file else { return Ok(Compared::Different) };
+        // The size of the copy before that of the original: a copy is never longer.
         let size = disk::stat_open(file, &copy.kept.path)?.size;
-        let opened = match &self.streams[&of].file {
-            Some(_) => None,
-            None => Some(disk::open(&self.streams[&of].kept.path)?.0),
-        };
+        let expected = (beginning_of(file, copy, size)?, print_before(file, copy, size, ANCHOR)?);
+        let is_copy = self.is_intact(of)? && self.holds(of, size, expected)?;
+        Ok(if is_copy { Compared::Copy } else { Compared::Different })
+    }
+
+    /// Whether the file of a stream still holds what was read of it; that it was truncated is found out here, too.
+    pub(super) fn is_intact(&mut self, of: u64) -> io::Result<bool> {
         let original = &self.streams[&of];
-        let Some(other) = opened.as_ref().or(original.file.as_ref()) else { return Ok(Compared::Different) };
-        // The size of the original after that of the copy: a copy is never longer.
-        let other_stat = disk::stat_open(other, &original.kept.path)?;
-        if other_stat.id != original.kept.id {
-            return Ok(Compared::Different);
+        let opened = original.open_anyway()?;
+        let Some(file) = opened.as_ref().or(original.file.as_ref()) else { return Ok(false) };
+        let (size, kept) = (disk::stat_open(file, &original.kept.path)?.size, &original.kept);
+        let offset = kept.place.offset;
+        if size >= offset && print_before(file, original, offset, kept.anchor.length)? == kept.anchor {
+            return Ok(true);
         }
-        let is_intact = other_stat.size >= original.offset()
-            && print_before(other, original, original.offset(), original.kept.anchor.length)? == original.kept.anchor;
-        if !is_intact {
-            let unread = original.kept.size.max(original.size()).saturating_sub(original.offset());
-            let bytes = (other_stat.size < original.offset() && original.was_looked_at()).then_some(unread);
-            self.truncated(of, bytes);
-            return Ok(Compared::Different);
-        }
-        let same = size <= other_stat.size
-            && beginning_of(file, copy, size)? == beginning_of(other, original, size)?
-            && print_before(file, copy, size, ANCHOR)? == print_before(other, original, size, ANCHOR)?;
-        Ok(if same { Compared::Copy } else { Compared::Different })
+        let unread = kept.size.saturating_sub(offset);
+        let bytes = (size < offset && original.was_looked_at()).then_some(unread);
+        self.truncated(of, bytes);
+        Ok(false)
+    }
+
+    /// Whether the file of a stream begins with a text of this length, of this beginning and with this end.
+    pub(super) fn holds(&self, of: u64, length: u64, (head, end): (Print, Print)) -> io::Result<bool> {
+        let original = &self.streams[&of];
+        let opened = original.open_anyway()?;
+        let Some(file) = opened.as_ref().or(original.file.as_ref()) else { return Ok(false) };
+        Ok(length <= disk::stat_open(file, &original.kept.path)?.size
+            && beginning_of(file, original, length)? == head
+            && print_before(file, original, length, ANCHOR)? == end)
     }
 
     /// Follows a file as a generation of its own.
