@@ -10,6 +10,7 @@
 
 mod archive;
 mod blocks;
+pub mod tail;
 
 pub use archive::{Archive, Kind, open};
 pub use blocks::{LineBlocks, Piece, Range};

@@ -20,7 +20,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn of(beginning: &[u8]) -> Self {
+    pub(super) fn of(beginning: &[u8]) -> Self {
         match beginning {
             [0x1F, 0x8B, ..] => Self::Gzip,
             [0x28, 0xB5, 0x2F, 0xFD, ..] => Self::Zstd,

@@ -1,0 +1,253 @@
+//! One generation of a log: what was read of it, and where it lies at present.
+//!
+//! A generation is its content. It may move to another name (rotation), to another inode (copytruncate) or into an
+//! archive (gzip), and is followed there; a file may lose its content and hold the next generation.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::cut::{Account, Place, Within};
+use super::disk::{self, FileId, Stat};
+use super::event::GapReason;
+use super::print::Print;
+
+/// What must survive a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// The name it was seen under last.
+    #[serde(with = "super::saved::path")]
+    pub path: PathBuf,
+    /// Where that name led, if it is a symlink.
+    #[serde(with = "super::saved::optional_path")]
+    pub target: Option<PathBuf>,
+    /// The file that holds it, or held it last.
+    pub id: FileId,
+    /// How long that file was when it was looked at last.
+    pub size: u64,
+    /// What was yielded ends here, exactly.
+    pub place: Place,
+    /// Where the bytes before the place went.
+    pub account: Account,
+    /// Its first bytes, of those that were passed.
+    pub head: Print,
+    /// The bytes just before the place.
+    pub anchor: Print,
+    /// Its first line: generations with another one are not the same.
+    pub first: Option<Print>,
+    /// How it stands.
+    pub state: State,
+    /// It was renamed, copied away or packed: nobody begins a new line in it.
+    pub is_aside: bool,
+    /// It was read to its end and is written no more.
+    pub is_settled: bool,
+    /// How it is compressed, if it is; places are those of the text.
+    pub packed: Option<Packed>,
+}
+
+/// How a generation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum State {
+    /// Not known yet whether it is another generation or the copy of a known one.
+    New,
+    /// Read as it grows.
+    Followed,
+    /// The file is a copy of this other generation, whose own file is there: not read.
+    CopyOf(u64),
+    /// Its file is gone, and what was not read is looked for.
+    Lost(Lost),
+    /// Its file is gone and nothing of it is missing; remembered to know copies of it.
+    Remembered,
+}
+
+/// What will be missing if it is not found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Lost {
+    pub reason: GapReason,
+    pub bytes: Option<u64>,
+}
+
+/// What is known of a compressed file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Packed {
+    /// The length of the text in its whole members; `None` when it has not been looked through.
+    pub length: Option<u64>,
+    /// Whether something follows that cannot be unpacked.
+    pub is_torn: bool,
+}
+
+/// A generation and its file.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub kept: Record,
+    /// When `kept` changed last.
+    pub revision: u64,
+    /// The open file.
+    pub file: Option<File>,
+    /// Whether a name leads to its file.
+    pub is_seen: bool,
+    /// Whether it has been seen since the program started.
+    pub was_attached: bool,
+    /// When it was seen first.
+    pub attached_ms: u64,
+    /// Nothing but the continuation of another generation is looked for in it.
+    pub is_visitor: bool,
+    /// It was there when following began.
+    pub is_initial: bool,
+    /// The generation that its file held before.
+    pub heir_of: Option<u64>,
+    /// What the file system said last, and when that changed.
+    pub stat: Option<Stat>,
+    pub changed_ms: u64,
+    /// What it said when the content was looked at last, and when that was.
+    pub looked: Option<(Stat, u64)>,
+    /// When it was put aside, or lost.
+    pub aside_ms: Option<u64>,
+    /// When it was last read to its end.
+    pub caught_up_ms: Option<u64>,
+    /// How many bytes at the end are a line without its newline.
+    pub pending: u64,
+    /// Not opened again before this instant, and how long the next wait will be.
+    pub retry_ms: u64,
+    pub backoff_ms: u64,
+}
+
+impl Stream {
+    pub fn new(path: &Path, id: FileId) -> Self {
+        Self::restored(Record {
+            path: path.to_owned(),
+            target: None,
+            id,
+            size: 0,
+            place: Place { offset: 0, within: Within::Line },
+            account: Account::default(),
+            head: Print::NONE,
+            anchor: Print::NONE,
+            first: None,
+            state: State::New,
+            is_aside: false,
+            is_settled: false,
+            packed: None,
+        })
+    }
+
+    pub fn restored(kept: Record) -> Self {
+        Self {
+            kept,
+            revision: 0,
+            file: None,
+            is_seen: false,
+            was_attached: false,
+            attached_ms: 0,
+            is_visitor: false,
+            is_initial: false,
+            heir_of: None,
+            stat: None,
+            changed_ms: 0,
+            looked: None,
+            aside_ms: None,
+            caught_up_ms: None,
+            pending: 0,
+            retry_ms: 0,
+            backoff_ms: 0,
+        }
+    }
+
+    /// What was passed in the file.
+    pub fn offset(&self) -> u64 {
+        self.kept.place.offset
+    }
+
+    /// How long its file is, as far as is known.
+    pub fn size(&self) -> u64 {
+        self.stat.map_or(self.kept.size, |stat| stat.size)
+    }
+
+    /// Whether its file is there.
+    pub fn has_file(&self) -> bool {
+        self.is_seen || self.file.is_some()
+    }
+
+    /// Whether it is live: more is written to its end, under the name it always had.
+    pub fn is_live(&self) -> bool {
+        self.is_seen && !self.kept.is_aside && self.kept.packed.is_none()
+    }
+
+    /// Whether nobody looks for new lines in its file any more.
+    pub fn is_over(&self) -> bool {
+        self.kept.is_aside || !self.is_seen
+    }
+
+    /// Whether its file is gone, so that another may hold what follows the place.
+    pub fn is_homeless(&self) -> bool {
+        matches!(self.kept.state, State::Lost(_) | State::Remembered)
+    }
+
+    /// For how long nothing was written to it, since it was put aside if it was.
+    pub fn quiet_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.changed_ms.max(self.aside_ms.unwrap_or(0)))
+    }
+
+    /// For how long it has been read to its end, with nothing written to it.
+    pub fn quiet_unread_ms(&self, now_ms: u64) -> u64 {
+        if self.behind() > 0 || self.pending > 0 { 0 } else { now_ms.saturating_sub(self.changed_ms) }
+    }
+
+    /// Whether its file was looked at before in this run, so that its size is known from then.
+    pub fn was_looked_at(&self) -> bool {
+        self.looked.is_some()
+    }
+
+    /// Whether the bytes that were passed add up. They always do, unless the program is wrong or its store was damaged.
+    pub fn is_conserved(&self) -> bool {
+        self.kept.account.total() == self.offset()
+    }
+
+    /// How many bytes wait to be read; the beginning of a last line does not.
+    pub fn behind(&self) -> u64 {
+        match (self.kept.state, self.kept.packed) {
+            (State::Followed, None) if self.has_file() => {
+                self.size().saturating_sub(self.offset().saturating_add(self.pending))
+            }
+            (State::Followed, Some(Packed { length: Some(length), .. })) => length.saturating_sub(self.offset()),
+            _ => 0,
+        }
+    }
+
+    /// Whether the content must be looked at: the file changed, or may have without a new time. Times of files are
+    /// coarse, so that one look soon after a change is not enough.
+    pub fn needs_look(&self, now_ms: u64) -> bool {
+        const COARSE_MS: u64 = 2_000;
+        if self.file.is_some() {
+            return true;
+        }
+        let (Some(stat), Some((looked, at_ms))) = (self.stat, self.looked) else { return self.is_seen };
+        let settled_ms = self.changed_ms.saturating_add(COARSE_MS);
+        self.is_seen && (stat != looked || (at_ms < settled_ms && settled_ms <= now_ms))
+    }
+
+    /// Its file, opened for a moment if it is closed; `None` when it is open.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or its name leads to another file.
+    pub fn open_anyway(&self) -> io::Result<Option<File>> {
+        if self.file.is_some() {
+            return Ok(None);
+        }
+        let (file, stat) = disk::open(&self.kept.path)?;
+        match stat.id == self.kept.id {
+            true => Ok(Some(file)),
+            false => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// Notes what the file system says.
+    pub fn note_stat(&mut self, stat: Stat, now_ms: u64) {
+        if self.stat != Some(stat) {
+            self.changed_ms = now_ms;
+            self.stat = Some(stat);
+        }
+    }
+}
