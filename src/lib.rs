@@ -29,4 +29,6 @@ pub mod engine;
 
 pub mod document;
 
+pub mod api;
+
 pub mod report;
