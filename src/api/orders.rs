@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
@@ -98,12 +98,15 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 async fn read(body: Body) -> Result<Bytes, Problem> {
+    let too_large = || Problem::new(Kind::TooLarge, format!("no order is longer than {LONGEST_BODY} bytes"));
+    // One that announces its length need not arrive.
+    if HttpBody::size_hint(&body).lower() > LONGEST_BODY as u64 {
+        return Err(too_large());
+    }
     let collected = timeout(BODY_DEADLINE, Limited::new(body, LONGEST_BODY).collect()).await;
     match collected {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if is_length_limit(&*error) => {
-            Err(Problem::new(Kind::TooLarge, format!("no order is longer than {LONGEST_BODY} bytes")))
-        }
+        Ok(Err(error)) if is_length_limit(&*error) => Err(too_large()),
         Ok(Err(_)) | Err(_) => Err(Problem::new(Kind::BadBody, "the body did not arrive in whole")),
     }
 }
