@@ -22,8 +22,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
-use axum::http::{Request, Response};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
+use axum::http::{Request, Response, Version};
+use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -33,6 +34,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::problem::{Kind, Problem};
 use super::wire::{Deadlines, Wire};
 
 /// What clients may take.
@@ -165,14 +167,21 @@ async fn answer(
 ) -> Result<Response<Body>, std::convert::Infallible> {
     let _busy = presence.begin();
     let headers = request.headers();
+    // Two names, or none, are read differently by different programs (RFC 9112, section 3.2).
+    if request.version() == Version::HTTP_11 && headers.get_all(HOST).iter().count() != 1 {
+        return Ok(last(Problem::new(Kind::BadRequest, "a request has exactly one `Host`").into_response()));
+    }
     let has_body = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(Peer(peer));
-    let mut response = tower_service::Service::call(&mut router.clone(), request).await?;
-    if has_body {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    Ok(response)
+    let response = tower_service::Service::call(&mut router.clone(), request).await?;
+    Ok(if has_body { last(response) } else { response })
+}
+
+/// The last response of its connection.
+fn last(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// Everybody who is connected.

@@ -21,6 +21,7 @@ pub(super) struct Problem {
 /// The kinds of refusal: status, the last part of its `type`, and its title.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
+    BadRequest,
     BadParameter,
     BadBody,
     TokenInQuery,
@@ -41,6 +42,7 @@ pub(super) enum Kind {
 impl Kind {
     fn parts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
+            Self::BadRequest => (StatusCode::BAD_REQUEST, "bad-request", "This is not a sound HTTP request"),
             Self::BadParameter => (StatusCode::BAD_REQUEST, "bad-parameter", "A parameter cannot be understood"),
             Self::BadBody => (StatusCode::BAD_REQUEST, "bad-body", "The body cannot be understood"),
             Self::TokenInQuery => (StatusCode::BAD_REQUEST, "token-in-query", "Secrets do not belong into URLs"),

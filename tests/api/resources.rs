@@ -54,7 +54,8 @@ fn assert_guarded(reply: &Reply) {
     ] {
         assert_eq!(reply.header(name), Some(value), "{reply:?}");
     }
-    assert!(reply.header("content-security-policy").unwrap().starts_with("default-src 'none'"), "{reply:?}");
+    let policy = reply.header("content-security-policy");
+    assert!(policy.is_some_and(|policy| policy.starts_with("default-src 'none'")), "{reply:?}");
     assert_eq!(reply.header("server"), None);
 }
 
@@ -188,7 +189,7 @@ fn check_verdict(server: &Server, service: &str, change: &str, status: u16, leve
     let gate = get(server.address, &format!("/api/v1/gates/{service}?change={change}"));
     assert_eq!((gate.status, gate.json()), (200, body.clone()));
     assert_eq!(body["change"], change);
-    assert!(allow && level == "open" || !body["reasons"].as_array().unwrap().is_empty(), "{body}");
+    assert!(level == "open" || body["reasons"][0]["text"].is_string(), "{body}");
     reply
 }
 
