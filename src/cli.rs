@@ -3,8 +3,13 @@
 //! Data goes to stdout and words go to stderr, so that output can be piped. One file per subcommand; each takes its
 //! arguments and gives an [`Exit`].
 
+mod cells;
 mod check;
+mod gate;
+mod orders;
+mod remote;
 mod report;
+mod status;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -29,6 +34,18 @@ enum Command {
     /// Report on access logs: compliance, error budgets, burn rates, journeys and gates
     #[command(after_help = report::HELP)]
     Report(report::Arguments),
+    /// Show how everything stands, as the server sees it
+    #[command(after_help = status::HELP)]
+    Status(status::Arguments),
+    /// Ask whether a service may be deployed now; the verdict is the exit code
+    #[command(after_help = gate::HELP)]
+    Gate(gate::Arguments),
+    /// Hold a service's gate shut
+    #[command(after_help = orders::HELP)]
+    Freeze(orders::Freeze),
+    /// Release a service's gate
+    #[command(after_help = orders::HELP)]
+    Unfreeze(orders::Unfreeze),
 }
 
 /// Where the specs are.
@@ -68,6 +85,10 @@ pub(crate) fn run() -> Exit {
     match Cli::parse().command {
         Command::Check(arguments) => check::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Gate(arguments) => gate::run(&arguments),
+        Command::Freeze(arguments) => orders::freeze(&arguments),
+        Command::Unfreeze(arguments) => orders::unfreeze(&arguments),
     }
 }
 

@@ -8,7 +8,10 @@
 //!   be meant: no data is `null`, never 0 or 1.
 //! - Maps keep the order that means something: burn windows from short to long, reasons of refusal as declared.
 
+mod audit;
 mod gate;
+mod history;
+mod metrics;
 mod slo;
 mod source;
 
@@ -20,7 +23,10 @@ use crate::engine::Board;
 use crate::spec::{Catalog, JourneyId, ServiceId, SourceId, StoryId};
 use crate::time::Timestamp;
 
+pub use audit::{Actor, AuditAction, AuditEntry, Principal};
 pub use gate::{GateReason, GateStatus};
+pub use history::{HistoryPoint, SloHistory};
+pub use metrics::metrics;
 pub use slo::{Budget, JourneyBudget, JourneyStatus, MemberStatus, SloStatus, StoryStatus};
 pub use source::{RejectedSample, SourceStatus};
 

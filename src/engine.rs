@@ -209,7 +209,7 @@ impl Engine {
     /// # Errors
     /// When `t` is later than now, or so early that counts of its windows may be gone.
     pub fn board_at(&self, t: Timestamp) -> Result<Board, NotKept> {
-        self.check_kept(t)?;
+        self.check_kept(t, self.accepted)?;
         let slos = self.slos(t);
         let services = (0..self.catalog.services.len()).map(ServiceId);
         let gates = services.map(|service| self.decide(service, &slos, None, t)).collect();
@@ -219,6 +219,16 @@ impl Engine {
     /// What happened to an SLO in the window of length `window` at `t`, as far as it is kept.
     pub fn tally_at(&self, slo: SloId, window: Horizon, t: Timestamp) -> Tally {
         self.ledgers[self.catalog[slo].source.0].tally(self.columns[slo.0], window, t)
+    }
+
+    /// How an SLO stood over its own window at a past instant.
+    ///
+    /// # Errors
+    /// When `t` is later than now, or so early that counts of the window may be gone.
+    pub fn standing_at(&self, id: SloId, t: Timestamp) -> Result<Standing, NotKept> {
+        let slo = &self.catalog[id];
+        self.check_kept(t, slo.window)?;
+        Ok(Standing { tally: self.tally_at(id, slo.window, t), objective: slo.objective, window: slo.window })
     }
 
     /// Gives a gate an order, then decides and shows everything as of `now`, so that whoever reads the board after this
@@ -277,16 +287,16 @@ impl Engine {
         self.now.plus_millis(AHEAD_MS).minute()
     }
 
-    /// Whether every window at `t` is answered in full. It also is when its source had not been heard at all in the
-    /// minutes that are no longer kept.
-    fn check_kept(&self, t: Timestamp) -> Result<(), NotKept> {
+    /// Whether windows of length `reach` at `t` are answered in full. They also are when no source had been heard at all
+    /// in the minutes that are no longer kept.
+    fn check_kept(&self, t: Timestamp, reach: Horizon) -> Result<(), NotKept> {
         if t > self.now {
             return Err(NotKept::Future(t));
         }
         let kept = self.kept.first_minute(self.now.minute());
         let lost = self.ledgers.iter().any(|ledger| ledger.begins().is_some_and(|first| first < kept));
-        match lost && self.oldest_accepted(t) < kept {
-            true => Err(NotKept::Past(kept.plus(self.accepted.minutes() - 1).start())),
+        match lost && reach.first_minute(t.minute()) < kept {
+            true => Err(NotKept::Past(kept.plus(reach.minutes() - 1).start())),
             false => Ok(()),
         }
     }

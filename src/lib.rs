@@ -30,5 +30,6 @@ pub mod engine;
 pub mod document;
 
 pub mod store;
+pub mod api;
 
 pub mod report;

@@ -28,8 +28,9 @@ mod written;
 use std::path::Path;
 
 pub use catalog::*;
-pub use fault::{Fault, SpecErrors, printable};
+pub use fault::{Fault, SpecErrors, nearest, printable};
 pub use number::Decimal;
+pub use requests::is_name;
 
 /// What a directory of specs compiles to.
 #[derive(Clone, Debug)]

@@ -79,6 +79,11 @@ pub enum Reason {
     },
     /// The policy allows changes without sound evidence.
     UnknownAllowed,
+    /// Nothing has been decided for too long, so that what was decided then is no evidence now.
+    BoardStale {
+        /// When something was decided last.
+        decided_at: Timestamp,
+    },
 }
 
 impl Reason {
@@ -95,6 +100,7 @@ impl Reason {
             Self::Unfrozen { .. } => "unfrozen",
             Self::Exempt { .. } => "exempt",
             Self::UnknownAllowed => "unknown_allowed",
+            Self::BoardStale { .. } => "board_stale",
         }
     }
 
@@ -161,6 +167,7 @@ impl Reason {
             Self::UnknownAllowed => {
                 "the policy allows changes without sound evidence (on_unknown = \"allow\")".to_owned()
             }
+            Self::BoardStale { decided_at } => format!("nothing has been counted and decided since {decided_at}"),
         }
     }
 }

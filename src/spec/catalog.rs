@@ -47,6 +47,31 @@ impl Catalog {
     pub fn story_of(&self, slo: SloId) -> &Story {
         &self.stories[self[slo].story.0]
     }
+
+    /// The story of this name.
+    pub fn story_named(&self, name: &str) -> Option<StoryId> {
+        self.stories.binary_search_by(|story| (*story.name).cmp(name)).ok().map(StoryId)
+    }
+
+    /// The SLO of this name in the story of that one.
+    pub fn slo_named(&self, story: &str, name: &str) -> Option<SloId> {
+        self[self.story_named(story)?].slos.iter().copied().find(|slo| self[*slo].name == name)
+    }
+
+    /// The journey of this name.
+    pub fn journey_named(&self, name: &str) -> Option<JourneyId> {
+        self.journeys.binary_search_by(|journey| (*journey.name).cmp(name)).ok().map(JourneyId)
+    }
+
+    /// The service of this name.
+    pub fn service_named(&self, name: &str) -> Option<ServiceId> {
+        self.services.binary_search_by(|service| (*service.name).cmp(name)).ok().map(ServiceId)
+    }
+
+    /// The source of this name.
+    pub fn source_named(&self, name: &str) -> Option<SourceId> {
+        self.sources.iter().position(|source| source.name == name).map(SourceId)
+    }
 }
 
 macro_rules! id {

@@ -240,7 +240,7 @@ pub(super) fn did_you_mean<'a>(typed: &str, candidates: impl IntoIterator<Item =
 }
 
 /// The candidate that a typing error away from it may have become `typed`.
-pub(super) fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = typed.chars().count();
     let allowed = (length / 3).clamp(1, 3);
     let distance = |candidate: &&'a str| match candidate.eq_ignore_ascii_case(typed) {

@@ -102,7 +102,7 @@ fn segment(text: &str, is_last: bool) -> Result<Segment, String> {
 
 /// Whether a text can be the name of a story, an SLO, a source, a service or a placeholder: names become parts of URLs
 /// and values of labels.
-pub(super) fn is_name(text: &str) -> bool {
+pub fn is_name(text: &str) -> bool {
     let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
     (1..=64).contains(&text.len()) && plain && text.bytes().any(|byte| byte != b'.')
 }

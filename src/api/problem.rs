@@ -1,0 +1,135 @@
+//! Problems: refusals after RFC 9457, each with a sentence that says what would be right.
+
+use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::answer;
+use crate::spec::printable;
+
+/// One refusal.
+#[derive(Debug)]
+pub(super) struct Problem {
+    kind: Kind,
+    detail: String,
+    /// The name that was probably meant.
+    nearest: Option<String>,
+    retry_after_seconds: Option<u32>,
+}
+
+/// The kinds of refusal: status, the last part of its `type`, and its title.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    BadRequest,
+    BadParameter,
+    BadBody,
+    TokenInQuery,
+    NotKept,
+    Unauthorized,
+    Forbidden,
+    UnknownName,
+    UnknownPath,
+    WrongMethod,
+    TooLarge,
+    MediaType,
+    TooManyAttempts,
+    Busy,
+    NotWritten,
+    Late,
+}
+
+impl Kind {
+    fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::BadRequest => (StatusCode::BAD_REQUEST, "bad-request", "This is not a sound HTTP request"),
+            Self::BadParameter => (StatusCode::BAD_REQUEST, "bad-parameter", "A parameter cannot be understood"),
+            Self::BadBody => (StatusCode::BAD_REQUEST, "bad-body", "The body cannot be understood"),
+            Self::TokenInQuery => (StatusCode::BAD_REQUEST, "token-in-query", "Secrets do not belong into URLs"),
+            Self::NotKept => (StatusCode::BAD_REQUEST, "not-kept", "There is no answer for this instant"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "A valid bearer token is required"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Orders are not accepted this way"),
+            Self::UnknownName => (StatusCode::NOT_FOUND, "unknown-name", "There is nothing of this name"),
+            Self::UnknownPath => (StatusCode::NOT_FOUND, "unknown-path", "There is nothing at this path"),
+            Self::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "wrong-method", "This resource has other methods"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
+            Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "The body must be JSON"),
+            Self::TooManyAttempts => (StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", "Too many wrong tokens"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "The engine cannot answer now"),
+            Self::NotWritten => (StatusCode::SERVICE_UNAVAILABLE, "not-written", "The order is not in force"),
+            Self::Late => (StatusCode::GATEWAY_TIMEOUT, "late", "The engine did not answer in time"),
+        }
+    }
+}
+
+/// As it is sent.
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    did_you_mean: Option<&'a str>,
+}
+
+impl Problem {
+    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), nearest: None, retry_after_seconds: None }
+    }
+
+    /// A `what` that does not exist, with the one of `names` that was probably meant.
+    pub(super) fn unknown<'a>(what: &str, name: &str, names: impl IntoIterator<Item = &'a str>) -> Self {
+        let nearest = crate::spec::nearest(name, names).map(str::to_owned);
+        let help = nearest.as_ref().map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default();
+        let detail = format!("there is no {what} `{}`{help}", shown(name));
+        Self { nearest, ..Self::new(Kind::UnknownName, detail) }
+    }
+
+    pub(super) fn retry_after(self, seconds: u32) -> Self {
+        Self { retry_after_seconds: Some(seconds), ..self }
+    }
+}
+
+/// What a client sent, for a message: printable, and not too much of it.
+pub(super) fn shown(text: &str) -> String {
+    const LONGEST: usize = 80;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", printable(&text[..end])),
+        None => printable(text),
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, kind, title) = self.kind.parts();
+        let body = Body {
+            r#type: format!("urn:slogate:problem:{kind}"),
+            title,
+            status: status.as_u16(),
+            detail: &self.detail,
+            did_you_mean: self.nearest.as_deref(),
+        };
+        let mut response = answer::json(status, &body);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.kind == Kind::Unauthorized {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"slogate\""));
+        }
+        response
+    }
+}
+
+/// No resource has this path.
+pub(super) async fn not_found(uri: Uri) -> Problem {
+    Problem::new(Kind::UnknownPath, format!("there is nothing at `{}`; see /openapi.json", shown(uri.path())))
+}
+
+/// The resource has other methods; the router adds which in `Allow`.
+pub(super) async fn wrong_method(uri: Uri) -> Problem {
+    let detail = format!("`{}` has other methods; the header `Allow` names them", shown(uri.path()));
+    Problem::new(Kind::WrongMethod, detail)
+}

@@ -1,0 +1,114 @@
+//! Views: which board a request is answered from.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::problem::{Kind, Problem};
+use super::{Api, Ask, Snapshot, asked::Query};
+use crate::engine::{Board, NotKept};
+use crate::gate::{Level, Reason};
+use crate::spec::{Catalog, JourneyId, ServiceId, SloId, SourceId, StoryId};
+use crate::time::Timestamp;
+
+/// One board with its names.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) board: Arc<Board>,
+}
+
+impl Api {
+    /// How everything stands now, as far as the owner has told.
+    pub(super) fn now(&self) -> View {
+        let Snapshot { catalog, board, .. } = &**self.snapshots.borrow();
+        let (catalog, board) = (Arc::clone(catalog), Arc::clone(board));
+        match doubtful_gates(&catalog, &board, self.clock.0.now()) {
+            gates if gates.is_empty() => View { catalog, board },
+            gates => View { board: Arc::new(doubted(&board, &gates)), catalog },
+        }
+    }
+
+    /// How everything stood at the query's `at`, or stands now when there is none.
+    pub(super) async fn at(&self, query: &Query) -> Result<View, Problem> {
+        let Some(at) = query.time("at")? else { return Ok(self.now()) };
+        let (board, now) = (self.snapshots.borrow().board.at, self.clock.0.now());
+        // The newest board is at most a tick old, so an instant between it and now is the present.
+        if board <= at && at <= now {
+            return Ok(self.now());
+        }
+        let past = self.ask(|reply| Ask::BoardAt { at, reply }).await?;
+        past.map(|past| View { catalog: past.catalog, board: past.board }).map_err(Problem::from)
+    }
+
+    /// Puts a question to the owner and waits for its answer, but not for long.
+    pub(super) async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Problem> {
+        let busy = |detail: &str| Problem::new(Kind::Busy, detail).retry_after(1);
+        let (reply, answer) = oneshot::channel();
+        let asked = self.owner.try_send(question(reply));
+        asked.map_err(|_| busy("the engine has more questions than it can answer now, or is stopping"))?;
+        match timeout(self.deadline, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(busy("the engine is stopping")),
+            Err(_) => {
+                let detail = format!("no answer within {} ms", self.deadline.as_millis());
+                Err(Problem::new(Kind::Late, detail).retry_after(1))
+            }
+        }
+    }
+}
+
+impl From<NotKept> for Problem {
+    fn from(reason: NotKept) -> Self {
+        Self::new(Kind::NotKept, reason.to_string())
+    }
+}
+
+/// The gates about which a board that is this old says too much.
+fn doubtful_gates(catalog: &Catalog, board: &Board, now: Timestamp) -> Vec<ServiceId> {
+    let age_ms = now.millis().saturating_sub(board.at.millis());
+    let services = catalog.services.iter().enumerate();
+    let too_old = services.filter(|(_, service)| age_ms > service.policy.stale_after_ms);
+    too_old.map(|(id, _)| ServiceId(id)).filter(|id| board[*id].state.level != Level::Frozen).collect()
+}
+
+/// The same board, with these gates unknown.
+fn doubted(board: &Board, gates: &[ServiceId]) -> Board {
+    let mut doubted = board.clone();
+    for id in gates {
+        let decision = &mut doubted.gates[id.0];
+        (decision.state.level, decision.state.since) = (Level::Unknown, board.at);
+        decision.reasons.insert(0, Reason::BoardStale { decided_at: board.at });
+    }
+    doubted
+}
+
+/// Names of a path to ids; what does not exist is answered with the nearest name.
+impl View {
+    pub(super) fn story(&self, name: &str) -> Result<StoryId, Problem> {
+        let names = || self.catalog.stories.iter().map(|story| story.name.as_str());
+        self.catalog.story_named(name).ok_or_else(|| Problem::unknown("story", name, names()))
+    }
+
+    pub(super) fn slo(&self, story: &str, name: &str) -> Result<SloId, Problem> {
+        let names = self.catalog[self.story(story)?].slos.iter().map(|slo| self.catalog[*slo].name.as_str());
+        let found = self.catalog.slo_named(story, name);
+        found.ok_or_else(|| Problem::unknown(&format!("SLO of story `{story}` named"), name, names))
+    }
+
+    pub(super) fn journey(&self, name: &str) -> Result<JourneyId, Problem> {
+        let names = || self.catalog.journeys.iter().map(|journey| journey.name.as_str());
+        self.catalog.journey_named(name).ok_or_else(|| Problem::unknown("journey", name, names()))
+    }
+
+    pub(super) fn service(&self, name: &str) -> Result<ServiceId, Problem> {
+        let names = || self.catalog.services.iter().map(|service| service.name.as_str());
+        self.catalog.service_named(name).ok_or_else(|| Problem::unknown("service", name, names()))
+    }
+
+    pub(super) fn source(&self, name: &str) -> Result<SourceId, Problem> {
+        let names = || self.catalog.sources.iter().map(|source| source.name.as_str());
+        self.catalog.source_named(name).ok_or_else(|| Problem::unknown("source", name, names()))
+    }
+}

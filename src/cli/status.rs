@@ -1,0 +1,252 @@
+//! `slogate status`: how everything stands, as the server sees it.
+//!
+//! Of the documents only what is shown is read, so that a server of another version is understood as long as it can be.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use comfy_table::Cell;
+use serde::Deserialize;
+use slogate::spec::printable;
+
+use super::Exit;
+use super::cells::{BURNS, budget, burn, grouped, percent, section, state, table};
+use super::remote::{Question, Remote, ServerArgument, check_name};
+
+pub(super) const HELP: &str = "\
+Exit codes: 0 done; 2 wrong usage; 3 the server cannot be reached, or knows nothing of this name.";
+
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// One story, or one of its SLOs; everything without it
+    #[arg(value_name = "STORY[/SLO]")]
+    of: Option<String>,
+
+    #[command(flatten)]
+    server: ServerArgument,
+
+    /// Print the server's answer as it is
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Status {
+    at: String,
+    stories: Vec<Story>,
+    journeys: Vec<Journey>,
+    gates: Vec<Gate>,
+    sources: Vec<Source>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Story {
+    slos: Vec<Slo>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Slo {
+    story: String,
+    slo: String,
+    service: String,
+    objective: f64,
+    window: String,
+    at: String,
+    state: String,
+    bad: u64,
+    total: u64,
+    compliance: Option<f64>,
+    budget: Budget,
+    burn: BTreeMap<String, Option<f64>>,
+    evidence: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Journey {
+    journey: String,
+    objective: f64,
+    window: String,
+    state: String,
+    compliance: Option<f64>,
+    budget: Budget,
+    burn: BTreeMap<String, Option<f64>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Budget {
+    remaining: f64,
+    remaining_seconds: f64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Gate {
+    service: String,
+    level: String,
+    allow: bool,
+    reasons: Vec<Reason>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Reason {
+    text: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Source {
+    source: String,
+    records: u64,
+    matched: u64,
+    rejected: BTreeMap<String, u64>,
+    lag_seconds: Option<f64>,
+    health: String,
+}
+
+/// Prints what the server knows.
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    let names: Vec<&str> = arguments.of.iter().flat_map(|of| of.splitn(2, '/')).collect();
+    if let Some(exit) = names.iter().find_map(|name| check_name("a story or an SLO", name).err()) {
+        return exit;
+    }
+    let remote = match Remote::new(&arguments.server) {
+        Ok(remote) => remote,
+        Err(error) => {
+            super::say(&error);
+            return Exit::Usage;
+        }
+    };
+    let path = match names[..] {
+        [story, slo] => vec!["slos", story, slo],
+        [story] => vec!["stories", story],
+        _ => vec!["status"],
+    };
+    let answer = match remote.block_on(remote.ask(&Question::get(&path))) {
+        Ok(answer) => answer,
+        Err(error) => {
+            super::say(&error);
+            return Exit::Unsure;
+        }
+    };
+    if answer.status != 200 {
+        super::say(&answer.problem());
+        return Exit::Unsure;
+    }
+    if arguments.json {
+        return super::print(&answer.body, Exit::Done);
+    }
+    match text(&answer.body, path[0]) {
+        Ok(text) => super::print(&text, Exit::Done),
+        Err(error) => {
+            super::say(&format!("the answer of {} is not one of slogate's: {error}", remote.url()));
+            Exit::Unsure
+        }
+    }
+}
+
+/// The tables for an answer of one of the three kinds.
+fn text(body: &str, kind: &str) -> Result<String, serde_json::Error> {
+    let mut text = String::new();
+    match kind {
+        "slos" => {
+            let slo: Slo = serde_json::from_str(body)?;
+            one(&mut text, &[slo]);
+        }
+        "stories" => one(&mut text, &serde_json::from_str::<Story>(body)?.slos),
+        _ => all(&mut text, &serde_json::from_str(body)?),
+    }
+    Ok(text)
+}
+
+fn one(text: &mut String, slos: &[Slo]) {
+    heading(text, slos.first().map_or("", |slo| &slo.at));
+    section(text, "SLOs", &slo_table(slos));
+}
+
+fn all(text: &mut String, status: &Status) {
+    heading(text, &status.at);
+    section(text, "Gates", &gate_table(&status.gates));
+    section(text, "SLOs", &slo_table(status.stories.iter().flat_map(|story| &story.slos)));
+    if !status.journeys.is_empty() {
+        section(text, "Journeys", &journey_table(&status.journeys));
+    }
+    section(text, "Sources", &source_table(&status.sources));
+}
+
+fn heading(text: &mut String, at: &str) {
+    text.push_str("Service levels at ");
+    text.push_str(&printable(at));
+    text.push('\n');
+}
+
+fn slo_table<'a>(slos: impl IntoIterator<Item = &'a Slo>) -> comfy_table::Table {
+    let [a, b, c] = BURNS;
+    let header =
+        ["SLO", "service", "objective", "compliance", "bad of total", "budget left", "", "as time", a, b, c, "state"];
+    let mut table = table(header, &[2, 3, 4, 6, 7, 8, 9, 10]);
+    for slo in slos {
+        let note = match slo.evidence.as_str() {
+            "thin" => " (thin evidence)",
+            "stale" => " (source silent)",
+            _ => "",
+        };
+        let mut row = vec![
+            Cell::new(format!("{}/{}", printable(&slo.story), printable(&slo.slo))),
+            Cell::new(printable(&slo.service)),
+            Cell::new(format!("{} / {}", percent(slo.objective), printable(&slo.window))),
+            Cell::new(slo.compliance.map_or("-".to_owned(), percent)),
+            Cell::new(format!("{} of {}", grouped(slo.bad), grouped(slo.total))),
+        ];
+        row.extend(budget(slo.budget.remaining, slo.budget.remaining_seconds));
+        row.extend(BURNS.map(|window| burn(slo.burn.get(window).copied().flatten())));
+        row.push(state(&printable(&slo.state), note));
+        table.add_row(row);
+    }
+    table
+}
+
+fn journey_table(journeys: &[Journey]) -> comfy_table::Table {
+    let [a, b, c] = BURNS;
+    let header = ["journey", "objective", "compliance", "budget left", "", "as time", a, b, c, "state"];
+    let mut table = table(header, &[1, 2, 4, 5, 6, 7, 8]);
+    for journey in journeys {
+        let mut row = vec![
+            Cell::new(printable(&journey.journey)),
+            Cell::new(format!("{} / {}", percent(journey.objective), printable(&journey.window))),
+            Cell::new(journey.compliance.map_or("-".to_owned(), percent)),
+        ];
+        row.extend(budget(journey.budget.remaining, journey.budget.remaining_seconds));
+        row.extend(BURNS.map(|window| burn(journey.burn.get(window).copied().flatten())));
+        row.push(state(&printable(&journey.state), ""));
+        table.add_row(row);
+    }
+    table
+}
+
+fn gate_table(gates: &[Gate]) -> comfy_table::Table {
+    let mut table = table(["service", "level", "a feature", "because"], &[]);
+    for gate in gates {
+        let reasons: Vec<String> = gate.reasons.iter().map(|reason| printable(&reason.text)).collect();
+        table.add_row([
+            printable(&gate.service),
+            printable(&gate.level),
+            if gate.allow { "may be deployed" } else { "must wait" }.to_owned(),
+            if reasons.is_empty() { "every SLO has budget to spend".to_owned() } else { reasons.join("\n") },
+        ]);
+    }
+    table
+}
+
+fn source_table(sources: &[Source]) -> comfy_table::Table {
+    let mut table = table(["source", "records", "matched", "refused", "newest", "health"], &[1, 2, 3, 4]);
+    for source in sources {
+        let refused = source.rejected.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
+        table.add_row([
+            printable(&source.source),
+            grouped(source.records),
+            grouped(source.matched),
+            grouped(refused),
+            source.lag_seconds.map_or("never".to_owned(), |lag| format!("{lag:.1}s ago")),
+            printable(&source.health),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,76 @@
+//! The audit: who did what to a gate, when, and why.
+
+use serde::Serialize;
+
+use crate::gate::Level;
+use crate::time::Timestamp;
+
+/// One entry of the audit. Entries are numbered from 1 without gaps and never change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AuditEntry {
+    /// Its number.
+    pub sequence: u64,
+    /// When it happened.
+    pub at: Timestamp,
+    /// Whose gate.
+    pub service: String,
+    /// What happened.
+    pub action: AuditAction,
+    /// Who did it.
+    pub actor: Actor,
+    /// The gate's level before; `null` when it had none.
+    #[serde(serialize_with = "level_name")]
+    pub before: Option<Level>,
+    /// The gate's level after.
+    #[serde(serialize_with = "level_name")]
+    pub after: Option<Level>,
+    /// Why: a person's words, or the reasons of the decision, the one that decided first.
+    pub reason: String,
+    /// When the order ends by itself, if it is one that does.
+    pub until: Option<Timestamp>,
+    /// The kinds of change that the order lets pass.
+    pub exempt: Vec<String>,
+}
+
+/// What an entry is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuditAction {
+    /// A person froze the gate.
+    Freeze,
+    /// A person held an automatic freeze off.
+    Unfreeze,
+    /// The level changed by itself.
+    Level,
+}
+
+/// Who did something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Actor {
+    /// Who that is known to be.
+    pub principal: Principal,
+    /// The name that they gave themselves; nobody has checked it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claimed: Option<String>,
+}
+
+/// Who somebody is known to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Principal {
+    /// The engine itself.
+    Engine,
+    /// Whoever holds the token.
+    Token,
+    /// Somebody on this machine, where no token is configured.
+    Loopback,
+}
+
+impl Actor {
+    /// The engine itself.
+    pub const ENGINE: Self = Self { principal: Principal::Engine, claimed: None };
+}
+
+fn level_name<S: serde::Serializer>(level: &Option<Level>, serializer: S) -> Result<S::Ok, S::Error> {
+    level.map(Level::name).serialize(serializer)
+}

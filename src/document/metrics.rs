@@ -1,0 +1,179 @@
+//! Metrics: the board as Prometheus' text exposition format, version 0.0.4.
+//!
+//! - Labels hold names of the specs and words of this program, never anything that traffic brought along, so that the
+//!   number of series follows from the specs: per SLO 5 and one per burn window, per journey 2, per service 4, per
+//!   source 8, and one more.
+//! - No data is no sample: a ratio of nothing is left out, and neither 0 nor 1 nor NaN stands in for it.
+
+use std::fmt::{Display, Write};
+
+use crate::counts::Rejection;
+use crate::engine::Board;
+use crate::formats::Unparsed;
+use crate::gate::Level;
+use crate::spec::{Catalog, JourneyId, ServiceId, SloId, SourceId};
+
+/// One rejection for each reason, so that every series is there from the beginning.
+const REASONS: [Rejection; 5] = [
+    Rejection::Unparsed(Unparsed::Layout),
+    Rejection::Ambiguous,
+    Rejection::Oversize,
+    Rejection::Future,
+    Rejection::Expired,
+];
+
+/// The whole board, as `/metrics` gives it.
+pub fn metrics(catalog: &Catalog, board: &Board) -> String {
+    let mut page = Page(String::with_capacity(4_096 + 2_048 * catalog.slos.len()));
+    slos(&mut page, catalog, board);
+    journeys(&mut page, catalog, board);
+    gates(&mut page, catalog, board);
+    sources(&mut page, catalog, board);
+    page.family("slogate_build_info", "gauge", "The version of this program.");
+    page.sample("slogate_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    page.0
+}
+
+fn slos(page: &mut Page, catalog: &Catalog, board: &Board) {
+    let ids = || (0..catalog.slos.len()).map(SloId);
+    let labels = |id: SloId| {
+        let story = catalog.story_of(id);
+        [("story", &*story.name), ("slo", &*catalog[id].name), ("service", &*catalog[story.service].name)]
+    };
+
+    let name = "slogate_slo_objective_ratio";
+    page.family(name, "gauge", "The promised share of good events.");
+    ids().for_each(|id| page.sample(name, &labels(id), catalog[id].objective.ratio()));
+
+    let name = "slogate_slo_compliance_ratio";
+    page.family(name, "gauge", "The share of good events in the window; absent without events.");
+    ids().for_each(|id| page.maybe(name, &labels(id), board[id].standing.tally.compliance()));
+
+    let name = "slogate_slo_budget_remaining_ratio";
+    page.family(name, "gauge", "The part of the error budget that is left; negative when overspent.");
+    ids().for_each(|id| page.sample(name, &labels(id), board[id].standing.remaining()));
+
+    let name = "slogate_slo_burn_rate";
+    page.family(name, "gauge", "How many times faster than allowed the budget is spent; absent without events.");
+    for id in ids() {
+        let [story, slo, service] = labels(id);
+        for burn in &board[id].burns {
+            let window = burn.window.to_string();
+            page.maybe(name, &[story, slo, service, ("window", &window)], burn.rate(catalog[id].objective));
+        }
+    }
+
+    let name = "slogate_slo_events_total";
+    page.family(name, "counter", "Requests counted since the store began.");
+    for id in ids() {
+        let [story, slo, service] = labels(id);
+        let lifetime = board[id].lifetime;
+        page.sample(name, &[story, slo, service, ("result", "good")], lifetime.good);
+        page.sample(name, &[story, slo, service, ("result", "bad")], lifetime.bad);
+    }
+}
+
+fn journeys(page: &mut Page, catalog: &Catalog, board: &Board) {
+    let ids = || (0..catalog.journeys.len()).map(JourneyId);
+    let labels = |id: JourneyId| [("journey", &*catalog[id].name)];
+
+    let name = "slogate_journey_compliance_ratio";
+    page.family(name, "gauge", "The weighted share of good events in the window; absent without events.");
+    ids().for_each(|id| page.maybe(name, &labels(id), board[id].weighed.compliance()));
+
+    let name = "slogate_journey_budget_remaining_ratio";
+    page.family(name, "gauge", "The part of the journey's error budget that is left; negative when overspent.");
+    ids().for_each(|id| page.sample(name, &labels(id), board[id].weighed.remaining()));
+}
+
+fn gates(page: &mut Page, catalog: &Catalog, board: &Board) {
+    let name = "slogate_gate_level";
+    page.family(name, "gauge", "1 for the level that the gate has, 0 for the others.");
+    for id in (0..catalog.services.len()).map(ServiceId) {
+        for level in Level::ALL {
+            let is_level = u8::from(board[id].state.level == level);
+            page.sample(name, &[("service", &catalog[id].name), ("level", level.name())], is_level);
+        }
+    }
+}
+
+fn sources(page: &mut Page, catalog: &Catalog, board: &Board) {
+    let ids = || (0..catalog.sources.len()).map(SourceId);
+    let label = |id: SourceId| ("source", &*catalog[id].name);
+
+    let name = "slogate_ingest_records_total";
+    page.family(name, "counter", "Complete records seen, counted or refused.");
+    ids().for_each(|id| page.sample(name, &[label(id)], board[id].records()));
+
+    let name = "slogate_ingest_rejected_total";
+    page.family(name, "counter", "Records refused, by reason.");
+    for id in ids() {
+        for reason in REASONS.map(Rejection::reason) {
+            let found = board[id].rejected.iter().filter(|(rejection, _)| rejection.reason() == reason);
+            let count = found.fold(0, |sum: u64, (_, count)| sum.saturating_add(*count));
+            page.sample(name, &[label(id), ("reason", reason)], count);
+        }
+    }
+
+    let name = "slogate_ingest_missing_field_total";
+    page.family(name, "counter", "Records without a field that an SLI wanted.");
+    ids().for_each(|id| page.sample(name, &[label(id), ("field", "duration")], board[id].missing_duration));
+
+    let name = "slogate_ingest_lag_seconds";
+    page.family(name, "gauge", "How long ago the newest record was; absent before the first.");
+    for id in ids() {
+        let lag_ms = board[id].last_event.map(|event| board.at.millis().saturating_sub(event.millis()).max(0));
+        page.maybe(name, &[label(id)], lag_ms.map(|millis| millis as f64 / 1_000.0));
+    }
+}
+
+/// The text so far. Writing to a string cannot fail.
+struct Page(String);
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn maybe(&mut self, name: &str, labels: &[(&str, &str)], value: Option<f64>) {
+        if let Some(value) = value {
+            self.sample(name, labels, value);
+        }
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.0.push_str(name);
+        for (place, (label, text)) in labels.iter().enumerate() {
+            let _ = write!(self.0, "{}{label}=\"", if place == 0 { '{' } else { ',' });
+            self.escaped(text);
+            self.0.push('"');
+        }
+        let close = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.0, "{close} {value}");
+    }
+
+    /// A label's value. The names of specs need no escaping today; that is their rule to change, not this one's.
+    fn escaped(&mut self, text: &str) {
+        for character in text.chars() {
+            match character {
+                '\\' => self.0.push_str("\\\\"),
+                '"' => self.0.push_str("\\\""),
+                '\n' => self.0.push_str("\\n"),
+                other => self.0.push(other),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn label_values_are_escaped() {
+        let mut page = Page(String::new());
+        page.sample("a", &[("x", "b\\c\"d\ne"), ("y", "é")], 1.5);
+        page.sample("a", &[], -0.25);
+        assert_eq!(page.0, "a{x=\"b\\\\c\\\"d\\ne\",y=\"é\"} 1.5\na -0.25\n");
+    }
+}
