@@ -9,6 +9,7 @@ mod gate;
 mod orders;
 mod remote;
 mod report;
+mod serve;
 mod status;
 
 use std::io::{self, IsTerminal, Write};
@@ -34,6 +35,9 @@ enum Command {
     /// Report on access logs: compliance, error budgets, burn rates, journeys and gates
     #[command(after_help = report::HELP)]
     Report(report::Arguments),
+    /// Follow the logs and answer over HTTP until told to stop
+    #[command(after_help = serve::HELP)]
+    Serve(serve::Arguments),
     /// Show how everything stands, as the server sees it
     #[command(after_help = status::HELP)]
     Status(status::Arguments),
@@ -85,6 +89,7 @@ pub(crate) fn run() -> Exit {
     match Cli::parse().command {
         Command::Check(arguments) => check::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Gate(arguments) => gate::run(&arguments),
         Command::Freeze(arguments) => orders::freeze(&arguments),

@@ -29,7 +29,9 @@ pub mod engine;
 
 pub mod document;
 
-pub mod store;
 pub mod api;
+pub mod store;
 
 pub mod report;
+
+pub mod run;

@@ -1,8 +1,8 @@
 //! Instants, minutes and lengths of time.
 //!
 //! Everything below the edges of the program works on event time: a request belongs to the minute in which it
-//! happened, whenever it arrives. This room holds the few types for that, and the only line of the crate that asks the
-//! system what time it is ([`SystemClock`]).
+//! happened, whenever it arrives. This room holds the few types for that, and the only lines of the crate that ask the
+//! system what time it is ([`SystemClock`], and [`Stopwatch`] for durations).
 //!
 //! - Time is UTC. There are no leap seconds: `23:59:60` is written `23:59:59`, as POSIX time has it.
 //! - A [`Minute`] is aligned to the epoch; it is the bucket of every count.
@@ -232,6 +232,23 @@ impl Clock for SystemClock {
             Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |millis| -millis),
         };
         Timestamp(millis)
+    }
+}
+
+/// Measures how long things take, on a clock that never goes back.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Starts to measure.
+    pub fn start() -> Self {
+        #[allow(clippy::disallowed_methods, reason = "this file is the one that asks the system for the time")]
+        Self(std::time::Instant::now())
+    }
+
+    /// Milliseconds since the start.
+    pub fn elapsed_ms(self) -> u64 {
+        u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 

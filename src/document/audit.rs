@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::engine::{self, Action};
 use crate::gate::Level;
 use crate::time::Timestamp;
 
@@ -42,6 +43,39 @@ pub enum AuditAction {
     Unfreeze,
     /// The level changed by itself.
     Level,
+    /// An SLO promises something else than before.
+    Promise,
+    /// An SLO counts by other rules than before.
+    Rules,
+}
+
+impl From<&engine::AuditEntry> for AuditEntry {
+    fn from(entry: &engine::AuditEntry) -> Self {
+        let (until, exempt) = match &entry.action {
+            Action::Freeze { until, exempt } => (*until, exempt.clone()),
+            Action::Unfreeze { until } => (*until, Vec::new()),
+            Action::Level | Action::Promise { .. } | Action::Rules { .. } => (None, Vec::new()),
+        };
+        let (action, reason) = match &entry.action {
+            Action::Freeze { .. } => (AuditAction::Freeze, entry.reason.clone()),
+            Action::Unfreeze { .. } => (AuditAction::Unfreeze, entry.reason.clone()),
+            Action::Level => (AuditAction::Level, entry.reason.clone()),
+            Action::Promise { slo, from, to } => (AuditAction::Promise, format!("{slo}: {from} became {to}")),
+            Action::Rules { slo, from, to } => (AuditAction::Rules, format!("{slo}: {from} became {to}")),
+        };
+        Self {
+            sequence: entry.number,
+            at: entry.at,
+            service: entry.service.clone(),
+            action,
+            actor: Actor::from_name(&entry.by),
+            before: entry.before,
+            after: entry.after,
+            reason,
+            until,
+            exempt,
+        }
+    }
 }
 
 /// Who did something.
@@ -69,6 +103,27 @@ pub enum Principal {
 impl Actor {
     /// The engine itself.
     pub const ENGINE: Self = Self { principal: Principal::Engine, claimed: None };
+
+    /// How the audit log names it: the principal, and the claimed name behind a colon.
+    pub fn name(&self) -> String {
+        let principal = match self.principal {
+            Principal::Engine => engine::ITSELF,
+            Principal::Token => "token",
+            Principal::Loopback => "loopback",
+        };
+        self.claimed.as_ref().map_or_else(|| principal.to_owned(), |claimed| format!("{principal}:{claimed}"))
+    }
+
+    /// Whom the audit log names like this.
+    fn from_name(name: &str) -> Self {
+        let (principal, claimed) = name.split_once(':').map_or((name, None), |(who, claimed)| (who, Some(claimed)));
+        let principal = match principal {
+            "token" => Principal::Token,
+            "loopback" => Principal::Loopback,
+            _ => Principal::Engine,
+        };
+        Self { principal, claimed: claimed.map(str::to_owned) }
+    }
 }
 
 fn level_name<S: serde::Serializer>(level: &Option<Level>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -45,7 +45,8 @@ impl Tail {
             }
         }
         // Names that lead to another file now: what had them was rotated, to where no glob leads perhaps.
-        let replaced: Vec<(PathBuf, u64)> = unseen.iter().map(|key| (self.streams[key].kept.path.clone(), *key)).collect();
+        let replaced: Vec<(PathBuf, u64)> =
+            unseen.iter().map(|key| (self.streams[key].kept.path.clone(), *key)).collect();
         for key in unseen {
             self.look_elsewhere(key, &by_inode, &mut renamed);
         }

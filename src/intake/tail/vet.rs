@@ -46,7 +46,8 @@ enum Compared {
 impl Tail {
     /// Decides about all new files that can be decided about; `true` if any was.
     pub(super) fn vet_all(&mut self) -> bool {
-        let is_final = |stream: &Stream| stream.is_over() && stream.quiet_ms(self.now_ms) >= self.options.rotate_wait_ms;
+        let is_final =
+            |stream: &Stream| stream.is_over() && stream.quiet_ms(self.now_ms) >= self.options.rotate_wait_ms;
         let undecided = |stream: &Stream| match stream.kept.state {
             State::New => stream.kept.packed.is_none() && (stream.needs_look(self.now_ms) || is_final(stream)),
             State::CopyOf(_) => true,

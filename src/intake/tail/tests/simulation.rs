@@ -311,7 +311,11 @@ impl Simulation {
         }
         assert!(missing.is_empty() || !found.gaps.is_empty(), "{missing:?} are missing without a gap");
         // Where everything could be read, there is nothing to report.
-        assert!(!self.endangered.is_empty() || found.gaps.is_empty(), "a gap where nothing is missing: {:?}", found.gaps);
+        assert!(
+            !self.endangered.is_empty() || found.gaps.is_empty(),
+            "a gap where nothing is missing: {:?}",
+            found.gaps
+        );
         assert_eq!(self.scene.progress.bytes_behind, 0);
     }
 }

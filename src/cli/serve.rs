@@ -1,0 +1,77 @@
+//! `slogate serve`: follow the logs, keep the windows, answer over HTTP.
+
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use slogate::run::{self, StartError};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Exit, SpecsArgument};
+
+pub(super) const HELP: &str = "\
+Runs until SIGTERM or SIGINT, then finishes what it has read, commits it and exits with 0. Exit codes: 1 the specs are
+invalid; 2 wrong usage; 3 something that it needs cannot be had: the store, the address, the token.";
+
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    specs: SpecsArgument,
+
+    /// How to write the log, which goes to stderr
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// Serves until told to stop.
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    let loaded = match super::load(&arguments.specs) {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
+    };
+    start_log(arguments.log_format);
+    let catalog = Arc::new(loaded.catalog);
+    let (stories, slos) = (catalog.stories.len(), catalog.slos.len());
+    let shutdown = async {
+        if let Err(error) = told_to_stop().await {
+            tracing::error!("cannot wait for signals: {error}");
+        }
+        tracing::info!("stopping: finishing what was read");
+    };
+    let started = |address| tracing::info!("answering at http://{address}, {slos} SLOs of {stories} stories");
+    match run::serve(catalog, shutdown, started) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            super::say(&error.to_string());
+            match error {
+                StartError::Patterns { .. } => Exit::Refused,
+                _ => Exit::Unsure,
+            }
+        }
+    }
+}
+
+async fn told_to_stop() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn start_log(format: LogFormat) {
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO);
+    match format {
+        LogFormat::Text => log.with_target(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
