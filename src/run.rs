@@ -86,7 +86,7 @@ where
     S: Future<Output = ()> + Send + 'static,
 {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let token = catalog.server.token.as_ref().map(Token::resolve).transpose()?;
+    let token = token(&catalog)?;
     let StoreUrl::Redb(path) = &catalog.store;
     let store: Arc<dyn Store> = Arc::new(Redb::open(path)?);
     let loaded = store.load()?;
@@ -121,6 +121,19 @@ where
     http.abort();
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     Ok(())
+}
+
+/// The configured token. A variable that is not set is no token: then only this machine may give orders, and an address
+/// that others reach is refused.
+fn token(catalog: &Catalog) -> Result<Option<Token>, NoToken> {
+    let Some(secret) = &catalog.server.token else { return Ok(None) };
+    match Token::resolve(secret) {
+        Err(NoToken::Unset(name)) if catalog.server.listen.ip().is_loopback() => {
+            tracing::warn!("the variable {name} is not set: whoever is on this machine may freeze and unfreeze");
+            Ok(None)
+        }
+        resolved => resolved.map(Some),
+    }
 }
 
 /// Answers HTTP until the task is ended.

@@ -1,5 +1,6 @@
 //! `slogate serve`: follow the logs, keep the windows, answer over HTTP.
 
+use std::io::IsTerminal;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
@@ -69,7 +70,9 @@ async fn told_to_stop() -> std::io::Result<()> {
 }
 
 fn start_log(format: LogFormat) {
+    let is_terminal = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO);
+    let log = log.with_ansi(is_terminal);
     match format {
         LogFormat::Text => log.with_target(false).init(),
         LogFormat::Json => log.json().init(),
