@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -204,12 +205,19 @@ fn f08_a_store_of_a_newer_version_is_refused_and_left_as_it_is() {
 
 #[test]
 fn f10_a_place_that_may_not_be_written_is_refused_with_the_user_and_the_owner() {
-    // Permissions do not bind a privileged user, but nobody may create a file in /proc.
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o500)).unwrap();
+    match Redb::open(&directory.path().join("slogate.redb")) {
+        // Permissions do not bind a privileged user.
+        Ok(_) => assert!(fs::write(directory.path().join("probe"), "").is_ok()),
+        Err(error) => assert!(matches!(error, StoreError::Denied { uid: Some(_), owner: Some(_), .. }), "{error}"),
+    }
+    // But nobody may create a file in /proc.
     let error = Redb::open(Path::new("/proc/slogate.redb")).unwrap_err();
     let text = error.to_string();
     assert!(text.starts_with("/proc/slogate.redb.lock: "), "{text}");
     let denied = open::denied("/proc/slogate.redb".into());
-    let uid = fs::metadata("/proc/self").map(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata)).unwrap();
+    let uid = fs::metadata("/proc/self").unwrap().uid();
     let text = format!("/proc/slogate.redb: user {uid} may not read and write here; the owner is user 0");
     assert_eq!(denied.to_string(), text);
 }

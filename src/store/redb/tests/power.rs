@@ -16,27 +16,40 @@ fn cuts() -> u64 {
 
 #[test]
 fn f02_a_power_cut_loses_nothing_that_was_acknowledged_and_tears_nothing() {
+    let mut met = Met::default();
     for seed in 0..cuts().div_ceil(CUTS_OF_A_DISK) {
-        if let Err(found) = lives(seed, false) {
+        if let Err(found) = lives(seed, false, &mut met) {
             panic!("seed {seed}: {found}");
         }
     }
+    assert!(met.recoveries > 20 && met.lost > 20 && met.kept > 5, "too few of some kind of cut: {met:?}");
+}
+
+/// What the power was cut in.
+#[derive(Debug, Default)]
+struct Met {
+    /// In opening the store.
+    recoveries: u64,
+    /// In a commit that was not there afterwards.
+    lost: u64,
+    /// In a commit that was there although nobody was told.
+    kept: u64,
 }
 
 #[test]
 fn a_disk_that_lies_about_its_syncs_is_caught() {
-    let caught = (0..10).filter(|seed| lives(*seed, true).is_err()).count();
+    let caught = (0..10).filter(|seed| lives(*seed, true, &mut Met::default()).is_err()).count();
     assert!(caught >= 8, "{caught} of 10 caught");
 }
 
 /// Many lives of one disk, each ended by a power cut; says what went wrong.
-fn lives(seed: u64, lies: bool) -> Result<(), String> {
+fn lives(seed: u64, lies: bool, met: &mut Met) -> Result<(), String> {
     let mut random = Random(seed);
     let disk = CutDisk::lying(lies);
     let database = open::database(Disk::new(disk.clone())).map_err(|error| format!("{error:?}"))?;
     tables::create(&database).map_err(|error| format!("{error:?}"))?;
     drop(database);
-    let mut life = Life { random, disk, acknowledged: Memory::new(), doubtful: None };
+    let mut life = Life { random, disk, acknowledged: Memory::new(), doubtful: None, met };
     for _ in 0..CUTS_OF_A_DISK {
         life.live()?;
         life.disk.power_cycle(&mut life.random);
@@ -46,16 +59,17 @@ fn lives(seed: u64, lies: bool) -> Result<(), String> {
     life.wake().map(drop)
 }
 
-struct Life {
+struct Life<'m> {
     random: Random,
     disk: CutDisk,
     /// What the store has to hold.
     acknowledged: Memory,
     /// The commit during which the power went; the store may hold it as well.
     doubtful: Option<super::Commit>,
+    met: &'m mut Met,
 }
 
-impl Life {
+impl Life<'_> {
     /// Commits until the power goes, which may be before the store is open.
     fn live(&mut self) -> Result<(), String> {
         // Half of the cuts come early, so that many hit the recovery from the one before.
@@ -63,7 +77,10 @@ impl Life {
         self.disk.cut_after(self.random.below(longest));
         let store = match self.wake() {
             Ok(store) => store,
-            Err(_) if self.disk.is_off() => return Ok(()),
+            Err(_) if self.disk.is_off() => {
+                self.met.recoveries += 1;
+                return Ok(());
+            }
             Err(found) => return Err(found),
         };
         loop {
@@ -88,8 +105,11 @@ impl Life {
         let stored = store.revision().map_err(|error| error.to_string())?;
         let expected = self.acknowledged.revision().map_err(|error| error.to_string())?;
         match (&self.doubtful.take(), stored.checked_sub(expected)) {
-            (_, Some(0)) => {}
-            (Some(doubtful), Some(1)) => self.acknowledge(doubtful),
+            (doubtful, Some(0)) => self.met.lost += u64::from(doubtful.is_some()),
+            (Some(doubtful), Some(1)) => {
+                self.met.kept += 1;
+                self.acknowledge(doubtful);
+            }
             _ => return Err(format!("revision {stored} instead of {expected}")),
         }
         match contents(&store) == contents(&self.acknowledged) {
