@@ -199,10 +199,11 @@ impl Ledger {
 
     /// Takes over an hour of counts of an earlier ledger, which are in the totals already.
     pub(super) fn restore_hour(&mut self, column: usize, start: Minute, counts: &HourCounts, kept: Minute) {
-        let counted = &mut self.columns[column];
-        let lifetime = counted.lifetime;
-        counted.add_hour(start, counts, kept);
-        counted.lifetime = lifetime;
+        let Counted { window, slices, .. } = &mut self.columns[column];
+        window.add_hour(start.hour(), counts);
+        if let Some(slices) = slices {
+            slices.judge_restored(window, start, counts, kept);
+        }
     }
 
     /// How many counts are not kept yet, at most.
@@ -323,6 +324,25 @@ impl Slices {
             self.verdicts.replace(start, verdict);
             start = start.plus(length);
         }
+    }
+
+    /// Judges the slices of an hour that has no verdicts yet. Those that an hour holds whole need no window for it, and
+    /// there are a million of them to be judged before a server with many SLOs is ready.
+    fn judge_restored(&mut self, requests: &Window, start: Minute, counts: &HourCounts, kept: Minute) {
+        let length = self.rule.slice().minutes() as usize;
+        if !PAGE_MINUTES.is_multiple_of(length) {
+            let occupied = counts.occupied().map(|(first, last)| (start.plus(first as i64), start.plus(last as i64)));
+            return occupied.into_iter().for_each(|(first, last)| self.judge(requests, first, last, kept));
+        }
+        let mut verdicts = HourCounts::ZERO;
+        for row in (0..PAGE_MINUTES).step_by(length) {
+            let slice = (row..row + length).map(|row| counts.minute(row)).sum::<Tally>();
+            if !slice.is_empty() {
+                let verdict = self.rule.judge(slice);
+                (verdicts.good[row], verdicts.bad[row]) = (verdict.good, verdict.bad);
+            }
+        }
+        self.verdicts.add_hour(start.hour(), &verdicts);
     }
 
     /// The slices that belong to the window from `first` to `t` and have ended by `t`.

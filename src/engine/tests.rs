@@ -1,3 +1,5 @@
+mod kept;
+
 use super::*;
 use crate::counts::{Column, Page, Rejection, Sample, columns};
 use crate::formats::{Template, Unparsed};

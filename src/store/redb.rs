@@ -54,8 +54,8 @@ impl Redb {
     }
 
     /// Opens or creates a store on any kind of disk.
-    fn on(disk: Disk, path: &Path, presence: Option<Presence>, doubtful: bool) -> Result<Self, StoreError> {
-        open::look_at(&disk, path, doubtful)?;
+    fn on(disk: Disk, path: &Path, presence: Option<Presence>) -> Result<Self, StoreError> {
+        open::look_at(&disk, path)?;
         let database = open::database(disk.clone()).map_err(|trouble| trouble.at(path))?;
         Ok(Self { path: path.to_owned(), disk, database: RwLock::new(Some(database)), _presence: presence })
     }

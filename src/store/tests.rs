@@ -1,5 +1,4 @@
 //! What every store does, checked on both, and what the writer makes of one that fails.
 
-mod restart;
 mod suite;
 mod writer;

@@ -43,12 +43,16 @@ impl Writer {
         append(&mut self.waiting, commit);
         self.settle()?;
         if let Some(commit) = self.waiting.take() {
-            let made = self.store.commit(self.revision + 1, &commit);
-            if let Err(error) = made {
-                self.doubtful = Some(commit);
-                return Err(error);
+            match self.store.commit(self.revision + 1, &commit) {
+                Ok(()) => self.revision += 1,
+                Err(error) => {
+                    // What was refused for its number was certainly not made; the number may be somebody else's.
+                    let refused = matches!(error, StoreError::OutOfOrder { .. });
+                    let kept = if refused { &mut self.waiting } else { &mut self.doubtful };
+                    *kept = Some(commit);
+                    return Err(error);
+                }
             }
-            self.revision += 1;
         }
         Ok(self.revision)
     }
