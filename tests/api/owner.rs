@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use slogate::api::SpecsHealth;
 use slogate::api::{self, Access, Api, Ask, AuditQuery, Followed, Health, Limits, Order, OrderError, Snapshot, Token};
-use slogate::counts::{Batch, Cell, Page, columns};
+use slogate::counts::{Batch, Cell, Page, Rejection, Sample, columns};
 use slogate::document::{AuditAction, AuditEntry};
 use slogate::engine::{Command, Engine};
+use slogate::formats::Unparsed;
 use slogate::gate::Hold;
 use slogate::spec::{Catalog, SourceId};
 use slogate::time::{Clock, Horizon, Timestamp};
@@ -344,8 +345,8 @@ impl Owner {
             source: SourceId(0),
             pages: Vec::new(),
             newest: vec![None; columns.len()],
-            rejected: [(slogate::counts::Rejection::Future, 1)].into(),
-            samples: Vec::new(),
+            rejected: [(Rejection::Future, 1)].into(),
+            samples: vec![Sample { rejection: Rejection::Unparsed(Unparsed::Time), text: "no time".into() }],
             unmatched: Vec::new(),
         };
         let records = columns.len() - 2;
