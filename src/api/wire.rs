@@ -34,9 +34,15 @@ pub(super) struct Wire {
     stream: TcpStream,
     deadlines: Deadlines,
     heads: Heads,
-    /// What the peer is waited for, behind how many heads, and until when.
-    reading: Option<((Awaited, u64), Pin<Box<Sleep>>)>,
+    reading: Option<Wait>,
     writing: Option<Pin<Box<Sleep>>>,
+}
+
+/// What the peer is waited for, behind how many heads, and until when.
+struct Wait {
+    awaited: Awaited,
+    heads: u64,
+    until: Pin<Box<Sleep>>,
 }
 
 /// What a peer is to send next.
@@ -55,20 +61,15 @@ impl Wire {
 
     /// Waits for the peer's bytes no longer than it may take.
     fn poll_read_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let awaited = (self.heads.awaited(), self.heads.ended);
-        let reading = match self.reading.take() {
-            Some((what, sleep)) if what == awaited => (what, sleep),
-            _ => {
-                let longest = match awaited.0 {
-                    Awaited::FirstByte => self.deadlines.first_byte,
-                    Awaited::NextRequest => self.deadlines.idle,
-                    Awaited::RestOfHead | Awaited::Body => self.deadlines.head,
-                };
-                (awaited, Box::pin(sleep(longest)))
-            }
+        let (awaited, heads) = (self.heads.awaited(), self.heads.ended);
+        let longest = match awaited {
+            Awaited::FirstByte => self.deadlines.first_byte,
+            Awaited::NextRequest => self.deadlines.idle,
+            Awaited::RestOfHead | Awaited::Body => self.deadlines.head,
         };
-        let (_, sleep) = self.reading.insert(reading);
-        ready!(sleep.as_mut().poll(cx));
+        let same = self.reading.take().filter(|wait| (wait.awaited, wait.heads) == (awaited, heads));
+        let wait = same.unwrap_or_else(|| Wait { awaited, heads, until: Box::pin(sleep(longest)) });
+        ready!(self.reading.insert(wait).until.as_mut().poll(cx));
         Poll::Ready(Err(ErrorKind::TimedOut.into()))
     }
 
