@@ -269,7 +269,8 @@ fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
 fn claimed(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get(CLAIMED) else { return Ok(None) };
     let name = value.to_str().unwrap_or_default().trim();
-    match (1..=LONGEST_CLAIM).contains(&name.len()) {
+    let is_text = name.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    match is_text && (1..=LONGEST_CLAIM).contains(&name.len()) {
         true => Ok(Some(name.to_owned())),
         false => {
             let rule = format!("`X-Slogate-Actor` must be 1 to {LONGEST_CLAIM} characters of ASCII");

@@ -22,7 +22,9 @@ pub(super) struct View {
 impl Api {
     /// How everything stands now, as far as the owner has told.
     pub(super) fn now(&self) -> View {
-        let Snapshot { catalog, board, .. } = &**self.snapshots.borrow();
+        // The owner cannot publish while this is borrowed.
+        let snapshot = Arc::clone(&self.snapshots.borrow());
+        let Snapshot { catalog, board, .. } = &*snapshot;
         let (catalog, board) = (Arc::clone(catalog), Arc::clone(board));
         match doubtful_gates(&catalog, &board, self.clock.0.now()) {
             gates if gates.is_empty() => View { catalog, board },

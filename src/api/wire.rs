@@ -34,9 +34,15 @@ pub(super) struct Wire {
     stream: TcpStream,
     deadlines: Deadlines,
     heads: Heads,
-    /// What the peer is waited for, and until when.
-    reading: Option<(Awaited, Pin<Box<Sleep>>)>,
+    reading: Option<Wait>,
     writing: Option<Pin<Box<Sleep>>>,
+}
+
+/// What the peer is waited for, behind how many heads, and until when.
+struct Wait {
+    awaited: Awaited,
+    heads: u64,
+    until: Pin<Box<Sleep>>,
 }
 
 /// What a peer is to send next.
@@ -55,20 +61,15 @@ impl Wire {
 
     /// Waits for the peer's bytes no longer than it may take.
     fn poll_read_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let awaited = self.heads.awaited();
-        let reading = match self.reading.take() {
-            Some((what, sleep)) if what == awaited => (what, sleep),
-            _ => {
-                let longest = match awaited {
-                    Awaited::FirstByte => self.deadlines.first_byte,
-                    Awaited::NextRequest => self.deadlines.idle,
-                    Awaited::RestOfHead | Awaited::Body => self.deadlines.head,
-                };
-                (awaited, Box::pin(sleep(longest)))
-            }
+        let (awaited, heads) = (self.heads.awaited(), self.heads.ended);
+        let longest = match awaited {
+            Awaited::FirstByte => self.deadlines.first_byte,
+            Awaited::NextRequest => self.deadlines.idle,
+            Awaited::RestOfHead | Awaited::Body => self.deadlines.head,
         };
-        let (_, sleep) = self.reading.insert(reading);
-        ready!(sleep.as_mut().poll(cx));
+        let same = self.reading.take().filter(|wait| (wait.awaited, wait.heads) == (awaited, heads));
+        let wait = same.unwrap_or_else(|| Wait { awaited, heads, until: Box::pin(sleep(longest)) });
+        ready!(self.reading.insert(wait).until.as_mut().poll(cx));
         Poll::Ready(Err(ErrorKind::TimedOut.into()))
     }
 
@@ -136,10 +137,14 @@ const POISON: u8 = 0;
 struct Heads {
     /// Whether anything has arrived yet.
     begun: bool,
+    /// How many heads have ended.
+    ended: u64,
     /// Whether what follows are bodies, to the end.
     in_body: bool,
-    /// Whether a line of this head has begun.
+    /// Whether anything of this head has arrived, be it an empty line before it.
     in_head: bool,
+    /// Whether a line of it has that is not empty.
+    has_line: bool,
     has_length: bool,
     has_encoding: bool,
     /// Bytes in this line so far.
@@ -154,8 +159,10 @@ impl Heads {
     const fn new() -> Self {
         Self {
             begun: false,
+            ended: 0,
             in_body: false,
             in_head: false,
+            has_line: false,
             has_length: false,
             has_encoding: false,
             length: 0,
@@ -208,9 +215,13 @@ impl Heads {
             return Err(());
         }
         if length == 1 {
-            self.end_head();
+            // Empty lines may stand before a head, and are part of its time.
+            if self.has_line {
+                self.end_head();
+            }
             return Ok(());
         }
+        self.has_line = true;
         let is = |name: &[u8]| {
             let begins = self.beginning.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name));
             begins && length > name.len()
@@ -221,10 +232,10 @@ impl Heads {
         if self.has_length && self.has_encoding { Err(()) } else { Ok(()) }
     }
 
-    /// An empty line: the end of a head, or one of those that may stand before it.
     fn end_head(&mut self) {
         self.in_body = self.has_length || self.has_encoding;
-        (self.in_head, self.has_length, self.has_encoding) = (false, false, false);
+        self.ended += 1;
+        (self.in_head, self.has_line, self.has_length, self.has_encoding) = (false, false, false, false);
     }
 }
 
@@ -253,6 +264,8 @@ mod tests {
             ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Awaited::NextRequest),
             ("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n", Awaited::RestOfHead),
             ("GET", Awaited::RestOfHead),
+            ("\r\n\r\n", Awaited::RestOfHead),
+            ("\r\n\r\nGET / HTTP/1.1\r\n\r\n", Awaited::NextRequest),
             ("POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\n\n\n\n", Awaited::Body),
             ("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\n", Awaited::Body),
             ("GET / HTTP/1.1\r\nX-Content-Length: 3\r\nContent-Lengths: 3\r\n\r\n", Awaited::NextRequest),

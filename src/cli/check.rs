@@ -94,7 +94,7 @@ fn engine(catalog: &Catalog) -> Table {
     let token = match &catalog.server.token {
         Some(Secret::Env(name)) => format!("from the variable {name}"),
         Some(Secret::File(path)) => format!("from the file {}", path.display()),
-        None => "none: whoever reaches the address may change state".to_owned(),
+        None => "none: only this machine may change state".to_owned(),
     };
     let StoreUrl::Redb(store) = &catalog.store;
     let mut table = table(&[]);

@@ -50,7 +50,7 @@ enum OnUnreachable {
 }
 
 /// How often somebody who waits asks.
-const INTERVAL: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(2);
 /// How often a server that cannot be reached is tried without --wait, and the pause between.
 const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(500);

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use slogate::api::SpecsHealth;
 use slogate::api::{self, Access, Api, Ask, AuditQuery, Followed, Health, Limits, Order, OrderError, Snapshot, Token};
-use slogate::counts::{Batch, Cell, Page, columns};
+use slogate::counts::{Batch, Cell, Page, Rejection, Sample, columns};
 use slogate::document::{AuditAction, AuditEntry};
 use slogate::engine::{Command, Engine};
+use slogate::formats::Unparsed;
 use slogate::gate::Hold;
 use slogate::spec::{Catalog, SourceId};
 use slogate::time::{Clock, Horizon, Timestamp};
@@ -154,6 +155,8 @@ pub struct Owner {
     pub broken: Option<String>,
     /// Whether questions are left without an answer.
     pub silent: bool,
+    /// Whether an order is answered before it is shown, against the rule.
+    pub hasty: bool,
     unanswered: Vec<Ask>,
     revision: u64,
     snapshots: watch::Sender<Arc<Snapshot>>,
@@ -184,6 +187,7 @@ impl Server {
             health,
             broken: None,
             silent: false,
+            hasty: false,
             unanswered: Vec::new(),
             revision: 0,
             snapshots,
@@ -309,6 +313,9 @@ impl Owner {
             until,
             exempt,
         });
+        if self.hasty {
+            return Ok(Followed { revision: self.revision + 1, audit });
+        }
         self.publish();
         Ok(Followed { revision: self.revision, audit })
     }
@@ -344,8 +351,8 @@ impl Owner {
             source: SourceId(0),
             pages: Vec::new(),
             newest: vec![None; columns.len()],
-            rejected: [(slogate::counts::Rejection::Future, 1)].into(),
-            samples: Vec::new(),
+            rejected: [(Rejection::Future, 1)].into(),
+            samples: vec![Sample { rejection: Rejection::Unparsed(Unparsed::Time), text: "no time".into() }],
             unmatched: Vec::new(),
         };
         let records = columns.len() - 2;

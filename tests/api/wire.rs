@@ -156,6 +156,29 @@ fn who_is_being_answered_is_not_shown_out() {
     assert_eq!(get(server.address, CHECK).status, 200);
 }
 
+#[test]
+fn who_goes_on_asking_may_stay() {
+    let quarter = Duration::from_millis(250);
+    let server = limited(Limits { first_byte: quarter, head: quarter, idle: quarter, ..Limits::default() });
+    let mut regular = connect(server.address);
+    // Much longer than any of the times, and never silent for one of them: a head is asked for in two pieces, of which
+    // the first arrives together with the end of the one before.
+    let head = format!("GET {CHECK} HTTP/1.1\r\nHost: {}\r\n", server.address);
+    regular.write_all(head.as_bytes()).expect("a server that listens");
+    for _ in 0..40 {
+        // One write: the pieces of a `write!` could arrive apart.
+        regular.write_all(format!("\r\n{head}").as_bytes()).expect("a server that listens");
+        thread::sleep(quarter / 10);
+    }
+    write!(regular, "Connection: close\r\n\r\n").expect("a server that listens");
+    let (text, _) = read_to_end(&mut regular);
+    assert_eq!(text.matches("HTTP/1.1 200 OK").count(), 41);
+    // Empty lines are no requests.
+    let mut empty = connect(server.address);
+    empty.set_read_timeout(Some(quarter / 10)).expect("a timeout");
+    assert!((0..1_000).any(|_| empty.write_all(b"\r\n").is_err() || is_closed(&mut empty)));
+}
+
 /// Asserts that a request is refused with `status`, and the connection closed.
 #[track_caller]
 fn check_refused(server: &Server, request: &str, statuses: &[u16]) {
