@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use slogate::api::SpecsHealth;
 use slogate::api::{self, Access, Api, Ask, AuditQuery, Followed, Health, Limits, Order, OrderError, Snapshot, Token};
-use slogate::counts::{Batch, Cell, Page, Rejection, Sample, columns};
+use slogate::counts::{Batch, Page, Rejection, Sample, columns};
 use slogate::document::{AuditAction, AuditEntry};
 use slogate::engine::{Command, Engine};
 use slogate::formats::Unparsed;
@@ -295,7 +295,7 @@ impl Owner {
         }
         let before = self.engine.tick(now)[service].state.level;
         let hold = order.hold.clone();
-        let board = self.engine.command(Command { service, hold }, now)?;
+        let board = self.engine.command(Command { service, hold, by: order.actor.name() }, now)?;
         let (action, reason, until, exempt) = match order.hold {
             Hold::Freeze { reason, until, exempt } => (AuditAction::Freeze, reason, until, exempt),
             Hold::Unfreeze { reason, until } => (AuditAction::Unfreeze, reason, until, Vec::new()),
@@ -344,8 +344,8 @@ impl Owner {
         let columns = columns(&catalog, SourceId(0));
         let slo = catalog.slo_named(story, slo).expect("an SLO of these specs");
         let minute = self.clock.now().minute().plus(-minutes_ago);
-        let mut page = Page::new(minute.hour(), columns.len());
-        let row = minute.number().rem_euclid(60) as usize * columns.len();
+        let mut page = Page::new(minute.hour());
+        let row = minute.number().rem_euclid(60) as usize;
         let newest = minute.start().max(self.clock.now().plus_millis(-minutes_ago * 60_000));
         let mut batch = Batch {
             source: SourceId(0),
@@ -356,8 +356,9 @@ impl Owner {
             unmatched: Vec::new(),
         };
         let records = columns.len() - 2;
-        for (column, cell) in [(slo.0, Cell { good, bad }), (records, Cell { good: good + bad, bad: 0 })] {
-            page.cells[row + column] = cell;
+        for (column, good, bad) in [(slo.0, good, bad), (records, good + bad, 0)] {
+            let hour = page.column_mut(column);
+            (hour.good[row], hour.bad[row]) = (good, bad);
             batch.newest[column] = Some(newest);
         }
         batch.pages.push(page);

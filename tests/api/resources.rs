@@ -240,7 +240,7 @@ fn an_owner_that_has_stopped_deciding_leaves_gates_unknown_but_not_thawed() {
     server.owner(|owner| {
         let hold = Hold::Freeze { reason: "release".into(), until: None, exempt: Vec::new() };
         let service = ServiceId(owner.engine.catalog().service_named("search").unwrap().0);
-        owner.engine.command(slogate::engine::Command { service, hold }, NOW).unwrap();
+        owner.engine.command(slogate::engine::Command { service, hold, by: "loopback".into() }, NOW).unwrap();
         owner.publish();
     });
     server.clock.advance(600_000);
@@ -382,7 +382,7 @@ fn b22_the_page_holds_text_and_no_markup_of_others() {
     server.owner(|owner| {
         let hold = Hold::Freeze { reason: "<script>alert(1)</script>".into(), until: None, exempt: Vec::new() };
         let service = owner.engine.catalog().service_named("api").unwrap();
-        owner.engine.command(slogate::engine::Command { service, hold }, NOW).unwrap();
+        owner.engine.command(slogate::engine::Command { service, hold, by: "loopback".into() }, NOW).unwrap();
         owner.publish();
     });
     let page = get(server.address, "/").body;
