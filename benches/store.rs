@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use slogate::counts::{Batch, Cell, Column, Page, columns};
+use slogate::counts::{Batch, Column, Page, columns};
 use slogate::spec::{Catalog, SourceId};
 use slogate::store::{self, Commit, Redb, Store, Writer};
 use slogate::time::{Clock, SystemClock, Timestamp};
@@ -99,19 +99,22 @@ fn follow(path: &Path, catalog: &Arc<Catalog>) -> i64 {
 /// Up to 300 requests a minute of every SLO, one in a hundred bad.
 fn batch(catalog: &Catalog, hour: i64, rows: std::ops::Range<usize>, seed: u64) -> Batch {
     let columns = columns(catalog, SourceId(0));
-    let mut page = Page::new(hour, columns.len());
+    let mut page = Page::new(hour);
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     for row in rows {
-        for (cell, column) in page.cells[row * columns.len()..].iter_mut().zip(&columns) {
+        for (place, column) in columns.iter().enumerate() {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let good = (state >> 40) as u32 % 300;
             let bad = if (state >> 33).is_multiple_of(100) { good / 20 + 1 } else { 0 };
-            *cell = match column {
-                Column::Slo(_) => Cell { good, bad },
-                Column::Records => Cell { good: 100_000 + good, bad },
-                Column::Missing => Cell::default(),
+            let (good, bad) = match column {
+                Column::Slo(_) => (good, bad),
+                Column::Records => (100_000 + good, bad),
+                Column::Missing => continue,
             };
+            let hour = page.column_mut(place);
+            (hour.good[row], hour.bad[row]) = (good, bad);
         }
+    }
     }
     let newest = Some(Timestamp::from_millis(hour * HOUR_MS + HOUR_MS - 1));
     let (rejected, samples, unmatched) = (BTreeMap::new(), Vec::new(), Vec::new());

@@ -33,7 +33,7 @@ use crate::engine::Engine;
 use crate::intake::tail::SavedError;
 use crate::spec::{Catalog, SourceId, StoreUrl};
 use crate::store::{Redb, Store, StoreError, Writer};
-use crate::time::{Clock, SystemClock, Timestamp};
+use crate::time::{Clock, Horizon, SystemClock, Timestamp};
 use follow::Follower;
 use owner::{Owner, Published};
 
@@ -74,6 +74,8 @@ pub enum StartError {
 const DELIVERIES: usize = 4;
 /// How many questions may wait for the owner; more are turned away.
 const QUESTIONS: usize = 256;
+/// How much more than the longest window is held in memory, so that the past week can be looked at in full, in minutes.
+const PAST_MINUTES: u32 = 7 * 24 * 60;
 /// How many threads answer HTTP.
 const HTTP_THREADS: usize = 2;
 
@@ -161,7 +163,8 @@ async fn answer(
 /// When the store cannot be read.
 pub fn restore(catalog: &Arc<Catalog>, store: &dyn Store, now: Timestamp) -> Result<Engine, StoreError> {
     let kept = store.load()?.kept;
-    let mut restoring = Engine::new(Arc::clone(catalog)).restore(&kept, now);
+    let kept_for = Horizon::new(catalog.longest_window().minutes() as u32 + PAST_MINUTES).unwrap_or(Horizon::DAYS_28);
+    let mut restoring = Engine::keeping(Arc::clone(catalog), kept_for).restore(&kept, now);
     store.minutes(restoring.from(), &mut |minute, counts| restoring.add(minute, counts))?;
     Ok(restoring.finish())
 }
