@@ -111,7 +111,6 @@ fn batch(catalog: &Catalog, hour: i64, rows: std::ops::Range<usize>, seed: u64) 
             (hour.good[row], hour.bad[row]) = (good, bad);
         }
     }
-    }
     let newest = Some(Timestamp::from_millis(hour * HOUR_MS + HOUR_MS - 1));
     let (rejected, samples, unmatched) = (BTreeMap::new(), Vec::new(), Vec::new());
     Batch { source: SourceId(0), pages: vec![page], newest: vec![newest; columns.len()], rejected, samples, unmatched }

@@ -74,8 +74,8 @@ pub enum StartError {
 const DELIVERIES: usize = 4;
 /// How many questions may wait for the owner; more are turned away.
 const QUESTIONS: usize = 256;
-/// How much more than the longest window is held in memory, so that the past week can be looked at in full, in minutes.
-const PAST_MINUTES: u32 = 7 * 24 * 60;
+/// How much more than the longest window is held in memory, so that the past day can be looked at in full, in minutes.
+const PAST_MINUTES: u32 = 24 * 60;
 /// How many threads answer HTTP.
 const HTTP_THREADS: usize = 2;
 
@@ -103,8 +103,9 @@ where
     let (questions_in, questions) = bounded(QUESTIONS);
     let writer = Writer::new(Arc::clone(&store), loaded.revision);
     let now = Arc::new(RwLock::new(clock.now()));
-    let (mut owner, snapshots) = Owner::new(engine, writer, store, Arc::clone(&clock), Arc::clone(&now));
     let stop = Arc::new(AtomicBool::new(false));
+    let (mut owner, snapshots) =
+        Owner::new(engine, writer, store, Arc::clone(&clock), Arc::clone(&now), Arc::clone(&stop));
     let mut threads = Vec::new();
     for follower in followers {
         let (stop, out, now) = (Arc::clone(&stop), deliveries_in.clone(), Arc::clone(&now));

@@ -3,6 +3,7 @@
 //! It takes deliveries and questions as they come. After each, and at least a few times a second, it lets the engine
 //! tick; it commits when a gate has changed or a second has passed, and publishes what readers see.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub(super) struct Owner {
     clock: Arc<dyn Clock>,
     /// What time it is, for the followers.
     now: Arc<RwLock<Timestamp>>,
+    /// Whether the server is stopping.
+    stop: Arc<AtomicBool>,
     snapshots: watch::Sender<Published>,
     revision: u64,
     loaded_at: Timestamp,
@@ -61,6 +64,7 @@ impl Owner {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         now: Arc<RwLock<Timestamp>>,
+        stop: Arc<AtomicBool>,
     ) -> (Self, watch::Receiver<Published>) {
         let loaded_at = clock.now();
         let board = engine.tick(loaded_at);
@@ -76,6 +80,7 @@ impl Owner {
             store,
             clock,
             now,
+            stop,
             snapshots,
             revision: 0,
             loaded_at,
@@ -92,9 +97,13 @@ impl Owner {
     /// Works until there are no deliveries any more, then commits for the last time.
     pub(super) fn run(&mut self, deliveries: &Receiver<Delivery>, questions: &Receiver<Ask>) {
         let mut open_questions = questions.clone();
+        let nothing = never();
         loop {
+            // While nothing can be written, nothing more is taken: files wait, and memory does not grow.
+            let is_held_up = self.writer.is_behind() && !self.stop.load(Ordering::Relaxed);
+            let next = if is_held_up { &nothing } else { deliveries };
             select! {
-                recv(deliveries) -> delivery => match delivery {
+                recv(next) -> delivery => match delivery {
                     Ok(delivery) => self.take(delivery),
                     Err(_) => break,
                 },

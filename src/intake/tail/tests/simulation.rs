@@ -117,7 +117,7 @@ impl Simulation {
 
     /// Line `number`, of a length that depends on it; some are too long.
     fn line(number: u32) -> String {
-        let length = if number % 97 == 0 { 900 } else { number * 7 % 60 };
+        let length = if number.is_multiple_of(97) { 900 } else { number * 7 % 60 };
         format!("line {number} {}\n", "x".repeat(length as usize))
     }
 
