@@ -17,6 +17,7 @@ use super::disk::{self, Stat};
 use super::event::GapReason;
 use super::print::{ANCHOR, HEAD, Print};
 use super::stream::{Packed, State, Stream};
+use super::vet::Originals;
 use super::{Log, Sink, Tail, vet};
 use crate::intake::archive::Kind;
 use crate::spec::Start;
@@ -207,6 +208,14 @@ impl Tail {
         let stream = self.streams.get_mut(&key)?;
         stream.looked = Some((stat, now_ms));
         let waited_ms = now_ms.saturating_sub(stream.changed_ms);
+        match self.refresh_originals(key) {
+            Ok(Originals::Known) => {}
+            Ok(Originals::Truncated | Originals::Unknown) => return None,
+            Err(error) => {
+                self.failed(key, &error);
+                return None;
+            }
+        }
         let first = vet::first_line(&survey.head).unwrap_or_else(|| Print::of(&survey.head));
         let homeless = self.packed_candidates(key, &survey.head).len();
         match self.original_of(key, first, &survey, end) {
@@ -289,6 +298,16 @@ impl Tail {
             if of != key {
                 self.take_over(of, key);
             }
+            return Some(of);
+        }
+        let unread = self.candidates(key, first).into_iter().find(|of| {
+            let of = &self.streams[of];
+            let is_lost = matches!(of.kept.state, State::Lost(_));
+            is_lost && of.offset() == 0 && of.kept.size > 0 && of.kept.size <= survey.whole
+        });
+        if let Some(of) = unread {
+            self.take_over(of, key);
+            self.set_first(of, first);
             return Some(of);
         }
         let is_cut = self.candidates(key, first).into_iter().any(|of| {
