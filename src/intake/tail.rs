@@ -280,7 +280,8 @@ impl Tail {
     }
 
     fn progress(&self, bytes_read: u64) -> Progress {
-        let mut progress = Progress { bytes_read, open: self.open, unreadable: self.blind.len(), ..Progress::default() };
+        let mut progress =
+            Progress { bytes_read, open: self.open, unreadable: self.blind.len(), ..Progress::default() };
         for stream in self.streams.values() {
             let behind = stream.behind();
             progress.files += usize::from(stream.has_file());
@@ -363,7 +364,8 @@ impl Tail {
             self.told.retain(|_, at_ms| now_ms.saturating_sub(*at_ms) < NOTE_EVERY_MS);
         }
         let told = self.told.get(&(kind, path.to_owned()));
-        if told.is_some_and(|at_ms| self.now_ms.saturating_sub(*at_ms) < NOTE_EVERY_MS) || self.told.len() >= MOST_TOLD {
+        if told.is_some_and(|at_ms| self.now_ms.saturating_sub(*at_ms) < NOTE_EVERY_MS) || self.told.len() >= MOST_TOLD
+        {
             return;
         }
         self.told.insert((kind, path.to_owned()), self.now_ms);

@@ -118,12 +118,7 @@ pub(super) fn cut<'a>(
 }
 
 /// Yields `data`, the end of a file that nobody completes any more, as its last line.
-pub(super) fn hand_over<'a>(
-    data: &'a [u8],
-    place: &mut Place,
-    account: &mut Account,
-    emit: &mut dyn FnMut(Piece<'a>),
-) {
+pub(super) fn hand_over<'a>(data: &'a [u8], place: &mut Place, account: &mut Account, emit: &mut dyn FnMut(Piece<'a>)) {
     let nuls = data.iter().take_while(|byte| **byte == 0).count();
     account.nul += nuls as u64;
     place.offset += data.len() as u64;

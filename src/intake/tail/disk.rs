@@ -61,10 +61,7 @@ impl Stat {
                 birth: birth.and_then(|born| u64::try_from(born.as_nanos()).ok()).filter(|_| faults::has_birth()),
             },
             size: metadata.len(),
-            changed: (
-                nanos(metadata.mtime(), metadata.mtime_nsec()),
-                nanos(metadata.ctime(), metadata.ctime_nsec()),
-            ),
+            changed: (nanos(metadata.mtime(), metadata.mtime_nsec()), nanos(metadata.ctime(), metadata.ctime_nsec())),
             is_regular: metadata.is_file(),
         }
     }

@@ -19,12 +19,7 @@ pub(super) fn expand(glob: &str, found: &mut BTreeSet<PathBuf>, failed: &mut Vec
     expand_below(&start, &parts, found, failed);
 }
 
-fn expand_below(
-    below: &Path,
-    parts: &[&str],
-    found: &mut BTreeSet<PathBuf>,
-    failed: &mut Vec<(PathBuf, io::Error)>,
-) {
+fn expand_below(below: &Path, parts: &[&str], found: &mut BTreeSet<PathBuf>, failed: &mut Vec<(PathBuf, io::Error)>) {
     // Parts without a wildcard need no listing, and often may not be listed.
     let literal = parts.iter().take_while(|part| !is_pattern(part)).count();
     let below = parts[..literal].iter().fold(below.to_owned(), |path, part| path.join(part));

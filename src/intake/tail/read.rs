@@ -120,8 +120,7 @@ impl Tail {
         let (from, was_within, before) = (kept.place.offset, kept.place.within, kept.account);
         let log = Log { generation: key, path: &kept.path };
         let rules = Rules { max_line, is_full };
-        let passed =
-            cut::cut(data, &mut kept.place, &mut kept.account, rules, &mut |piece| sink.piece(log, piece));
+        let passed = cut::cut(data, &mut kept.place, &mut kept.account, rules, &mut |piece| sink.piece(log, piece));
         kept.head = kept.head.grown(from, &data[..passed]);
         kept.anchor = Print::anchor(&read[..anchor + passed]);
         let size = stream.stat.map_or(kept.size, |stat| stat.size).max(from + data.len() as u64);
@@ -220,8 +219,7 @@ impl Tail {
         let is_complete =
             stream.kept.is_settled || (stream.was_attached && stream.quiet_unread_ms(now_ms) >= LONG_QUIET_MS);
         let reason = if stream.was_attached { GapReason::RotatedAway } else { GapReason::RotatedWhileDown };
-        stream.kept.state =
-            if is_complete { State::Remembered } else { State::Lost(Lost { reason, bytes: None }) };
+        stream.kept.state = if is_complete { State::Remembered } else { State::Lost(Lost { reason, bytes: None }) };
         self.touch(key);
     }
 

@@ -57,7 +57,8 @@ pub(super) enum Originals {
 impl Tail {
     /// Decides about all new files that can be decided about; `true` if any was.
     pub(super) fn vet_all(&mut self) -> bool {
-        let is_final = |stream: &Stream| stream.is_over() && stream.quiet_ms(self.now_ms) >= self.options.rotate_wait_ms;
+        let is_final =
+            |stream: &Stream| stream.is_over() && stream.quiet_ms(self.now_ms) >= self.options.rotate_wait_ms;
         let undecided = |stream: &Stream| match stream.kept.state {
             State::New => stream.kept.packed.is_none() && (stream.needs_look(self.now_ms) || is_final(stream)),
             State::CopyOf(_) => true,
@@ -140,10 +141,12 @@ impl Tail {
         let path = &self.streams[&key].kept.path;
         let Some(base) = names::before_rotation(path) else { return Ok(Originals::Known) };
         let (name, directory) = (names::name(path), path.parent());
+        let is_packed = self.streams[&key].kept.packed.is_some();
         let is_near = |other: Option<&Path>| other == directory || other == directory.and_then(Path::parent);
         let may_be = |(of, stream): &(&u64, &Stream)| {
             let kept = &stream.kept;
-            let is_log = stream.is_seen && !kept.is_aside && kept.packed.is_none() && **of != key;
+            // Copies are made of live logs, archives of those that were put aside as well.
+            let is_log = stream.is_seen && (is_packed || !kept.is_aside) && kept.packed.is_none() && **of != key;
             let is_known = !stream.is_initial || stream.attached_ms < self.now_ms;
             let original = names::name(&kept.path);
             is_log && is_known && (original == base || name.starts_with(original)) && is_near(kept.path.parent())
@@ -347,9 +350,8 @@ impl Tail {
             Some(first) if offset == 0 => beginning_of(file, original, first.length as u64)? == first,
             _ => true,
         };
-        let is_anchored = || -> io::Result<bool> {
-            Ok(print_before(file, original, offset, kept.anchor.length)? == kept.anchor)
-        };
+        let is_anchored =
+            || -> io::Result<bool> { Ok(print_before(file, original, offset, kept.anchor.length)? == kept.anchor) };
         if size >= offset.max(original.least_size()) && begins_so && is_anchored()? {
             return Ok(true);
         }

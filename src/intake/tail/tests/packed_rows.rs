@@ -131,7 +131,8 @@ fn a20_of_a_torn_archive_the_whole_members_are_read() {
 fn a20_a_bomb_is_not_unpacked() {
     let mut scene = Scene::with(&["access.log*"], |options| options.max_unpacked = 30 << 20);
     fs::write(scene.path("access.log.1.gz"), gzip(vec![b'\n'; 64 << 20])).unwrap();
-    fs::write(scene.path("access.log.2.gz"), gzip((0..6_000_000).map(|n| format!("{n}\n")).collect::<String>())).unwrap();
+    fs::write(scene.path("access.log.2.gz"), gzip((0..6_000_000).map(|n| format!("{n}\n")).collect::<String>()))
+        .unwrap();
     scene.append("access.log", text("c", 1..=2));
     scene.poll_long();
     scene.expect_with_gaps(lines("c", 1..=2), &[(GapReason::PackedLimit, None), (GapReason::PackedLimit, None)]);

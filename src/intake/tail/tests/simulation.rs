@@ -360,7 +360,11 @@ impl Simulation {
         let is_known = missing.iter().any(|number| !self.unknowable.contains(number));
         assert!(!is_known || !found.gaps.is_empty(), "{missing:?} are missing without a gap");
         // Where everything could be read, there is nothing to report.
-        assert!(!self.endangered.is_empty() || found.gaps.is_empty(), "a gap where nothing is missing: {:?}", found.gaps);
+        assert!(
+            !self.endangered.is_empty() || found.gaps.is_empty(),
+            "a gap where nothing is missing: {:?}",
+            found.gaps
+        );
         assert_eq!(self.scene.progress.bytes_behind, 0);
     }
 }
@@ -376,7 +380,9 @@ fn every_line_is_counted_once_or_in_a_gap() {
         let mut simulation = Simulation::new(seed);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| simulation.run()));
         if outcome.is_err() {
-            for (key, stream) in &simulation.scene.tail.streams { eprintln!("{key} {stream:?}"); }
+            for (key, stream) in &simulation.scene.tail.streams {
+                eprintln!("{key} {stream:?}");
+            }
             panic!("seed {seed}:\n{}", simulation.story.join("\n"));
         }
     }
