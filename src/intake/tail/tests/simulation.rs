@@ -129,7 +129,7 @@ impl Simulation {
 
     /// Line `number`, of a length that depends on it; some are too long.
     fn line(number: u32) -> String {
-        let length = if number % 97 == 0 { 900 } else { number * 7 % 60 };
+        let length = if number.is_multiple_of(97) { 900 } else { number * 7 % 60 };
         format!("line {number} {}\n", "x".repeat(length as usize))
     }
 
@@ -345,7 +345,7 @@ impl Simulation {
         for line in found.lines.iter().cloned().chain(oversize) {
             let number = number(&line).unwrap_or_else(|| panic!("torn line {line:?}"));
             assert!(Self::line(number).starts_with(&line), "torn line {line:?}");
-            assert!(number % 97 == 0 || Self::line(number).len() == line.len() + 1, "torn line {line:?}");
+            assert!(number.is_multiple_of(97) || Self::line(number).len() == line.len() + 1, "torn line {line:?}");
             assert!(seen.insert(number), "line {number} was counted twice");
         }
         for line in &found.unfinished {
@@ -380,9 +380,6 @@ fn every_line_is_counted_once_or_in_a_gap() {
         let mut simulation = Simulation::new(seed);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| simulation.run()));
         if outcome.is_err() {
-            for (key, stream) in &simulation.scene.tail.streams {
-                eprintln!("{key} {stream:?}");
-            }
             panic!("seed {seed}:\n{}", simulation.story.join("\n"));
         }
     }
