@@ -373,8 +373,7 @@ impl Tail {
     }
 
     fn gap(&mut self, key: u64, reason: GapReason, bytes: Option<u64>) {
-        let Some(stream) = self.streams.get(&key) else { return };
-        self.gaps.push(Gap { path: stream.kept.path.clone(), reason, bytes, since_ms: stream.caught_up_ms });
+        self.gaps.extend(self.streams.get(&key).map(|stream| stream.gap(reason, bytes)));
     }
 }
 

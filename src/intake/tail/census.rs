@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::disk::{self, Stat};
 use super::event::{GapReason, NoteKind};
 use super::names;
-use super::stream::{State, Stream};
+use super::stream::{Lost, State, Stream};
 use super::{Tail, inode};
 
 /// So many files may be looked at for each millisecond between two scans.
@@ -45,8 +45,12 @@ impl Tail {
             }
         }
         // Names that lead to another file now: what had them was rotated, to where no glob leads perhaps.
-        let replaced: Vec<(PathBuf, u64)> =
-            unseen.iter().map(|key| (self.streams[key].kept.path.clone(), *key)).collect();
+        let was_live = |stream: &Stream| {
+            let is_current = matches!(stream.kept.state, State::New | State::Followed) && !stream.kept.is_aside;
+            is_current && (stream.is_seen || !stream.was_attached)
+        };
+        let replaced = unseen.iter().filter(|key| was_live(&self.streams[key]));
+        let replaced: Vec<_> = replaced.map(|key| (self.streams[key].kept.path.clone(), *key)).collect();
         for key in unseen {
             self.look_elsewhere(key, &by_inode, &mut renamed);
         }
@@ -129,6 +133,7 @@ impl Tail {
             self.see_twice(first, second, found.stat);
         }
         let now_ms = self.now_ms;
+        let is_meant = found.paths.first().is_some_and(|path| self.is_meant(path));
         let stream = self.streams.get_mut(&key)?;
         let from = stream.kept.path.clone();
         stream.note_stat(found.stat, now_ms);
@@ -143,6 +148,7 @@ impl Tail {
         }
         if stream.kept.packed.is_none() && found.stat.size > stream.kept.size {
             stream.kept.size = found.stat.size;
+            stream.kept.modified = found.stat.modified();
             stream.revision = self.revision;
         }
         if found.paths.contains(&from) {
@@ -152,6 +158,10 @@ impl Tail {
         stream.kept.is_aside = !names::is_aside_of(&from, &to);
         stream.kept.target = target(&to);
         stream.kept.path.clone_from(&to);
+        match is_meant {
+            true => stream.kept.origin = None,
+            false => stream.kept.origin = stream.kept.origin.take().or_else(|| Some(from.clone())),
+        }
         stream.revision = self.revision;
         self.note(NoteKind::Rotated, &from, format!("it is {} now", to.display()));
         Some(Renamed { key, from, to })
@@ -174,10 +184,10 @@ impl Tail {
         }
         let (path, own, has_file) = (stream.kept.path.clone(), stream.kept.target.clone(), stream.file.is_some());
         let has_file = has_file || self.unpacking.as_ref().is_some_and(|unpacking| unpacking.key == key);
-        let candidates = own.into_iter().chain([path.clone()]).filter(|_| self.is_meant_or_aside(&path));
-        let candidates: Vec<PathBuf> = candidates.collect();
-        let siblings = if self.is_meant_or_aside(&path) { self.siblings(&path) } else { Vec::new() };
-        for candidate in candidates.into_iter().chain(siblings) {
+        let is_ours =
+            self.is_meant_or_aside(&path) || stream.kept.origin.as_ref().is_some_and(|origin| self.is_meant(origin));
+        let candidates = own.into_iter().chain([path.clone()]).chain(self.siblings(&path)).filter(|_| is_ours);
+        for candidate in candidates.collect::<Vec<_>>() {
             let Ok(stat) = disk::stat(&candidate) else { continue };
             if stat.is_regular && !by_inode.contains_key(&inode(stat.id)) && self.owner(stat) == Some(key) {
                 renamed.extend(self.see(key, &Found { stat, paths: vec![candidate] }));
@@ -213,6 +223,7 @@ impl Tail {
         stream.is_visitor = is_visitor;
         stream.is_initial = !self.has_begun;
         stream.kept.size = found.stat.size;
+        stream.kept.modified = found.stat.modified();
         stream.note_stat(found.stat, self.now_ms);
         self.begin(stream);
     }
@@ -249,15 +260,20 @@ impl Tail {
                 if is_known || is_ignored || !stat.is_regular || self.outside(&sibling).is_some() {
                     continue;
                 }
-                let Some(of) = self.streams.get(key) else { continue };
-                let is_younger = match (stat.id.birth, of.kept.id.birth) {
-                    (Some(this), Some(other)) => this > other,
-                    _ => false,
-                };
-                let is_between = is_younger && names::before_rotation(&sibling).is_some();
-                let was_live = replaced.iter().any(|(_, replaced)| replaced == key);
-                self.meet(&Found { stat, paths: vec![sibling] }, !(is_between && was_live));
+                let is_between = names::before_rotation(&sibling).is_some() && self.came_between(stat, *key, replaced);
+                self.meet(&Found { stat, paths: vec![sibling] }, !is_between);
             }
+        }
+    }
+
+    /// Whether a file was born since this stream was seen at its name: then it is a later generation of the same log, or
+    /// the copy of one.
+    fn came_between(&self, stat: Stat, key: u64, replaced: &[(PathBuf, u64)]) -> bool {
+        let Some(stream) = self.streams.get(&key) else { return false };
+        let Some(birth) = stat.id.birth else { return false };
+        match stream.kept.state {
+            State::Lost(Lost { reason: GapReason::TruncatedUnread, .. }) => birth > stream.kept.modified,
+            _ => replaced.iter().any(|(_, of)| *of == key) && stream.kept.id.birth.is_some_and(|of| birth > of),
         }
     }
 

@@ -46,6 +46,11 @@ pub(super) struct Stat {
 }
 
 impl Stat {
+    /// When the content changed last, in nanoseconds since the epoch.
+    pub fn modified(&self) -> u64 {
+        u64::try_from(self.changed.0).unwrap_or(0)
+    }
+
     fn new(metadata: &Metadata) -> Self {
         let birth = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
         let nanos = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);

@@ -17,6 +17,7 @@ use super::disk::{self, Stat};
 use super::event::GapReason;
 use super::print::{ANCHOR, HEAD, Print};
 use super::stream::{Packed, State, Stream};
+use super::vet::Originals;
 use super::{Log, Sink, Tail, vet};
 use crate::intake::archive::Kind;
 use crate::spec::Start;
@@ -41,7 +42,7 @@ pub(super) struct Unpacking {
 
 #[derive(Debug)]
 enum Purpose {
-    Survey(Survey),
+    Survey(Box<Survey>),
     Reading(Reading),
 }
 
@@ -152,7 +153,7 @@ impl Tail {
                     (stream.retry_ms, stream.backoff_ms) = (0, 0);
                     let purpose = match stream.kept.state {
                         State::Followed => Purpose::Reading(Reading::default()),
-                        _ => Purpose::Survey(Survey::default()),
+                        _ => Purpose::Survey(Box::default()),
                     };
                     Some(Unpacking { key, unpacker, stat, purpose })
                 }
@@ -207,11 +208,18 @@ impl Tail {
         let stream = self.streams.get_mut(&key)?;
         stream.looked = Some((stat, now_ms));
         let waited_ms = now_ms.saturating_sub(stream.changed_ms);
+        match self.refresh_originals(key) {
+            Ok(Originals::Known) => {}
+            Ok(Originals::Truncated | Originals::Unknown) => return None,
+            Err(error) => {
+                self.failed(key, &error);
+                return None;
+            }
+        }
         let first = vet::first_line(&survey.head).unwrap_or_else(|| Print::of(&survey.head));
-        let homeless = self.packed_candidates(key, &survey.head).len();
         match self.original_of(key, first, &survey, end) {
-            // An original was truncated in the meantime: what was read of it must be looked for in here again.
-            Ok(None) if self.packed_candidates(key, &survey.head).len() > homeless => return None,
+            // What lost its file in the meantime was not looked for in here.
+            Ok(None) if !self.packed_candidates(key, &survey.head).iter().all(|of| survey.knows(of)) => return None,
             Ok(None) => {}
             Ok(Some(of)) => {
                 self.set_state(key, State::CopyOf(of));
@@ -289,6 +297,16 @@ impl Tail {
             if of != key {
                 self.take_over(of, key);
             }
+            return Some(of);
+        }
+        let unread = self.candidates(key, first).into_iter().find(|of| {
+            let of = &self.streams[of];
+            let is_lost = matches!(of.kept.state, State::Lost(_));
+            is_lost && of.offset() == 0 && of.kept.size > 0 && of.kept.size <= survey.whole
+        });
+        if let Some(of) = unread {
+            self.take_over(of, key);
+            self.set_first(of, first);
             return Some(of);
         }
         let is_cut = self.candidates(key, first).into_iter().any(|of| {
@@ -420,6 +438,11 @@ impl Survey {
         self.window.drain(..self.window.len().saturating_sub(ANCHOR));
     }
 
+    /// Whether this candidate was looked for from the beginning.
+    fn knows(&self, candidate: &(u64, u64, Print)) -> bool {
+        self.candidates.as_ref().is_some_and(|candidates| candidates.contains(candidate))
+    }
+
     fn end_member(&mut self) {
         self.whole = self.length;
         self.whole_anchor = Some(self.end());
@@ -491,7 +514,7 @@ impl std::fmt::Debug for Unpacker {
 }
 
 enum Decoder {
-    Gzip(flate2::bufread::GzDecoder<Input>),
+    Gzip(Box<flate2::bufread::GzDecoder<Input>>),
     Zstd(zstd::Decoder<'static, Input>),
     /// Between two members, or behind the last.
     Between(Input),
@@ -579,7 +602,7 @@ impl Unpacker {
             return Ok(None);
         };
         match kind {
-            Kind::Gzip => self.decoder = Decoder::Gzip(flate2::bufread::GzDecoder::new(input)),
+            Kind::Gzip => self.decoder = Decoder::Gzip(Box::new(flate2::bufread::GzDecoder::new(input))),
             Kind::Zstd => self.decoder = Decoder::Zstd(zstd::Decoder::with_buffer(input)?.single_frame()),
             Kind::Plain => {}
         }

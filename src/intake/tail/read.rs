@@ -88,15 +88,22 @@ impl Tail {
         let Some(stream) = self.streams.get_mut(&key) else { return Ok(Read::Bytes { anchor: 0, end: 0 }) };
         let Some(file) = &stream.file else { return Ok(Read::Bytes { anchor: 0, end: 0 }) };
         let stat = disk::stat_open(file, &stream.kept.path)?;
-        let known = stream.size().max(stream.kept.size);
-        let (offset, anchor) = (stream.kept.place.offset, stream.kept.anchor);
-        if stat.size < offset {
-            let unread = known.saturating_sub(offset);
-            return Ok(Read::Truncated { bytes: stream.was_looked_at().then_some(unread) });
+        let (offset, anchor, known) = (stream.kept.place.offset, stream.kept.anchor, stream.kept.size);
+        let was_looked_at = stream.was_looked_at();
+        if stat.size < offset.max(stream.least_size()) {
+            return Ok(Read::Truncated { bytes: was_looked_at.then_some(known.saturating_sub(offset)) });
         }
         let end = disk::read_at(file, &stream.kept.path, buffer, offset - anchor.length as u64)?;
-        if end < anchor.length || Print::of(&buffer[..anchor.length]) != anchor {
+        let is_same = end >= anchor.length && Print::of(&buffer[..anchor.length]) == anchor;
+        if !is_same || (offset == 0 && !stream.kept.first.is_none_or(|first| first.begins(&buffer[..end]))) {
             return Ok(Read::Truncated { bytes: None });
+        }
+        if stat.size < known {
+            // Cut behind the place: what was there was not read, what is there now follows.
+            stream.kept.size = stat.size;
+            let gap = stream.gap(GapReason::TruncatedUnread, was_looked_at.then_some(known - stat.size));
+            self.gaps.push(gap);
+            stream.revision = self.revision;
         }
         stream.note_stat(stat, now_ms);
         stream.looked = Some((stat, now_ms));
@@ -119,6 +126,9 @@ impl Tail {
         let size = stream.stat.map_or(kept.size, |stat| stat.size).max(from + data.len() as u64);
         let has_changed = passed > 0 || size != kept.size;
         kept.size = size;
+        if has_changed && let Some(stat) = stream.stat {
+            kept.modified = stat.modified();
+        }
         kept.is_settled &= !has_changed;
         stream.pending = 0;
         if !is_full {
@@ -180,6 +190,9 @@ impl Tail {
         stream.pending = 0;
         // No inode leads to it any more, until a copy is found.
         (stream.kept.id.dev, stream.kept.id.ino) = (0, 0);
+        if stream.kept.first.is_none() {
+            self.set_first(key, Print::NONE);
+        }
         let is_open = heir.file.is_some();
         let heir = self.begin(heir);
         if is_open {

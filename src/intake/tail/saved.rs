@@ -84,8 +84,11 @@ fn saved(key: String, value: &impl Serialize) -> SavedPosition {
     SavedPosition { key, value: serde_json::to_vec(value).expect("records hold nothing that JSON cannot") }
 }
 
+/// What is kept of each stream.
+type Records = BTreeMap<u64, Record>;
+
 /// What was saved; `None` when nothing was, so that following begins.
-pub(super) fn restore(saved: &[SavedPosition]) -> Result<Option<(About, BTreeMap<u64, Record>)>, SavedError> {
+pub(super) fn restore(saved: &[SavedPosition]) -> Result<Option<(About, Records)>, SavedError> {
     let damaged = |key: &str| {
         let key = key.to_owned();
         move |source| SavedError::Damaged { key, source }

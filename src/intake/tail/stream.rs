@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cut::{Account, Place, Within};
 use super::disk::{self, FileId, Stat};
-use super::event::GapReason;
+use super::event::{Gap, GapReason};
 use super::print::Print;
 
 /// What must survive a restart.
@@ -23,10 +23,15 @@ pub(super) struct Record {
     /// Where that name led, if it is a symlink.
     #[serde(with = "super::saved::optional_path")]
     pub target: Option<PathBuf>,
+    /// The name that a glob meant, if it has moved to where none leads.
+    #[serde(with = "super::saved::optional_path")]
+    pub origin: Option<PathBuf>,
     /// The file that holds it, or held it last.
     pub id: FileId,
     /// How long that file was when it was looked at last.
     pub size: u64,
+    /// When its content had been changed last by then.
+    pub modified: u64,
     /// What was yielded ends here, exactly.
     pub place: Place,
     /// Where the bytes before the place went.
@@ -119,8 +124,10 @@ impl Stream {
         Self::restored(Record {
             path: path.to_owned(),
             target: None,
+            origin: None,
             id,
             size: 0,
+            modified: 0,
             place: Place { offset: 0, within: Within::Line },
             account: Account::default(),
             head: Print::NONE,
@@ -165,14 +172,25 @@ impl Stream {
         self.stat.map_or(self.kept.size, |stat| stat.size)
     }
 
+    /// How long its file is at least, unless it was truncated. A place says so itself; as long as nothing was read, the
+    /// length that was seen does.
+    pub fn least_size(&self) -> u64 {
+        if self.offset() == 0 { self.kept.size } else { 0 }
+    }
+
+    pub fn gap(&self, reason: GapReason, bytes: Option<u64>) -> Gap {
+        Gap { path: self.kept.path.clone(), reason, bytes, since_ms: self.caught_up_ms }
+    }
+
     /// Whether its file is there.
     pub fn has_file(&self) -> bool {
         self.is_seen || self.file.is_some()
     }
 
-    /// Whether it is live: more is written to its end, under the name it always had.
-    pub fn is_live(&self) -> bool {
-        self.is_seen && !self.kept.is_aside && self.kept.packed.is_none()
+    /// Whether another file may be a copy of it. A file that was renamed is not copied any more, and what looks like a
+    /// copy of it is a generation that says the same.
+    pub fn may_be_copied(&self) -> bool {
+        !(self.is_seen && self.kept.is_aside)
     }
 
     /// Whether nobody looks for new lines in its file any more.

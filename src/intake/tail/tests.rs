@@ -121,6 +121,18 @@ impl Scene {
         self.truncate(name);
     }
 
+    /// Waits until the file system gives another time to what is created: it is coarse.
+    fn pass_time(&self) {
+        let born = || {
+            fs::write(self.path("clock"), "").unwrap();
+            let stat = disk::stat(&self.path("clock")).unwrap();
+            self.remove("clock");
+            stat.changed
+        };
+        let before = born();
+        while born() == before {}
+    }
+
     /// Polls once, `ms` later, and commits.
     fn poll_after(&mut self, ms: u64) {
         self.now_ms += ms;

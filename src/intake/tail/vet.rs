@@ -12,6 +12,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 
 use super::cut::{Account, Place, Within};
 use super::disk::{self, FileId};
@@ -41,6 +42,16 @@ enum Compared {
     /// The one is a copy of the other, or of its beginning.
     Copy,
     Different,
+}
+
+/// What is known of the logs that a file may be a copy of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Originals {
+    Known,
+    /// One of them was truncated: what it holds now must be looked at first.
+    Truncated,
+    /// One of them could not be looked at yet.
+    Unknown,
 }
 
 impl Tail {
@@ -112,8 +123,48 @@ impl Tail {
         let length = disk::read_at(file, &stream.kept.path, &mut read, 0)?;
         read.truncate(length);
         stream.note_stat(stat, now_ms);
+        if stat.size < stream.kept.size && stream.kept.packed.is_none() {
+            let unread = stream.kept.size;
+            stream.kept.size = stat.size;
+            self.truncated(key, Some(unread));
+            return Ok((Beginning::Unclear, Vec::new()));
+        }
+        stream.kept.size = stat.size;
+        stream.revision = self.revision;
         let is_final = stream.is_over() && stream.quiet_ms(now_ms) >= wait_ms;
         Ok((beginning(&read, is_final), read))
+    }
+
+    /// Looks whether the logs that this file may be a copy of hold what they are known to hold. Only then can it be told
+    /// whether it is a copy.
+    pub(super) fn refresh_originals(&mut self, key: u64) -> io::Result<Originals> {
+        let path = &self.streams[&key].kept.path;
+        let Some(base) = names::before_rotation(path) else { return Ok(Originals::Known) };
+        let (name, directory) = (names::name(path), path.parent());
+        let is_packed = self.streams[&key].kept.packed.is_some();
+        let is_near = |other: Option<&Path>| other == directory || other == directory.and_then(Path::parent);
+        let may_be = |(of, stream): &(&u64, &Stream)| {
+            let kept = &stream.kept;
+            // Copies are made of live logs, archives of those that were put aside as well.
+            let is_log = stream.is_seen && (is_packed || !kept.is_aside) && kept.packed.is_none() && **of != key;
+            let is_known = !stream.is_initial || stream.attached_ms < self.now_ms;
+            let original = names::name(&kept.path);
+            is_log && is_known && (original == base || name.starts_with(original)) && is_near(kept.path.parent())
+        };
+        let mut found = Originals::Known;
+        for of in self.streams.iter().filter(may_be).map(|(of, _)| *of).collect::<Vec<_>>() {
+            match self.streams[&of].kept.state {
+                State::New if self.streams[&of].looked.is_none() => return Ok(Originals::Unknown),
+                State::Followed => match self.is_intact(of) {
+                    Ok(true) => {}
+                    Ok(false) => found = Originals::Truncated,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                },
+                _ => {}
+            }
+        }
+        Ok(found)
     }
 
     /// Decides about a file of text.
@@ -121,6 +172,22 @@ impl Tail {
         let path = self.streams[&key].kept.path.clone();
         if read.starts_with(b"\xFF\xFE") || read.starts_with(b"\xFE\xFF") {
             self.note(NoteKind::Utf16, &path, "");
+        }
+        match self.refresh_originals(key) {
+            Ok(Originals::Known) => {}
+            Ok(Originals::Truncated) => {
+                // It is looked at again when the next generation has been.
+                self.look_again(key);
+                return true;
+            }
+            Ok(Originals::Unknown) => {
+                self.look_again(key);
+                return false;
+            }
+            Err(error) => {
+                self.failed(key, &error);
+                return false;
+            }
         }
         for of in self.candidates(key, first) {
             match self.vet_against(key, of, read) {
@@ -139,6 +206,12 @@ impl Tail {
         true
     }
 
+    fn look_again(&mut self, key: u64) {
+        if let Some(stream) = self.streams.get_mut(&key) {
+            stream.looked = None;
+        }
+    }
+
     /// A file that holds nothing of what is lost, and that no glob leads to.
     pub(super) fn dismiss(&mut self, key: u64) -> bool {
         if let Some(stream) = self.remove(key) {
@@ -152,7 +225,9 @@ impl Tail {
     /// The streams that this file may be a copy of, those first of which the most was read.
     pub(super) fn candidates(&self, key: u64, first: Print) -> Vec<u64> {
         let Some(stream) = self.streams.get(&key) else { return Vec::new() };
-        let same = self.by_first.get(&first).into_iter().flatten().filter(|of| **of != key);
+        // Of what was lost before a whole line of it was seen, no first line is known.
+        let same = [first, Print::NONE].into_iter().filter_map(|first| self.by_first.get(&first)).flatten();
+        let same = same.filter(|of| **of != key);
         let mut candidates: Vec<u64> = same.copied().filter(|of| may_hold(stream, &self.streams[of])).collect();
         candidates.sort_by_key(|of| std::cmp::Reverse(self.streams[of].offset()));
         candidates
@@ -161,22 +236,32 @@ impl Tail {
     /// Decides whether this file is a copy of that stream.
     fn vet_against(&mut self, key: u64, of: u64, read: &[u8]) -> io::Result<bool> {
         if !self.streams[&of].is_homeless() {
-            if !self.streams[&of].is_live() || self.streams[&key].is_visitor {
+            if self.streams[&of].kept.packed.is_some() {
                 return Ok(false);
             }
             let compared = self.compare(key, of)?;
             // The comparison may have found that the original was truncated: then the copy is its continuation.
             if !self.streams[&of].is_homeless() {
-                if compared == Compared::Copy {
+                let is_copy = compared == Compared::Copy && self.streams[&of].may_be_copied();
+                if is_copy && !self.streams[&key].is_visitor {
                     self.set_state(key, State::CopyOf(of));
                     self.close(key);
                 }
-                return Ok(compared == Compared::Copy);
+                return Ok(is_copy && !self.streams[&key].is_visitor);
             }
         }
         let (stream, original) = (&self.streams[&key], &self.streams[&of]);
-        if original.offset() == 0 || !original.kept.head.begins(read) {
+        if !original.kept.head.begins(read) {
             return Ok(false);
+        }
+        if original.offset() == 0 {
+            // Nothing was read of it; what it held is known by its first line and length only.
+            let is_held = matches!(original.kept.state, State::Lost(_)) && stream.size() >= original.kept.size;
+            if is_held {
+                self.take_over(of, key);
+                self.set_first(of, first_line(read).unwrap_or_else(|| Print::of(read)));
+            }
+            return Ok(is_held);
         }
         if stream.size() < original.offset() {
             let is_sure = original.kept.head.length == HEAD;
@@ -239,9 +324,7 @@ impl Tail {
             return true;
         }
         self.set_state(key, State::New);
-        if let Some(stream) = self.streams.get_mut(&key) {
-            stream.looked = None;
-        }
+        self.look_again(key);
         self.vet(key)
     }
 
@@ -263,7 +346,13 @@ impl Tail {
         let Some(file) = opened.as_ref().or(original.file.as_ref()) else { return Ok(false) };
         let (size, kept) = (disk::stat_open(file, &original.kept.path)?.size, &original.kept);
         let offset = kept.place.offset;
-        if size >= offset && print_before(file, original, offset, kept.anchor.length)? == kept.anchor {
+        let begins_so = match kept.first {
+            Some(first) if offset == 0 => beginning_of(file, original, first.length as u64)? == first,
+            _ => true,
+        };
+        let is_anchored =
+            || -> io::Result<bool> { Ok(print_before(file, original, offset, kept.anchor.length)? == kept.anchor) };
+        if size >= offset.max(original.least_size()) && begins_so && is_anchored()? {
             return Ok(true);
         }
         let unread = kept.size.saturating_sub(offset);

@@ -218,6 +218,28 @@ fn a05_a_copy_that_is_seen_before_the_truncation_waits() {
 }
 
 #[test]
+fn a05_two_copytruncates_between_two_polls() {
+    for glob in ["access.log*", "access.log"] {
+        let mut scene = Scene::new(&[glob]);
+        scene.append("access.log.3", text("o", 1..=20));
+        scene.pass_time();
+        scene.append("access.log", text("a", 1..=20));
+        scene.pass_time();
+        scene.poll();
+        scene.append("access.log", text("a", 21..=25));
+        scene.copytruncate("access.log", "access.log.1");
+        scene.append("access.log", text("b", 1..=9));
+        scene.rename("access.log.1", "access.log.2");
+        scene.copytruncate("access.log", "access.log.1");
+        scene.append("access.log", text("c", 1..=2));
+        scene.restart();
+        scene.poll_long();
+        let old = lines("o", 1..=20).filter(|_| glob.ends_with('*'));
+        scene.expect(old.chain(lines("a", 1..=25)).chain(lines("b", 1..=9)).chain(lines("c", 1..=2)));
+    }
+}
+
+#[test]
 fn a06_truncated_and_grown_past_the_old_place() {
     let mut scene = Scene::new(&["access.log"]);
     scene.append("access.log", text("a", 1..=5));
