@@ -203,7 +203,10 @@ fn c02_formats_that_cannot_be_counted_by_are_refused_where_they_go_wrong() {
         ("nginx = '[$time_local] \"$request\" $body_bytes_sent'", 10, "this log format lacks $status"),
         ("nginx = '$remote_addr \"$request\" $status'", 10, "this log format lacks the time"),
         ("nginx = '$http_x_user [$time_local] $request $status'", 24, "a client can forge `$time_local`"),
-        ("apache = '%h %{%Y-%m-%d %H:%M:%S}t \"%r\" %>s'", 11, "this log format lacks the time"),
+        ("apache = '%h %{%Y-%m-%d %H:%M:%S}t \"%r\" %>s'", 14, "`%{%Y-%m-%d %H:%M:%S}t` has no time zone"),
+        ("apache = '%h %{%Y-%m-%d %H:%M:%S %z}t \"%r\" %>s'", 14, "`%{%Y-%m-%d %H:%M:%S %z}t` is a notation of time"),
+        ("apache = '%h \"%r\" %b'", 11, "this log format lacks the time (%t) and the status (%>s); every SLO needs it"),
+        ("apache = '%{X}i %t %r %>s'", 17, "a client can forge `%t` in this format, because unquoted values"),
     ] {
         let (output, temp) = edited("slogate.toml", &format!("nginx  = '{TIMED}'"), format);
         let told = format!("{}:22:{column}: {why}", temp.path().join("slogate.toml").display());
