@@ -42,10 +42,20 @@ pub enum IntakeError {
         /// Which.
         path: PathBuf,
     },
+    /// It is compressed with something other than gzip and Zstandard.
+    #[error("{}: is compressed in a way that is not read here; pipe it: {unpack} FILE | slogate report -", name(path))]
+    Strange {
+        /// Which.
+        path: PathBuf,
+        /// What unpacks it.
+        unpack: &'static str,
+    },
     /// It is compressed and ends in the middle, or is damaged.
     #[error(
         "{}: the {what} data ends early or is damaged ({}); the lines before that place are counted, fetch or \
-         compress the file again for the rest", name(path), plain(source)
+         compress the file again for the rest",
+        name(path),
+        plain(source)
     )]
     Torn {
         /// Which.
@@ -72,6 +82,7 @@ impl IntakeError {
             Self::Open { path, .. }
             | Self::Directory { path }
             | Self::NoWriter { path }
+            | Self::Strange { path, .. }
             | Self::Torn { path, .. }
             | Self::Read { path, .. } => path,
         }

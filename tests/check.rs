@@ -86,6 +86,7 @@ fn the_shipped_specs_are_valid_and_print_what_they_compile_to() {
         (Some(0), Some("slo-specs: 1 source, 5 stories, 12 SLOs, 1 journey, 3 services"))
     );
     let tables = stdout(&output);
+    assert!(tables.ends_with('\n') && !tables.contains(" \n"), "the last line is a whole one, and none ends in blanks");
     for row in [
         "lb file beginning 65536 bytes /var/log/nginx/access.log*",
         "profile/availability api 99.95% 28d GET /profile/{user} status 100-499 lb",

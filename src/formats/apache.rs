@@ -143,7 +143,10 @@ mod tests {
             ("%h %>s", None),
         ] {
             let found = strange_time(&parse(text).unwrap());
-            assert_eq!(found.map(|(_, why)| expected.is_some_and(|begin| why.starts_with(begin))), expected.map(|_| true));
+            assert_eq!(
+                found.map(|(_, why)| expected.is_some_and(|begin| why.starts_with(begin))),
+                expected.map(|_| true)
+            );
         }
     }
 

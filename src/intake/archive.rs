@@ -64,7 +64,8 @@ pub struct Archive {
 /// Opens a log; `-` is standard input.
 ///
 /// # Errors
-/// When it cannot be opened, is a directory, is a pipe that nobody writes into, or its first bytes cannot be read.
+/// When it cannot be opened, is a directory, is a pipe that nobody writes into, its first bytes cannot be read, or it is
+/// compressed in another way.
 pub fn open(path: &Path) -> Result<Archive, IntakeError> {
     let failed = |source| IntakeError::Open { path: path.to_owned(), source };
     if path.as_os_str() == "-" {
@@ -82,6 +83,7 @@ pub fn open(path: &Path) -> Result<Archive, IntakeError> {
         return stream(path, 0, Box::new(file));
     }
     let beginning = beginning(&mut file).map_err(failed)?;
+    refuse_strange(path, &beginning)?;
     file.rewind().map_err(failed)?;
     // A file without a size that has bytes all the same, as in /proc, cannot be cut into ranges.
     let is_sized = metadata.len() > 0 || beginning.is_empty();
@@ -116,9 +118,22 @@ fn open_pipe(path: &Path) -> Result<File, IntakeError> {
 /// A log that can only be read from its beginning to its end.
 fn stream(path: &Path, size: u64, mut bytes: Box<dyn Read + Send>) -> Result<Archive, IntakeError> {
     let beginning = beginning(&mut bytes).map_err(|source| IntakeError::Open { path: path.to_owned(), source })?;
+    refuse_strange(path, &beginning)?;
     let (kind, is_utf16) = (Kind::of(&beginning), is_utf16(&beginning));
     let stream = Box::new(io::Cursor::new(beginning).chain(bytes));
     Ok(Archive { path: path.to_owned(), kind, size, is_utf16, file: None, stream })
+}
+
+/// Refuses what logs are also compressed with, but not unpacked here.
+fn refuse_strange(path: &Path, beginning: &[u8]) -> Result<(), IntakeError> {
+    let unpack = match beginning {
+        [b'B', b'Z', b'h', b'1'..=b'9'] => "bzip2 -dc",
+        [0xFD, b'7', b'z', b'X'] => "xz -dc",
+        [0x04, 0x22, 0x4D, 0x18] => "lz4 -dc",
+        [b'P', b'K', 0x03, 0x04] => "unzip -p",
+        _ => return Ok(()),
+    };
+    Err(IntakeError::Strange { path: path.to_owned(), unpack })
 }
 
 /// As many bytes as tell the kind of a log.
