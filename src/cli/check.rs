@@ -43,8 +43,11 @@ fn report(catalog: &Catalog) -> String {
     ];
     let mut text = format!("{}: {}\n", catalog.directory.display(), summary(catalog));
     for (title, table) in sections.iter().filter(|(_, table)| table.row_count() > 0) {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "\n{title}\n{}\n", table.trim_fmt());
+        // Writing to a string cannot fail, here and below.
+        let _ = write!(text, "\n{title}\n");
+        table.trim_fmt().lines().for_each(|line| {
+            let _ = writeln!(text, "{}", line.trim_end());
+        });
     }
     text
 }
