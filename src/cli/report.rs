@@ -3,7 +3,9 @@
 mod problems;
 mod table;
 
+use std::fs::Metadata;
 use std::io::IsTerminal;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -112,7 +114,15 @@ fn choose_source(catalog: &Catalog, name: Option<&str>) -> Option<SourceId> {
 fn open(files: &[PathBuf]) -> (Vec<Archive>, Vec<intake::IntakeError>) {
     let mut logs = Vec::new();
     let mut errors = Vec::new();
+    let mut known = Vec::new();
     for file in files {
+        // The same file under two names would count every line twice.
+        let identity = std::fs::metadata(file).ok().filter(Metadata::is_file).map(|found| (found.dev(), found.ino()));
+        if identity.is_some() && known.contains(&identity) {
+            super::say(&format!("{}: is a file that was named before; it is counted once", intake::name(file)));
+            continue;
+        }
+        known.push(identity);
         match intake::open(file) {
             Ok(log) => logs.push(log),
             Err(error) => errors.push(error),

@@ -101,14 +101,18 @@ fn meaning(letter: &str, argument: Option<&str>) -> Option<(Option<Field>, Shape
         ("U", _) => (Some(Field::Target), Shape::Free),
         ("D", _) | ("T", Some("us")) => duration(DurationUnit::Micros),
         ("T", Some("ms")) => duration(DurationUnit::Millis),
-        ("T", None | Some("s")) => duration(DurationUnit::Seconds),
+        // Whole seconds, cut off: nothing that a threshold could be compared with.
+        ("T", None | Some("s")) => (None, number),
+        // One of three characters: what became of the connection.
+        ("X", _) => (None, Shape::Fixed(1)),
         ("i", Some(header)) if header.eq_ignore_ascii_case("host") => (Some(Field::Host), Shape::Free),
         ("v" | "V", _) => (Some(Field::Host), Shape::Run(Class::Graphic)),
         ("b" | "B" | "I" | "O" | "S" | "k" | "p" | "P" | "R", None) if letter != "R" => (None, number),
-        ("a" | "A" | "l" | "H" | "X" | "L" | "p" | "P", _) => (None, word),
-        ("h" | "u" | "q" | "f" | "R" | "i" | "o" | "e" | "n" | "C" | "t" | "T" | "^FB" | "^ti" | "^to" | "c", _) => {
-            (None, Shape::Free)
-        }
+        ("a" | "A" | "l" | "H" | "p" | "P", _) => (None, word),
+        (
+            "L" | "h" | "u" | "q" | "f" | "R" | "i" | "o" | "e" | "n" | "C" | "t" | "T" | "^FB" | "^ti" | "^to" | "c",
+            _,
+        ) => (None, Shape::Free),
         _ => return None,
     })
 }

@@ -4,8 +4,8 @@ use super::apache;
 use super::combined::Combined;
 use super::exhaustive::{self, Unread};
 use super::nginx::{self, Escape};
-use super::program::{Obstacle, Program, Spans};
-use super::token::{Field, SLOTS, Token};
+use super::program::{Forgeable, Program, Spans};
+use super::token::{Field, SLOTS, Shape, Token};
 
 /// A log format, compiled: knows where in a line the fields are that SLOs need.
 #[derive(Clone, Debug)]
@@ -121,7 +121,7 @@ impl Template {
         }
         let program = match Program::compile(&tokens, escape) {
             Ok(program) => Some(program),
-            Err(Obstacle::Forgeable(variable)) if !accept_forgeable => {
+            Err(Forgeable(variable)) if !accept_forgeable => {
                 let at = text.find(&variable.name).unwrap_or(0);
                 return Err(TemplateError::new(at, forgeable_message(&variable.name, escape, server)));
             }
@@ -156,6 +156,19 @@ impl Template {
         self.escape == Escape::Backslash
     }
 
+    /// Whether a line that ends like this is complete although it lacks its newline. Of one that ends in a value of any
+    /// length, nobody can tell; nginx's times have three decimals.
+    pub(super) fn is_sure_to_end(&self, line: &[u8]) -> bool {
+        match self.tokens.last() {
+            Some(Token::Literal(_)) => true,
+            Some(Token::Variable(variable)) if matches!(variable.shape, Shape::Fixed(_)) => true,
+            Some(Token::Variable(variable)) if variable.name == "$request_time" => {
+                matches!(line, [.., b'.', a, b, c] if [a, b, c].iter().all(|byte| byte.is_ascii_digit()))
+            }
+            _ => false,
+        }
+    }
+
     /// What the field in this slot is; `None` when the format has none.
     pub(super) fn field(&self, slot: usize) -> Option<Field> {
         self.fields[slot]
@@ -166,7 +179,8 @@ impl Template {
         self.program.as_ref().and_then(|program| program.quotes)
     }
 
-    /// Finds the fields of the line that is the first `length` bytes of `text`, and whose bare quotes, as many as [`Template::quotes`], stand at `quotes` less `base`.
+    /// Finds the fields of the line that is the first `length` bytes of `text`, and whose bare quotes, as many as
+    /// [`Template::quotes`], stand at `quotes` less `base`.
     #[inline(always)]
     pub(super) fn spans(&self, text: &[u8], length: usize, quotes: &[u32], base: u32) -> Result<Spans, Unread> {
         let read = self.combined.and_then(|combined| combined.read(text, length, quotes, base));
@@ -227,7 +241,9 @@ fn choose_fields(tokens: &mut [Token]) -> [Option<Field>; SLOTS] {
 fn rank(name: &str) -> u8 {
     match name {
         "$uri" | "$document_uri" | "$upstream_response_time" | "$server_name" | "$msec" => 2,
-        "$http_host" => 1,
+        "$http_host" | "%s" => 1,
+        name if name.contains("{ms}T") => 1,
+        "%<s" => 2,
         _ => 0,
     }
 }
