@@ -193,8 +193,9 @@ impl<'c> Counter<'c> {
     /// Counts the end of a log that lacks its newline: a line if it reads as one and cannot go on, else partial.
     pub fn count_unfinished(&mut self, line: &[u8]) {
         self.seen.records += 1;
-        let is_complete = self.reader.is_sure_to_end(line);
-        match self.reader.read(line.strip_suffix(b"\r").unwrap_or(line)) {
+        let text = line.strip_suffix(b"\r").unwrap_or(line);
+        let is_complete = self.reader.is_sure_to_end(text);
+        match self.reader.read(text) {
             _ if line.len() > self.max_line => self.refuse(Rejection::Oversize, line),
             Ok(request) if is_complete => self.add(&request, line),
             _ => self.refuse(Rejection::Unparsed(Unparsed::Partial), line),

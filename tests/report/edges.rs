@@ -207,7 +207,7 @@ fn a16_lines_are_read_up_to_max_line_and_not_a_byte_more() {
     );
     let desk = Desk::with_engine(&availability("availability", "99.0", "", ""), &engine);
     let of_length = |length: usize| {
-        let plain = line(0, "GET /item/1", 200, "0.1");
+        let plain = line(0, "GET /item/1", 200, "0.100");
         plain.replace("curl/8", &"x".repeat(length + "curl/8".len() - (plain.len() - 1)))
     };
     let log = of_length(2_048) + &of_length(2_049) + &of_length(2_047) + &of_length(300_000) + &of_length(2_048);
