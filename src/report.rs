@@ -46,11 +46,22 @@ pub struct Report {
     /// How everything stands.
     pub board: Board,
     /// What was seen in each log, in the order of the logs.
-    pub seen: Vec<(PathBuf, Seen)>,
+    pub logs: Vec<LogReport>,
     /// What could not be read.
     pub errors: Vec<IntakeError>,
     /// Routes that no SLO is about: an estimate.
     pub unmatched: Unmatched,
+}
+
+/// What was seen in one log.
+#[derive(Clone, Debug)]
+pub struct LogReport {
+    /// As the user named it.
+    pub path: PathBuf,
+    /// Whether it begins as text in UTF-16 does.
+    pub is_utf16: bool,
+    /// How much of it was read.
+    pub seen: Seen,
 }
 
 /// A piece of work for a worker.
@@ -77,7 +88,7 @@ const RANGES_PER_WORKER: u64 = 16;
 pub fn run(plan: &Plan, logs: Vec<Archive>, progress: &(dyn Fn(u64) + Sync)) -> Result<Report, TooComplex> {
     let classifier = Classifier::new(&plan.catalog, plan.source)?;
     let shared = Shared::new(plan, &classifier, &logs, progress);
-    let paths: Vec<PathBuf> = logs.iter().map(|log| log.path.clone()).collect();
+    let names: Vec<(PathBuf, bool)> = logs.iter().map(|log| (log.path.clone(), log.is_utf16)).collect();
     let mut engine = Engine::new(Arc::clone(&plan.catalog));
     if let Some(at) = plan.at {
         engine.advance(at);
@@ -109,7 +120,7 @@ pub fn run(plan: &Plan, logs: Vec<Archive>, progress: &(dyn Fn(u64) + Sync)) -> 
     let seen = shared.seen.iter().map(LogSeen::get);
     Ok(Report {
         board: engine.tick(now),
-        seen: paths.into_iter().zip(seen).collect(),
+        logs: names.into_iter().zip(seen).map(|((path, is_utf16), seen)| LogReport { path, is_utf16, seen }).collect(),
         errors: shared.errors.into_inner().unwrap_or_else(PoisonError::into_inner),
         unmatched,
     })

@@ -86,6 +86,7 @@ fn the_shipped_specs_are_valid_and_print_what_they_compile_to() {
         (Some(0), Some("slo-specs: 1 source, 5 stories, 12 SLOs, 1 journey, 3 services"))
     );
     let tables = stdout(&output);
+    assert!(tables.ends_with('\n') && !tables.contains(" \n"), "the last line is a whole one, and none ends in blanks");
     for row in [
         "lb file beginning 65536 bytes /var/log/nginx/access.log*",
         "profile/availability api 99.95% 28d GET /profile/{user} status 100-499 lb",
@@ -203,7 +204,10 @@ fn c02_formats_that_cannot_be_counted_by_are_refused_where_they_go_wrong() {
         ("nginx = '[$time_local] \"$request\" $body_bytes_sent'", 10, "this log format lacks $status"),
         ("nginx = '$remote_addr \"$request\" $status'", 10, "this log format lacks the time"),
         ("nginx = '$http_x_user [$time_local] $request $status'", 24, "a client can forge `$time_local`"),
-        ("apache = '%h %{%Y-%m-%d %H:%M:%S}t \"%r\" %>s'", 11, "this log format lacks the time"),
+        ("apache = '%h %{%Y-%m-%d %H:%M:%S}t \"%r\" %>s'", 14, "`%{%Y-%m-%d %H:%M:%S}t` has no time zone"),
+        ("apache = '%h %{%Y-%m-%d %H:%M:%S %z}t \"%r\" %>s'", 14, "`%{%Y-%m-%d %H:%M:%S %z}t` is a notation of time"),
+        ("apache = '%h \"%r\" %b'", 11, "this log format lacks the time (%t) and the status (%>s); every SLO needs it"),
+        ("apache = '%{X}i %t %r %>s'", 17, "a client can forge `%t` in this format, because unquoted values"),
     ] {
         let (output, temp) = edited("slogate.toml", &format!("nginx  = '{TIMED}'"), format);
         let told = format!("{}:22:{column}: {why}", temp.path().join("slogate.toml").display());

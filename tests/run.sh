@@ -18,6 +18,7 @@ nginx nginx
 gzip gzip
 zstd zstd
 setpriv util-linux
+taskset util-linux
 '
 
 say() { printf '\n==> %s\n' "$*"; }

@@ -39,6 +39,15 @@ fn the_shipped_sample_has_a_gate_of_each_colour() {
 }
 
 #[test]
+fn the_readme_shows_what_its_first_command_prints() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("a readme");
+    let shown =
+        readme.split_once("<!-- sample output: begin -->\n```text\n").and_then(|(_, rest)| rest.split_once("```\n"));
+    let printed = String::from_utf8(report(&[]).stdout).expect("a table is text");
+    assert_eq!(shown.map(|(shown, _)| shown), Some(printed.as_str()));
+}
+
+#[test]
 fn a_frozen_gate_fails_the_pipeline_that_asks_for_it() {
     assert_eq!(report(&["--fail-on-frozen"]).status.code(), Some(1));
     let table = report(&[]);

@@ -221,7 +221,8 @@ impl Routes {
     #[cold]
     fn find_slowly(&self, target: Target<'_>) -> u32 {
         let mut plain = [0; LONGEST_ESCAPED];
-        let mut bytes = target.bytes();
+        // No server escapes a question mark, so the query can go first, whatever is in it.
+        let mut bytes = target.bytes().split(|byte| *byte == b'?').next().unwrap_or_default();
         if target.is_escaped() && bytes.contains(&b'\\') {
             let Some(length) = escapes::take_back(bytes, &mut plain) else { return 0 };
             bytes = &plain[..length];

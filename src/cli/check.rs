@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use clap::Args;
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle, presets};
+use slogate::classify::Classifier;
 use slogate::spec::{
-    Catalog, Decimal, GatePolicy, HostRule, Journey, OnUnknown, Requests, Secret, Service, Sli, Slo, SourceKind, Start,
-    Statuses, StoreUrl, printable,
+    Catalog, Decimal, GatePolicy, HostRule, Journey, OnUnknown, Requests, Secret, Service, Sli, Slo, SourceId,
+    SourceKind, Start, Statuses, StoreUrl, printable,
 };
 
 use super::{Exit, SpecsArgument};
@@ -25,6 +26,13 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Exit {
     match super::load(&arguments.specs) {
         Ok(loaded) => {
+            // Specs that cannot be counted by are no valid specs.
+            for source in (0..loaded.catalog.sources.len()).map(SourceId) {
+                if let Err(error) = Classifier::new(&loaded.catalog, source) {
+                    super::say(&format!("{}: {error}", arguments.specs.specs.display()));
+                    return Exit::Refused;
+                }
+            }
             let exit = super::print(&report(&loaded.catalog), Exit::Done);
             not_checked(&loaded.catalog).iter().for_each(|line| super::say(line));
             exit
@@ -43,8 +51,11 @@ fn report(catalog: &Catalog) -> String {
     ];
     let mut text = format!("{}: {}\n", catalog.directory.display(), summary(catalog));
     for (title, table) in sections.iter().filter(|(_, table)| table.row_count() > 0) {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "\n{title}\n{}\n", table.trim_fmt());
+        // Writing to a string cannot fail, here and below.
+        let _ = write!(text, "\n{title}\n");
+        table.trim_fmt().lines().for_each(|line| {
+            let _ = writeln!(text, "{}", line.trim_end());
+        });
     }
     text
 }

@@ -1,26 +1,30 @@
 //! `slogate report`: what do these logs say?
 
+mod problems;
 mod table;
 
+use std::fs::Metadata;
 use std::io::IsTerminal;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use slogate::counts::Seen;
 use slogate::document::{DEFAULT_CHANGE, Status};
 use slogate::gate::Level;
 use slogate::intake::{self, Archive};
 use slogate::report::{Plan, Report};
-use slogate::spec::{Catalog, ServiceId, SourceId, SourceKind};
+use slogate::spec::{Catalog, OnUnknown, ServiceId, SourceId};
 use slogate::time::{Clock, SystemClock, Timestamp};
 
 use super::{Exit, SpecsArgument};
+use problems::Trust;
 
 pub(super) const HELP: &str = "\
 Exit codes: 0 done; 1 the specs are invalid, or a gate is frozen under --fail-on-frozen; 2 wrong usage; 3 a log could not
-be read or is in another format, or a gate is unknown under --fail-on-frozen and its policy does not allow that.";
+be read or is in another format, no log has a line, or, under --fail-on-frozen, a gate is unknown or more than 1% of a
+log's lines do not have its format, and the policy denies changes without sound evidence.";
 
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
@@ -50,8 +54,6 @@ pub(super) struct Arguments {
 
 /// Bars for logs smaller than this are gone before they can be read, in bytes.
 const WORTH_A_BAR: u64 = 32 << 20;
-/// How many unmatched routes are named.
-const ROUTES_NAMED: usize = 5;
 
 /// Reads the logs and prints how everything stands.
 pub(super) fn run(arguments: &Arguments) -> Exit {
@@ -81,14 +83,14 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     };
     unopened.append(&mut report.errors);
     report.errors = unopened;
-    let sound = tell_problems(&catalog, source, &report);
+    let trust = problems::tell(&catalog, source, &report);
     let status = Status::new(&catalog, &report.board, DEFAULT_CHANGE);
     let text = match arguments.json {
         true => serde_json::to_string_pretty(&status).map(|json| json + "\n").unwrap_or_default(),
         false => table::text(&status, &catalog[source].name),
     };
-    let exit = if sound { Exit::Done } else { Exit::Unsure };
-    super::print(&text, if arguments.fail_on_frozen { gates(&catalog, &report, exit) } else { exit })
+    let exit = if arguments.fail_on_frozen { exit_of_gates(&catalog, &report, trust) } else { exit(trust) };
+    super::print(&text, exit)
 }
 
 /// The named source, or the only one; tells stderr when that is nobody.
@@ -112,7 +114,15 @@ fn choose_source(catalog: &Catalog, name: Option<&str>) -> Option<SourceId> {
 fn open(files: &[PathBuf]) -> (Vec<Archive>, Vec<intake::IntakeError>) {
     let mut logs = Vec::new();
     let mut errors = Vec::new();
+    let mut known = Vec::new();
     for file in files {
+        // The same file under two names would count every line twice.
+        let identity = std::fs::metadata(file).ok().filter(Metadata::is_file).map(|found| (found.dev(), found.ino()));
+        if identity.is_some() && known.contains(&identity) {
+            super::say(&format!("{}: is a file that was named before; it is counted once", intake::name(file)));
+            continue;
+        }
+        known.push(identity);
         match intake::open(file) {
             Ok(log) => logs.push(log),
             Err(error) => errors.push(error),
@@ -132,81 +142,24 @@ fn progress_bar(size: u64) -> ProgressBar {
     }
 }
 
-/// Tells stderr what is wrong with the logs; `false` when some of it leaves the report unsure.
-fn tell_problems(catalog: &Catalog, source: SourceId, report: &Report) -> bool {
-    report.errors.iter().for_each(|error| super::say(&error.to_string()));
-    let mut sound = report.errors.is_empty();
-    for (path, seen) in &report.seen {
-        let failed = report.errors.iter().any(|error| error.path() == path);
-        if let Some(problem) = problem(catalog, source, report, *seen).filter(|_| !failed) {
-            super::say(&format!("{}: {problem}", path.display()));
-            sound = false;
-        }
-    }
-    let standing = &report.board[source];
-    if standing.accepted.good == 0 && standing.accepted.bad > 0 {
-        super::say(&no_match(report));
-    }
-    let expired = standing.rejected.get(&slogate::counts::Rejection::Expired).copied().unwrap_or(0);
-    if expired > 0 {
-        super::say(&format!(
-            "{expired} records are older than the {} before {}, the {}, and are not counted; --at ends the windows at \
-             another time",
-            catalog.longest_window(),
-            report.board.at,
-            if standing.last_event == Some(report.board.at) { "newest record" } else { "time asked for" },
-        ));
-    }
-    sound
-}
-
-/// What is wrong with a log of which this was seen.
-fn problem(catalog: &Catalog, source: SourceId, report: &Report, seen: Seen) -> Option<String> {
-    if seen.records == 0 {
-        return Some("is empty; if it was just rotated, name the older file too".to_owned());
-    }
-    if seen.unparsed < seen.records {
-        return None;
-    }
-    let SourceKind::File(file) = &catalog[source].kind;
-    let begins = report.board[source].samples.last().map(|sample| format!(" (`{}`)", shortened(&sample.text)));
-    Some(format!(
-        "none of its {} lines{} has the format of source `{}`, which is `{}`; set that source's `nginx`, `apache` or \
-         `format` in slogate.toml to the format that the server writes, or choose another source with --source",
-        seen.records,
-        begins.unwrap_or_default(),
-        catalog[source].name,
-        file.format.text(),
-    ))
-}
-
-fn shortened(text: &str) -> String {
-    const SHOWN: usize = 80;
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_owned(),
+/// What a report that can be trusted so far comes to.
+fn exit(trust: Trust) -> Exit {
+    match trust {
+        Trust::Full | Trust::Doubtful => Exit::Done,
+        Trust::Partial => Exit::Unsure,
     }
 }
 
-fn no_match(report: &Report) -> String {
-    let routes: Vec<String> =
-        report.unmatched.top(ROUTES_NAMED).into_iter().map(|(route, times)| format!("{route} ({times})")).collect();
-    format!(
-        "no line matched any SLO, so there is nothing to judge by; the most frequent routes are {}; compare them with the \
-         `requests` of the SLOs",
-        routes.join(", ")
-    )
-}
-
-/// What the gates make of an exit.
-fn gates(catalog: &Catalog, report: &Report, otherwise: Exit) -> Exit {
+/// What it comes to for whoever wants to know whether to deploy.
+fn exit_of_gates(catalog: &Catalog, report: &Report, trust: Trust) -> Exit {
     let services = || (0..catalog.services.len()).map(ServiceId);
     if services().any(|service| report.board[service].state.level == Level::Frozen) {
         return Exit::Refused;
     }
     let unsure = |service: ServiceId| {
-        let decision = &report.board[service];
-        decision.state.level == Level::Unknown && !decision.verdict(&catalog[service].policy, DEFAULT_CHANGE).allow
+        let (decision, policy) = (&report.board[service], &catalog[service].policy);
+        let is_unknown = decision.state.level == Level::Unknown && !decision.verdict(policy, DEFAULT_CHANGE).allow;
+        is_unknown || (trust == Trust::Doubtful && policy.on_unknown == OnUnknown::Deny)
     };
-    if services().any(unsure) { Exit::Unsure } else { otherwise }
+    if services().any(unsure) { Exit::Unsure } else { exit(trust) }
 }

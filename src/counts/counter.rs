@@ -190,13 +190,15 @@ impl<'c> Counter<'c> {
         }
     }
 
-    /// Counts the end of a log that lacks its newline: a line if it reads as one, else partial.
+    /// Counts the end of a log that lacks its newline: a line if it reads as one and cannot go on, else partial.
     pub fn count_unfinished(&mut self, line: &[u8]) {
         self.seen.records += 1;
-        match self.reader.read(line.strip_suffix(b"\r").unwrap_or(line)) {
+        let text = line.strip_suffix(b"\r").unwrap_or(line);
+        let is_complete = self.reader.is_sure_to_end(text);
+        match self.reader.read(text) {
             _ if line.len() > self.max_line => self.refuse(Rejection::Oversize, line),
-            Ok(request) => self.add(&request, line),
-            Err(_) => self.refuse(Rejection::Unparsed(Unparsed::Partial), line),
+            Ok(request) if is_complete => self.add(&request, line),
+            _ => self.refuse(Rejection::Unparsed(Unparsed::Partial), line),
         }
     }
 
@@ -369,12 +371,16 @@ fn printable(line: &[u8]) -> String {
         }
         if *byte == b'?' {
             in_query = true;
-            text.push_str("?...");
+            if text.len() + 4 <= SAMPLE_LENGTH {
+                text.push_str("?...");
+            }
             continue;
         }
+        let room = SAMPLE_LENGTH.saturating_sub(text.len());
         match byte {
-            b' '..=b'~' => text.push(*byte as char),
-            other => text.push_str(&format!("\\x{other:02x}")),
+            b' '..=b'~' if room >= 1 => text.push(*byte as char),
+            other if room >= 4 => text.push_str(&format!("\\x{other:02x}")),
+            _ => break,
         }
     }
     text

@@ -68,6 +68,26 @@ fn directive<'a>(text: &'a str, at: usize, tokens: &mut Vec<Token>) -> Result<&'
     Ok(rest)
 }
 
+/// The field for the time, if the format has one and it is in a notation that is not read: its name, and what to do.
+pub fn strange_time(tokens: &[Token]) -> Option<(String, &'static str)> {
+    let variables = || {
+        tokens.iter().filter_map(|token| match token {
+            Token::Variable(variable) => Some(variable),
+            Token::Literal(_) => None,
+        })
+    };
+    if variables().any(|variable| matches!(variable.field, Some(Field::Time(_)))) {
+        return None;
+    }
+    let name = variables().map(|variable| &variable.name).find(|name| name.ends_with("}t"))?;
+    let has_zone = ["%z", "%s", "sec}"].iter().any(|part| name.contains(part));
+    let why = match has_zone {
+        true => "is a notation of time that is not read; log %t, which is `[20/Nov/2026:10:12:58 +0000]`",
+        false => "has no time zone, so that the instant is not certain; log %t, which has one",
+    };
+    Some((name.clone(), why))
+}
+
 fn meaning(letter: &str, argument: Option<&str>) -> Option<(Option<Field>, Shape)> {
     let number = Shape::Run(Class::Number);
     let word = Shape::Run(Class::Word);
@@ -81,14 +101,18 @@ fn meaning(letter: &str, argument: Option<&str>) -> Option<(Option<Field>, Shape
         ("U", _) => (Some(Field::Target), Shape::Free),
         ("D", _) | ("T", Some("us")) => duration(DurationUnit::Micros),
         ("T", Some("ms")) => duration(DurationUnit::Millis),
-        ("T", None | Some("s")) => duration(DurationUnit::Seconds),
+        // Whole seconds, cut off: nothing that a threshold could be compared with.
+        ("T", None | Some("s")) => (None, number),
+        // One of three characters: what became of the connection.
+        ("X", _) => (None, Shape::Fixed(1)),
         ("i", Some(header)) if header.eq_ignore_ascii_case("host") => (Some(Field::Host), Shape::Free),
         ("v" | "V", _) => (Some(Field::Host), Shape::Run(Class::Graphic)),
         ("b" | "B" | "I" | "O" | "S" | "k" | "p" | "P" | "R", None) if letter != "R" => (None, number),
-        ("a" | "A" | "l" | "H" | "X" | "L" | "p" | "P", _) => (None, word),
-        ("h" | "u" | "q" | "f" | "R" | "i" | "o" | "e" | "n" | "C" | "t" | "T" | "^FB" | "^ti" | "^to" | "c", _) => {
-            (None, Shape::Free)
-        }
+        ("a" | "A" | "l" | "H" | "p" | "P", _) => (None, word),
+        (
+            "L" | "h" | "u" | "q" | "f" | "R" | "i" | "o" | "e" | "n" | "C" | "t" | "T" | "^FB" | "^ti" | "^to" | "c",
+            _,
+        ) => (None, Shape::Free),
         _ => return None,
     })
 }
@@ -110,6 +134,23 @@ mod tests {
         }
         for (text, at) in [("%h %{x", 3), ("%h %", 3), ("%h %Y", 3)] {
             assert_eq!(parse(text).map_err(|error| error.at), Err(at), "{text}");
+        }
+    }
+
+    #[test]
+    fn c02_a_time_without_zone_is_told_apart_from_a_strange_one() {
+        for (text, expected) in [
+            ("%{%d/%b/%Y %T}t %>s", Some("has no time zone")),
+            ("%{%Y-%m-%d %H:%M:%S %z}t", Some("is a notation")),
+            ("%{usec}t", Some("is a notation")),
+            ("%{%T}t %t", None),
+            ("%h %>s", None),
+        ] {
+            let found = strange_time(&parse(text).unwrap());
+            assert_eq!(
+                found.map(|(_, why)| expected.is_some_and(|begin| why.starts_with(begin))),
+                expected.map(|_| true)
+            );
         }
     }
 

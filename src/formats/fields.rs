@@ -83,7 +83,10 @@ impl TimeReader {
         // 0         1         2
         // 0123456789012345678901234
         // 2026-11-20T10:12:58+00:00
-        let Ok(bytes) = <&[u8; 25]>::try_from(bytes) else { return iso8601_any(bytes) };
+        let bytes = match <&[u8; 25]>::try_from(bytes) {
+            Ok(bytes) if matches!(bytes[19], b'+' | b'-') => bytes,
+            _ => return iso8601_any(bytes),
+        };
         let second = two_digits(bytes[17], bytes[18])?;
         let key = [word(bytes, 0), word(bytes, 8), word(bytes, 17) & !0xFFFF | u64::from(bytes[16])];
         if key == self.seen {
@@ -386,6 +389,7 @@ mod tests {
             ("2026-11-20T10:12:58Z", "2026-11-20T10:12:58Z"),
             ("2026-11-20T10:12:58.25+05:30", "2026-11-20T04:42:58.250Z"),
             ("2026-11-20T10:12:58+0530", "2026-11-20T04:42:58Z"),
+            ("2026-11-20T10:12:58.1234Z", "2026-11-20T10:12:58.123Z"),
         ] {
             assert_eq!(time(TimeNotation::Iso8601, text).as_deref(), Some(utc), "{text}");
         }

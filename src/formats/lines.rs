@@ -31,6 +31,11 @@ impl<'t> LineReader<'t> {
         Self { template, times: TimeReader::default(), quotes: Vec::new() }
     }
 
+    /// Whether a line without its newline is complete, as far as its end tells.
+    pub fn is_sure_to_end(&self, line: &[u8]) -> bool {
+        self.template.is_sure_to_end(line)
+    }
+
     /// How many bare quotes [`LineReader::read_indexed`] must be given.
     pub fn quotes(&self) -> Option<usize> {
         self.template.quotes()
@@ -255,9 +260,37 @@ mod tests {
         ] {
             assert_eq!(shown(&template(format), line.as_bytes()), expected, "{format}");
         }
+        // The host of a hostile client, and an upstream with an IPv6 address.
+        let json = template(
+            r#"escape=json {"h":"$host","a":"$upstream_addr","t":"$time_iso8601","r":"$request","s":$status}"#,
+        );
+        let line =
+            br#"{"h":"a\"b","a":"[::1]:80, [::2]:80","t":"2026-11-20T10:12:58+00:00","r":"GET / HTTP/1.1","s":500}"#;
+        assert_eq!(shown(&json, line), r#"2026-11-20T10:12:58Z GET / a\\\"b 500 None"#);
+        // Of several statuses and durations the final and the finest count.
+        let several = Template::apache(r#"%s %>s %t "%r" %T %{ms}T %D"#, false).unwrap();
+        let line = br#"200 500 [20/Nov/2026:10:12:58 +0000] "GET / HTTP/1.1" 0 900 900000"#;
+        assert_eq!(shown(&several, line), "2026-11-20T10:12:58Z GET /  500 Some(900000)");
+        assert!(!Template::apache(r#"%>s %t "%r" %T"#, false).unwrap().has_duration());
         let apache = Template::apache(r#"%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i" %D"#, false).unwrap();
         let line = r#"10.0.0.1 - a [20/Nov/2026:10:12:58 +0100] "GET /a HTTP/1.1" 200 5 "-" "a \" b" 1234"#;
         assert_eq!(shown(&apache, line.as_bytes()), "2026-11-20T09:12:58Z GET /a  200 Some(1234)");
+    }
+
+    #[test]
+    fn a15_a_line_without_its_newline_is_complete_only_if_its_end_says_so() {
+        let (timed, combined) = (template(TIMED), Template::preset("combined").unwrap());
+        let apache = Template::apache(r#"%t "%r" %>s %D"#, false).unwrap();
+        for (template, end, expected) in [
+            (&timed, "12.345", true),
+            (&timed, "12.34", false),
+            (&timed, "12.", false),
+            (&timed, "12", false),
+            (&combined, "\"curl\"", true),
+            (&apache, "900", false),
+        ] {
+            assert_eq!(template.is_sure_to_end(end.as_bytes()), expected, "{end}");
+        }
     }
 
     #[test]

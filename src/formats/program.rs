@@ -211,7 +211,7 @@ impl Program {
     ///
     /// # Errors
     /// What stands in the way of a single, certain reading.
-    pub fn compile(tokens: &[Token], escape: Escape) -> Result<Self, Obstacle> {
+    pub fn compile(tokens: &[Token], escape: Escape) -> Result<Self, Forgeable> {
         let mut stretches = Vec::new();
         let mut obstacles = Vec::new();
         let mut quotes = 0;
@@ -358,23 +358,14 @@ impl Stretch {
     }
 }
 
-/// Why a format has no certain reading.
+/// Why a format has no certain reading: this needed field has values of any bytes on both sides, and a client can write
+/// something like it into those.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Obstacle {
-    /// Its needed fields have, but between values of any bytes there stands one that must be looked for.
-    Unsure,
-    /// This needed field has values of any bytes on both sides, and a client can write something like it into those.
-    Forgeable(Variable),
-}
+pub struct Forgeable(pub Variable);
 
 /// The obstacle to tell the user of: rather a field that the server vouches for than one that clients fill anyway.
-fn worst(obstacles: Vec<Obstacle>) -> Option<Obstacle> {
-    let badness = |obstacle: &Obstacle| match obstacle {
-        Obstacle::Forgeable(variable) if variable.shape != Shape::Free => 0,
-        Obstacle::Forgeable(_) => 1,
-        Obstacle::Unsure => 2,
-    };
-    obstacles.into_iter().min_by_key(badness)
+fn worst(obstacles: Vec<Forgeable>) -> Option<Forgeable> {
+    obstacles.into_iter().min_by_key(|Forgeable(variable)| variable.shape == Shape::Free)
 }
 
 #[inline]
@@ -463,7 +454,7 @@ struct Pending {
 }
 
 impl Pending {
-    fn finish(self, before: Option<usize>, obstacles: &mut Vec<Obstacle>) -> Stretch {
+    fn finish(self, before: Option<usize>, obstacles: &mut Vec<Forgeable>) -> Stretch {
         let left = certain_steps(&self.tokens.iter().collect::<Vec<_>>(), Direction::Forward);
         // What the left cannot pass stays between, so that the right cannot run into what the left has read.
         let beyond = self.tokens.get(left.len() + 1..).unwrap_or_default();
@@ -534,10 +525,10 @@ fn literal(token: &Token) -> Option<Box<[u8]>> {
 }
 
 /// What a token means that stands among values of any bytes.
-fn obstacle(token: &Token) -> Option<Obstacle> {
+fn obstacle(token: &Token) -> Option<Forgeable> {
     match token {
-        Token::Variable(variable) if variable.field.is_some() => Some(Obstacle::Forgeable(variable.clone())),
-        Token::Variable(variable) if variable.shape != Shape::Free => Some(Obstacle::Unsure),
+        Token::Variable(variable) if variable.field.is_some() => Some(Forgeable(variable.clone())),
+        // What nobody needs may be anything there: only the texts between are looked for.
         Token::Variable(_) | Token::Literal(_) => None,
     }
 }

@@ -4,8 +4,8 @@ use super::apache;
 use super::combined::Combined;
 use super::exhaustive::{self, Unread};
 use super::nginx::{self, Escape};
-use super::program::{Obstacle, Program, Spans};
-use super::token::{Field, SLOTS, Token};
+use super::program::{Forgeable, Program, Spans};
+use super::token::{Field, SLOTS, Shape, Token};
 
 /// A log format, compiled: knows where in a line the fields are that SLOs need.
 #[derive(Clone, Debug)]
@@ -44,6 +44,32 @@ const COMBINED: &str = concat!(
 );
 const COMMON: &str = r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent"#;
 
+/// How the documentation of a server calls what a format needs.
+struct Server {
+    time: &'static str,
+    status: &'static str,
+    request: &'static str,
+    /// How to have it escape what clients send.
+    escaping: &'static str,
+    /// A format that nobody can forge.
+    safe: &'static str,
+}
+
+const NGINX: Server = Server {
+    time: "the time ($time_local, $time_iso8601 or $msec)",
+    status: "$status",
+    request: "the request ($request, or $request_method and $request_uri)",
+    escaping: "with escape=json or escape=default, ",
+    safe: r#"$status $request_time [$time_local] "$request" "$http_user_agent""#,
+};
+const APACHE: Server = Server {
+    time: "the time (%t)",
+    status: "the status (%>s)",
+    request: "the request (%r, or %m and %U)",
+    escaping: "",
+    safe: r#"%>s %D %t "%r" "%{User-Agent}i""#,
+};
+
 impl Template {
     /// Names that [`Template::preset`] knows.
     pub const PRESETS: &[&str] = &["combined", "common"];
@@ -67,7 +93,7 @@ impl Template {
     /// When the text is no format, lacks a field that every SLO needs, or is forgeable.
     pub fn nginx(text: &str, accept_forgeable: bool) -> Result<Self, TemplateError> {
         let (tokens, escape) = nginx::parse(text)?;
-        Self::compile(text, tokens, escape, accept_forgeable)
+        Self::compile(text, tokens, escape, accept_forgeable, &NGINX)
     }
 
     /// Compiles an Apache `LogFormat` string.
@@ -75,7 +101,11 @@ impl Template {
     /// # Errors
     /// As [`Template::nginx`].
     pub fn apache(text: &str, accept_forgeable: bool) -> Result<Self, TemplateError> {
-        Self::compile(text, apache::parse(text)?, Escape::Backslash, accept_forgeable)
+        let tokens = apache::parse(text)?;
+        if let Some((name, why)) = apache::strange_time(&tokens) {
+            return Err(TemplateError::new(text.find(&name).unwrap_or(0), format!("`{name}` {why}")));
+        }
+        Self::compile(text, tokens, Escape::Backslash, accept_forgeable, &APACHE)
     }
 
     fn compile(
@@ -83,16 +113,17 @@ impl Template {
         mut tokens: Vec<Token>,
         escape: Escape,
         accept_forgeable: bool,
+        server: &Server,
     ) -> Result<Self, TemplateError> {
         let fields = choose_fields(&mut tokens);
-        if let Some(message) = missing_fields(&fields) {
+        if let Some(message) = missing_fields(&fields, server) {
             return Err(TemplateError::new(0, message));
         }
         let program = match Program::compile(&tokens, escape) {
             Ok(program) => Some(program),
-            Err(Obstacle::Forgeable(variable)) if !accept_forgeable => {
+            Err(Forgeable(variable)) if !accept_forgeable => {
                 let at = text.find(&variable.name).unwrap_or(0);
-                return Err(TemplateError::new(at, forgeable_message(&variable.name, escape)));
+                return Err(TemplateError::new(at, forgeable_message(&variable.name, escape, server)));
             }
             Err(_) => None,
         };
@@ -125,6 +156,19 @@ impl Template {
         self.escape == Escape::Backslash
     }
 
+    /// Whether a line that ends like this is complete although it lacks its newline. Of one that ends in a value of any
+    /// length, nobody can tell; nginx's times have three decimals.
+    pub(super) fn is_sure_to_end(&self, line: &[u8]) -> bool {
+        match self.tokens.last() {
+            Some(Token::Literal(_)) => true,
+            Some(Token::Variable(variable)) if matches!(variable.shape, Shape::Fixed(_)) => true,
+            Some(Token::Variable(variable)) if variable.name == "$request_time" => {
+                matches!(line, [.., b'.', a, b, c] if [a, b, c].iter().all(|byte| byte.is_ascii_digit()))
+            }
+            _ => false,
+        }
+    }
+
     /// What the field in this slot is; `None` when the format has none.
     pub(super) fn field(&self, slot: usize) -> Option<Field> {
         self.fields[slot]
@@ -135,7 +179,8 @@ impl Template {
         self.program.as_ref().and_then(|program| program.quotes)
     }
 
-    /// Finds the fields of the line that is the first `length` bytes of `text`, and whose bare quotes, as many as [`Template::quotes`], stand at `quotes` less `base`.
+    /// Finds the fields of the line that is the first `length` bytes of `text`, and whose bare quotes, as many as
+    /// [`Template::quotes`], stand at `quotes` less `base`.
     #[inline(always)]
     pub(super) fn spans(&self, text: &[u8], length: usize, quotes: &[u32], base: u32) -> Result<Spans, Unread> {
         let read = self.combined.and_then(|combined| combined.read(text, length, quotes, base));
@@ -196,17 +241,19 @@ fn choose_fields(tokens: &mut [Token]) -> [Option<Field>; SLOTS] {
 fn rank(name: &str) -> u8 {
     match name {
         "$uri" | "$document_uri" | "$upstream_response_time" | "$server_name" | "$msec" => 2,
-        "$http_host" => 1,
+        "$http_host" | "%s" => 1,
+        name if name.contains("{ms}T") => 1,
+        "%<s" => 2,
         _ => 0,
     }
 }
 
-fn missing_fields(fields: &[Option<Field>; SLOTS]) -> Option<String> {
+fn missing_fields(fields: &[Option<Field>; SLOTS], server: &Server) -> Option<String> {
     let [time, status, request_line, _, target, ..] = fields;
     let lacks: Vec<&str> = [
-        (time.is_none(), "the time ($time_local, $time_iso8601 or $msec)"),
-        (status.is_none(), "$status"),
-        (request_line.is_none() && target.is_none(), "the request ($request, or $request_method and $request_uri)"),
+        (time.is_none(), server.time),
+        (status.is_none(), server.status),
+        (request_line.is_none() && target.is_none(), server.request),
     ]
     .into_iter()
     .filter_map(|(missing, what)| missing.then_some(what))
@@ -214,14 +261,14 @@ fn missing_fields(fields: &[Option<Field>; SLOTS]) -> Option<String> {
     (!lacks.is_empty()).then(|| format!("this log format lacks {}; every SLO needs it", lacks.join(" and ")))
 }
 
-fn forgeable_message(name: &str, escape: Escape) -> String {
+fn forgeable_message(name: &str, escape: Escape, server: &Server) -> String {
     let why = match escape {
         Escape::None => "escape=none leaves what clients send as it is",
         Escape::Backslash => "unquoted values that clients control stand on both sides of it",
     };
     format!(
-        "a client can forge `{name}` in this format, because {why}; log it with escape=json or escape=default, with \
-         every client's value in quotes, such as '$status $request_time [$time_local] \"$request\" \"$http_user_agent\"', \
-         or set `accept_forgeable = true` to count only the lines that can be read in one way"
+        "a client can forge `{name}` in this format, because {why}; log it {}with every client's value in quotes, such as \
+         '{}', or set `accept_forgeable = true` to count only the lines that can be read in one way",
+        server.escaping, server.safe
     )
 }

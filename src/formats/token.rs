@@ -87,11 +87,11 @@ pub enum Class {
     NumberList,
     /// Letters, digits, `.`, `:`, `-`, `_`, `/`: addresses, protocols, methods, names the server chose.
     Word,
-    /// Words separated by `, ` and ` : `, one per upstream.
+    /// Words, some in brackets, separated by `, ` and ` : `, one per upstream.
     WordList,
     /// Digits, `T`, `Z`, `:`, `+`, `-`, `.`.
     Time,
-    /// Anything but blanks, quotes and control characters: what nginx lets through as a host.
+    /// Anything but blanks and control characters: what nginx lets through as a host.
     Graphic,
 }
 
@@ -103,9 +103,9 @@ impl Class {
             Self::Number => byte.is_ascii_digit() || matches!(byte, b'.' | b'-'),
             Self::NumberList => Self::Number.has(byte) || matches!(byte, b',' | b':' | b' '),
             Self::Word => byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'-' | b'_' | b'/'),
-            Self::WordList => Self::Word.has(byte) || matches!(byte, b',' | b' '),
+            Self::WordList => Self::Word.has(byte) || matches!(byte, b',' | b' ' | b'[' | b']'),
             Self::Time => byte.is_ascii_digit() || matches!(byte, b'T' | b'Z' | b':' | b'+' | b'-' | b'.'),
-            Self::Graphic => byte > b' ' && byte != b'"' && byte != 0x7F,
+            Self::Graphic => byte > b' ' && byte != 0x7F,
         }
     }
 
@@ -155,9 +155,9 @@ impl Class {
             Self::Number => within(b'0', b'9') | within(b'-', b'.'),
             Self::NumberList => within(b'0', b':') | within(b',', b'.') | is(b' '),
             Self::Word => within(b'-', b':') | letter() | is(b'_'),
-            Self::WordList => within(b',', b':') | letter() | is(b'_') | is(b' '),
+            Self::WordList => within(b',', b':') | letter() | is(b'_') | is(b' ') | is(b'[') | is(b']'),
             Self::Time => within(b'0', b':') | within(b'-', b'.') | is(b'+') | is(b'T') | is(b'Z'),
-            Self::Graphic => !(within(0, b' ') | is(b'"') | is(0x7F)),
+            Self::Graphic => !(within(0, b' ') | is(0x7F)),
         };
         members.to_bitmask()
     }

@@ -2,11 +2,19 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::bounded;
 
 use super::IntakeError;
+
+/// How long somebody may take to open the other end of a named pipe.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a log is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +54,8 @@ pub struct Archive {
     pub kind: Kind,
     /// How many bytes it had when it was opened; 0 for a pipe.
     pub size: u64,
+    /// Whether it begins as text in UTF-16 does, of which no line can be read.
+    pub is_utf16: bool,
     /// The file, where any part of it can be read at any time.
     pub file: Option<Arc<File>>,
     stream: Box<dyn Read + Send>,
@@ -54,30 +64,37 @@ pub struct Archive {
 /// Opens a log; `-` is standard input.
 ///
 /// # Errors
-/// When it cannot be opened, is a directory, or its first bytes cannot be read.
+/// When it cannot be opened, is a directory, is a pipe that nobody writes into, its first bytes cannot be read, or it is
+/// compressed in another way.
 pub fn open(path: &Path) -> Result<Archive, IntakeError> {
     let failed = |source| IntakeError::Open { path: path.to_owned(), source };
     if path.as_os_str() == "-" {
         return stream(path, 0, Box::new(io::stdin()));
     }
-    let mut file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
+    let metadata = std::fs::metadata(path).map_err(failed)?;
     if metadata.is_dir() {
         return Err(IntakeError::Directory { path: path.to_owned() });
     }
+    if metadata.file_type().is_fifo() {
+        return stream(path, 0, Box::new(open_pipe(path)?));
+    }
+    let mut file = File::open(path).map_err(failed)?;
     if !metadata.is_file() {
         return stream(path, 0, Box::new(file));
     }
-    let mut beginning = Vec::new();
-    file.by_ref().take(4).read_to_end(&mut beginning).map_err(failed)?;
+    let beginning = beginning(&mut file).map_err(failed)?;
+    refuse_strange(path, &beginning)?;
     file.rewind().map_err(failed)?;
+    // A file without a size that has bytes all the same, as in /proc, cannot be cut into ranges.
+    let is_sized = metadata.len() > 0 || beginning.is_empty();
     match Kind::of(&beginning) {
-        Kind::Plain => {
+        Kind::Plain if is_sized => {
             let file = Arc::new(file);
             Ok(Archive {
                 path: path.to_owned(),
                 kind: Kind::Plain,
                 size: metadata.len(),
+                is_utf16: is_utf16(&beginning),
                 stream: Box::new(Arc::clone(&file)),
                 file: Some(file),
             })
@@ -86,14 +103,49 @@ pub fn open(path: &Path) -> Result<Archive, IntakeError> {
     }
 }
 
+/// Opens a named pipe, which waits until somebody opens it to write.
+fn open_pipe(path: &Path) -> Result<File, IntakeError> {
+    let (opened_in, opened) = bounded(1);
+    let waiting = path.to_owned();
+    // Nothing ends this thread when nobody comes; it then lives as long as the process, and does nothing.
+    thread::spawn(move || opened_in.send(File::open(waiting)));
+    match opened.recv_timeout(PATIENCE) {
+        Ok(file) => file.map_err(|source| IntakeError::Open { path: path.to_owned(), source }),
+        Err(_) => Err(IntakeError::NoWriter { path: path.to_owned() }),
+    }
+}
+
 /// A log that can only be read from its beginning to its end.
 fn stream(path: &Path, size: u64, mut bytes: Box<dyn Read + Send>) -> Result<Archive, IntakeError> {
-    let mut beginning = Vec::new();
-    let taken = bytes.by_ref().take(4).read_to_end(&mut beginning);
-    taken.map_err(|source| IntakeError::Open { path: path.to_owned(), source })?;
-    let kind = Kind::of(&beginning);
+    let beginning = beginning(&mut bytes).map_err(|source| IntakeError::Open { path: path.to_owned(), source })?;
+    refuse_strange(path, &beginning)?;
+    let (kind, is_utf16) = (Kind::of(&beginning), is_utf16(&beginning));
     let stream = Box::new(io::Cursor::new(beginning).chain(bytes));
-    Ok(Archive { path: path.to_owned(), kind, size, file: None, stream })
+    Ok(Archive { path: path.to_owned(), kind, size, is_utf16, file: None, stream })
+}
+
+/// Refuses what logs are also compressed with, but not unpacked here.
+fn refuse_strange(path: &Path, beginning: &[u8]) -> Result<(), IntakeError> {
+    let unpack = match beginning {
+        [b'B', b'Z', b'h', b'1'..=b'9'] => "bzip2 -dc",
+        [0xFD, b'7', b'z', b'X'] => "xz -dc",
+        [0x04, 0x22, 0x4D, 0x18] => "lz4 -dc",
+        [b'P', b'K', 0x03, 0x04] => "unzip -p",
+        _ => return Ok(()),
+    };
+    Err(IntakeError::Strange { path: path.to_owned(), unpack })
+}
+
+/// As many bytes as tell the kind of a log.
+fn beginning(bytes: &mut dyn Read) -> io::Result<Vec<u8>> {
+    let mut beginning = Vec::new();
+    bytes.take(4).read_to_end(&mut beginning)?;
+    Ok(beginning)
+}
+
+/// Whether a byte order mark of UTF-16 comes first.
+fn is_utf16(beginning: &[u8]) -> bool {
+    matches!(beginning, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..])
 }
 
 impl Archive {
