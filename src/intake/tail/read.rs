@@ -35,7 +35,12 @@ impl Tail {
             // Behind the others, so that what is truncated is known to be when an archive of it is looked at.
             total += read + self.unpack(sink);
             is_first_round = false;
-            if (total == before && !vetted) || total >= self.options.bytes_per_poll {
+            if total >= self.options.bytes_per_poll {
+                // What was found to be truncated is looked at now, so that it is known again if it is once more.
+                self.vet_all();
+                return total;
+            }
+            if total == before && !vetted {
                 return total;
             }
         }
