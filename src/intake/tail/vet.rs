@@ -146,7 +146,7 @@ impl Tail {
         let may_be = |(of, stream): &(&u64, &Stream)| {
             let kept = &stream.kept;
             // Copies are made of live logs, archives of those that were put aside as well.
-            let is_log = stream.is_seen && (is_packed || !kept.is_aside) && kept.packed.is_none() && **of != key;
+            let is_log = stream.has_file() && (is_packed || !kept.is_aside) && kept.packed.is_none() && **of != key;
             let is_known = !stream.is_initial || stream.attached_ms < self.now_ms;
             let original = names::name(&kept.path);
             is_log && is_known && (original == base || name.starts_with(original)) && is_near(kept.path.parent())
