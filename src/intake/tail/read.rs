@@ -35,7 +35,12 @@ impl Tail {
             // Behind the others, so that what is truncated is known to be when an archive of it is looked at.
             total += read + self.unpack(sink);
             is_first_round = false;
-            if (total == before && !vetted) || total >= self.options.bytes_per_poll {
+            if total >= self.options.bytes_per_poll {
+                // What was found to be truncated is looked at now, so that it is known again if it is once more.
+                self.vet_all();
+                return total;
+            }
+            if total == before && !vetted {
                 return total;
             }
         }
@@ -210,14 +215,14 @@ impl Tail {
         stream.is_seen = false;
         stream.aside_ms = Some(now_ms);
         let is_empty = stream.offset() == 0 && stream.size() == 0;
+        let is_complete =
+            stream.kept.is_settled || (stream.was_attached && stream.quiet_unread_ms(now_ms) >= LONG_QUIET_MS);
         match stream.kept.state {
             State::CopyOf(_) => return drop(self.remove(key)),
-            State::New if stream.was_attached && is_empty => return drop(self.remove(key)),
+            State::New if is_complete && is_empty => return drop(self.remove(key)),
             State::Lost(_) | State::Remembered => return,
             State::New | State::Followed => {}
         }
-        let is_complete =
-            stream.kept.is_settled || (stream.was_attached && stream.quiet_unread_ms(now_ms) >= LONG_QUIET_MS);
         let reason = if stream.was_attached { GapReason::RotatedAway } else { GapReason::RotatedWhileDown };
         stream.kept.state = if is_complete { State::Remembered } else { State::Lost(Lost { reason, bytes: None }) };
         self.touch(key);
@@ -343,22 +348,20 @@ impl Tail {
         }
     }
 
-    /// Closes the file that was opened longest ago if there is no room for another. Files that no name leads to any
-    /// more are kept: nothing could open them again.
+    /// Closes a file if there is no room for another: one that was put aside, else the one that was opened longest ago.
+    /// Files that no name leads to any more are kept: nothing could open them again.
     fn make_room(&mut self) -> bool {
         // Two are left: for the compressed log that is unpacked, and for looking at a candidate.
         let most = self.options.max_open.saturating_sub(2).max(1);
-        let mut tries = self.opened.len();
-        while self.open >= most && tries > 0 {
-            tries -= 1;
-            let Some(key) = self.opened.pop_front() else { break };
-            match self.streams.get(&key) {
-                Some(stream) if stream.file.is_some() && stream.is_seen => self.close(key),
-                Some(stream) if stream.file.is_some() => self.opened.push_back(key),
-                _ => {}
-            }
+        let streams = &self.streams;
+        self.opened.retain(|key| streams.get(key).is_some_and(|stream| stream.file.is_some()));
+        while self.open >= most {
+            let may_close = |key: &u64| self.streams[key].is_seen;
+            let aside = self.opened.iter().position(|key| may_close(key) && self.streams[key].kept.is_aside);
+            let Some(place) = aside.or_else(|| self.opened.iter().position(may_close)) else { return false };
+            self.opened.remove(place).into_iter().for_each(|key| self.close(key));
         }
-        self.open < most
+        true
     }
 }
 

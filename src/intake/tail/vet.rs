@@ -16,7 +16,7 @@ use std::path::Path;
 
 use super::cut::{Account, Place, Within};
 use super::disk::{self, FileId};
-use super::event::NoteKind;
+use super::event::{GapReason, NoteKind};
 use super::names;
 use super::print::{ANCHOR, HEAD, Print};
 use super::stream::{Lost, Packed, State, Stream};
@@ -146,7 +146,7 @@ impl Tail {
         let may_be = |(of, stream): &(&u64, &Stream)| {
             let kept = &stream.kept;
             // Copies are made of live logs, archives of those that were put aside as well.
-            let is_log = stream.is_seen && (is_packed || !kept.is_aside) && kept.packed.is_none() && **of != key;
+            let is_log = stream.has_file() && (is_packed || !kept.is_aside) && kept.packed.is_none() && **of != key;
             let is_known = !stream.is_initial || stream.attached_ms < self.now_ms;
             let original = names::name(&kept.path);
             is_log && is_known && (original == base || name.starts_with(original)) && is_near(kept.path.parent())
@@ -428,6 +428,15 @@ impl Tail {
         let Some(holder) = self.remove(key) else { return };
         if holder.is_visitor {
             self.removed.pop();
+        }
+        let Some(stream) = self.streams.get(&of) else { return };
+        let is_moved = stream.kept.id.dev != holder.kept.id.dev || holder.kept.packed.is_some();
+        if let State::Lost(Lost { reason: reason @ (GapReason::RotatedAway | GapReason::RotatedWhileDown), .. }) =
+            stream.kept.state
+            && !is_moved
+        {
+            // A copy was made and the original kept: that held something else when it vanished.
+            self.gap(of, reason, None);
         }
         let Some(stream) = self.streams.get_mut(&of) else { return };
         if self.by_inode.get(&inode(stream.kept.id)) == Some(&of) {
