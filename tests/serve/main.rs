@@ -4,6 +4,7 @@
 //! line is known. What is waited for is asked for again and again until it is there; nothing relies on a pause being
 //! long enough. Rows of the list of known faults are named where they are met.
 
+mod crash;
 mod lines;
 mod server;
 
