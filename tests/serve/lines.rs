@@ -154,7 +154,7 @@ impl Log {
         let status = if (number / 5).is_multiple_of(10) { 503 } else { 200 };
         let is_slow = number.is_multiple_of(7);
         self.expected.request(route, status, is_slow);
-        let taken = if is_slow { "1.250" } else { "0.012" };
+        let taken = if is_slow { "2.500" } else { "0.012" };
         let time = DateTime::from_timestamp_millis(SystemClock.now().millis()).expect("a time");
         let time = time.format("%d/%b/%Y:%H:%M:%S +0000");
         format!("192.0.2.7 - - [{time}] \"GET {target} HTTP/1.1\" {status} 5 \"-\" \"test\" {taken}\n")

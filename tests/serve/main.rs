@@ -6,6 +6,10 @@
 
 mod crash;
 mod lines;
+mod live;
+#[path = "../support/nginx.rs"]
+#[allow(dead_code, reason = "shared with a test that sends nginx more than this one does")]
+mod nginx;
 mod server;
 
 use std::fs;

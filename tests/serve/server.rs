@@ -42,7 +42,7 @@ objective = 50.0
 [slo.latency]
 source = "lb"
 requests = ["GET /shop/{item}"]
-threshold = "500ms"
+threshold = "2s"
 "#;
 
 const SEARCH: &str = r#"
