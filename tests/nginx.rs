@@ -183,7 +183,7 @@ impl Run {
         let nginx = Nginx::start(&format.directive, format.name, format.zone);
         let mut sent = vec![send(&nginx, &marker())];
         sent.extend(asks.iter().map(|ask| send(&nginx, ask)));
-        let older = nginx.rotate();
+        let older = nginx.rotate("access.log.1");
         sent.extend(asks.iter().map(|ask| send(&nginx, ask)));
         sent.push(send(&nginx, &marker()));
         Self::finish(format, nginx, sent, Some(older))

@@ -3,9 +3,9 @@
 #
 #   tests/run.sh            from any directory, as any user
 #
-# The tests drive real programs (nginx in front of a small backend, gzip, zstd). Those that are missing are installed
-# from Debian's packages, as root or through sudo; nothing is started, enabled or configured on this machine, and every
-# process that a test starts ends with it.
+# The tests drive real programs (nginx in front of a small backend, logrotate, gzip, zstd). Those that are missing are
+# installed from Debian's packages, as root or through sudo; nothing is started, enabled or configured on this machine,
+# and every process that a test starts ends with it.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -19,6 +19,7 @@ gzip gzip
 zstd zstd
 setpriv util-linux
 taskset util-linux
+logrotate logrotate
 '
 
 say() { printf '\n==> %s\n' "$*"; }

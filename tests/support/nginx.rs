@@ -78,9 +78,9 @@ impl Nginx {
         held.recv_timeout(PATIENCE).expect("the backend got the request");
     }
 
-    /// Moves the access log aside, as logrotate does, has nginx open a new one, and returns where the old one is.
-    pub fn rotate(&self) -> PathBuf {
-        let rotated = self.log().with_extension("log.1");
+    /// Gives the access log this name, as logrotate does, has nginx open a new one, and returns where the old one is.
+    pub fn rotate(&self, name: &str) -> PathBuf {
+        let rotated = self.log().with_file_name(name);
         fs::rename(self.log(), &rotated).expect("the log is renamed");
         self.signal("reopen");
         rotated
@@ -95,7 +95,8 @@ impl Nginx {
         self.log()
     }
 
-    fn log(&self) -> PathBuf {
+    /// Where the access log is.
+    pub fn log(&self) -> PathBuf {
         self.directory.path().join("access.log")
     }
 
