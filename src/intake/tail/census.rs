@@ -292,7 +292,7 @@ impl Tail {
     }
 
     /// A file that went from `access.log` to `access.log.3` at once leaves two generations to be found. While names are
-    /// being shifted one of them is nobody's for a moment: a generation is missing when every scan misses it for a while.
+    /// being shifted one of them is nobody's for a moment: missing is what every scan misses for a while.
     fn miss_generations(&mut self, renamed: Vec<Renamed>) {
         let now_ms = self.now_ms;
         let suspected = renamed.into_iter().map(|Renamed { key, from, to }| Missed {
