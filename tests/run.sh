@@ -4,7 +4,7 @@
 #   tests/run.sh            from any directory, as any user
 #
 # The tests drive real programs (nginx in front of a small backend, logrotate, gzip, zstd). Those that are missing are
-# installed from Debian's packages, as root or through sudo; nothing is started, enabled or configured on this machine,
+# installed from Debian's packages, as root or through sudo; nothing is started or configured on this machine,
 # and every process that a test starts ends with it.
 set -euo pipefail
 

@@ -44,6 +44,7 @@ pub use saved::{Changes, SavedError, SavedPosition};
 
 use super::Piece;
 use crate::spec::{FileSource, Start};
+use census::Missed;
 use disk::FileId;
 use packed::Unpacking;
 use print::Print;
@@ -188,6 +189,7 @@ pub struct Tail {
     /// Files that are no continuation of what is lost, with the size that they had.
     ignored: HashSet<(u64, u64, u64)>,
     unpacking: Option<Unpacking>,
+    missed: Vec<Missed>,
 }
 
 impl Tail {
@@ -219,6 +221,7 @@ impl Tail {
             told: HashMap::new(),
             ignored: HashSet::new(),
             unpacking: None,
+            missed: Vec::new(),
         };
         if let Some((about, records)) = saved::restore(saved)? {
             tail.has_begun = true;

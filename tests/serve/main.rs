@@ -164,7 +164,7 @@ fn a21_a_log_that_may_not_be_read_is_named_and_counted_when_it_may() {
     let secret = place.path("logs/access.log.secret");
     let mut others = Log::behind(&secret, 1_000_000);
     others.write(50);
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0o0)).expect("permissions are set");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).expect("permissions are set");
     // Root may read everything.
     let is_root = fs::metadata(place.path("specs")).expect("it is there").uid() == 0;
     let mut server = if is_root { place.spawn_as(65_534) } else { place.spawn() };

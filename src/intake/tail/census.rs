@@ -22,11 +22,25 @@ struct Found {
     paths: Vec<PathBuf>,
 }
 
+/// How long a program that rotates logs takes at most to rename all of them.
+const SHIFT_MS: u64 = 1_000;
+
 /// A stream whose file was renamed.
 struct Renamed {
     key: u64,
     from: PathBuf,
     to: PathBuf,
+}
+
+/// Generations that seem to be missing, between a log and one of its rotated names.
+#[derive(Debug)]
+pub(super) struct Missed {
+    key: u64,
+    from: PathBuf,
+    to: PathBuf,
+    /// How many there are at most: the fewest that a scan saw.
+    most: usize,
+    since_ms: u64,
 }
 
 impl Tail {
@@ -59,7 +73,7 @@ impl Tail {
         }
         self.mark_aside(&paths);
         self.visit_siblings(&by_inode, &replaced);
-        self.miss_generations(&renamed);
+        self.miss_generations(renamed);
         self.has_scanned = true;
         if !self.has_begun {
             self.has_begun = true;
@@ -277,23 +291,29 @@ impl Tail {
         }
     }
 
-    /// A file that went from `access.log` to `access.log.3` at once leaves two generations to be found.
-    fn miss_generations(&mut self, renamed: &[Renamed]) {
-        for Renamed { key, from, to } in renamed {
-            let generation = names::generation(to, from).unwrap_or(0);
-            // Nobody keeps that many; a number like a date is none of ours.
-            if generation > 1_000 {
-                continue;
+    /// A file that went from `access.log` to `access.log.3` at once leaves two generations to be found. While names are
+    /// being shifted one of them is nobody's for a moment: missing is what every scan misses for a while.
+    fn miss_generations(&mut self, renamed: Vec<Renamed>) {
+        let now_ms = self.now_ms;
+        let suspected = renamed.into_iter().map(|Renamed { key, from, to }| Missed {
+            key,
+            from,
+            to,
+            most: usize::MAX,
+            since_ms: now_ms,
+        });
+        self.missed.extend(suspected);
+        for mut missed in std::mem::take(&mut self.missed) {
+            if let Some(stream) = self.streams.get(&missed.key).filter(|stream| stream.is_seen) {
+                missed.to.clone_from(&stream.kept.path);
             }
-            for number in 1..generation {
-                let exists = ["", ".gz", ".zst"].iter().any(|end| {
-                    let mut name = from.clone().into_os_string();
-                    name.push(format!(".{number}{end}"));
-                    disk::stat(Path::new(&name)).is_ok()
-                });
-                if !exists {
-                    self.gap(*key, GapReason::RotatedAway, None);
+            missed.most = missed.most.min(missing_between(&missed.from, &missed.to));
+            match missed.most {
+                0 => {}
+                most if now_ms >= missed.since_ms.saturating_add(SHIFT_MS) => {
+                    (0..most).for_each(|_| self.gap(missed.key, GapReason::RotatedAway, None));
                 }
+                _ => self.missed.push(missed),
             }
         }
     }
@@ -317,6 +337,20 @@ impl Tail {
         let base = names::before_rotation(path).map(|base| path.with_file_name(OsStr::from_bytes(&base)));
         self.is_meant(path) || base.is_some_and(|base| self.is_meant(&base))
     }
+}
+
+/// How many generations between the log and one of its rotated names have no file.
+fn missing_between(log: &Path, rotated: &Path) -> usize {
+    // Nobody keeps so many; a number like a date is none of ours.
+    let generation = names::generation(rotated, log).filter(|generation| *generation <= 1_000).unwrap_or(0);
+    let exists = |number: &u32| {
+        ["", ".gz", ".zst"].iter().any(|end| {
+            let mut name = log.to_owned().into_os_string();
+            name.push(format!(".{number}{end}"));
+            disk::stat(Path::new(&name)).is_ok()
+        })
+    };
+    (1..generation).filter(|number| !exists(number)).count()
 }
 
 /// Where a path leads, if it is a symlink.

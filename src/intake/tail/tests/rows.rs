@@ -83,6 +83,26 @@ fn a02_a_generation_that_is_gone_is_a_gap() {
 }
 
 #[test]
+fn a02_a_generation_between_two_names_is_no_gap() {
+    let mut scene = Scene::new(&["access.log*"]);
+    scene.append("access.log", text("a", 1..=3));
+    scene.poll();
+    scene.rename("access.log", "access.log.1");
+    scene.append("access.log", text("b", 1..=3));
+    scene.rename("access.log.1", "access.log.2");
+    scene.rename("access.log", "access.log.1");
+    scene.append("access.log", text("c", 1..=3));
+    // Names are being shifted for the third time: at this moment there is no second one.
+    scene.rename("access.log.2", "access.log.3");
+    scene.poll();
+    scene.rename("access.log.1", "access.log.2");
+    scene.rename("access.log", "access.log.1");
+    scene.append("access.log", text("d", 1..=3));
+    scene.poll_long();
+    scene.expect(["a", "b", "c", "d"].into_iter().flat_map(|generation| lines(generation, 1..=3)));
+}
+
+#[test]
 fn a03_rotation_while_stopped() {
     for glob in ["access.log*", "access.log"] {
         let mut scene = Scene::new(&[glob]);
