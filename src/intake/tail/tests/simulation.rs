@@ -15,7 +15,7 @@ use flate2::write::GzEncoder;
 
 use super::*;
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 200;
 const STEPS: u32 = 60;
 
 /// xorshift64*: the same sequence for the same seed, everywhere.
@@ -126,7 +126,7 @@ impl Simulation {
             }
         }
         self.complete();
-        (0..100).for_each(|_| self.poll_after(1_000));
+        (0..40).for_each(|_| self.poll_after(2_000));
         self.judge();
     }
 
