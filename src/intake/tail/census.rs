@@ -160,11 +160,7 @@ impl Tail {
             stream.kept.state = State::Followed;
             stream.revision = self.revision;
         }
-        if stream.kept.packed.is_none() && found.stat.size > stream.kept.size {
-            stream.kept.size = found.stat.size;
-            stream.kept.modified = found.stat.modified();
-            stream.revision = self.revision;
-        }
+        // What was read of it is compared with what is there before its length and time are believed.
         if found.paths.contains(&from) {
             return None;
         }

@@ -1,5 +1,6 @@
 //! The rows of the list of faults, one test each, on real files; then random sequences of all of them.
 
+mod file_rows;
 mod packed_rows;
 mod rows;
 mod simulation;

@@ -15,7 +15,7 @@ use flate2::write::GzEncoder;
 
 use super::*;
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 200;
 const STEPS: u32 = 60;
 
 /// xorshift64*: the same sequence for the same seed, everywhere.
@@ -51,6 +51,8 @@ struct Simulation {
     content: Content,
     /// Lines that were in a file when it was truncated without a copy or deleted: they may be missing, with a gap.
     endangered: BTreeSet<u32>,
+    /// Whether there were such, or files that are gone and might have held some.
+    was_destroyed: bool,
     /// Those of them of which nobody could know.
     unknowable: BTreeSet<u32>,
     /// Lines whose file was renamed and whose last line may be handed over without its end.
@@ -88,6 +90,7 @@ impl Simulation {
             aside: Vec::new(),
             content: Content::default(),
             endangered: BTreeSet::new(),
+            was_destroyed: false,
             unknowable: BTreeSet::new(),
             torn_for_ever: BTreeSet::new(),
             committed: Found::default(),
@@ -123,7 +126,7 @@ impl Simulation {
             }
         }
         self.complete();
-        (0..100).for_each(|_| self.poll_after(1_000));
+        (0..40).for_each(|_| self.poll_after(2_000));
         self.judge();
     }
 
@@ -312,6 +315,7 @@ impl Simulation {
 
     /// The file with this content is gone, or only its content is.
     fn lose(&mut self, content: &Content, is_truncated: bool) {
+        self.was_destroyed = true;
         self.endangered.extend(content.lines.iter().chain(&content.torn));
         // What came and went between two looks leaves no trace; but a file that is gone is missed itself.
         let known = match content.visible {
