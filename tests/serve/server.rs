@@ -315,7 +315,7 @@ pub fn converse(
 }
 
 /// A port that nobody listens at, and that no outgoing connection is given: those begin at 32768.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let next = std::process::id().wrapping_mul(53) + NEXT.fetch_add(1, Ordering::Relaxed);
