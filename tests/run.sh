@@ -3,9 +3,10 @@
 #
 #   tests/run.sh            from any directory, as any user
 #
-# The tests drive real programs (nginx in front of a small backend, logrotate, gzip, zstd). Those that are missing are
-# installed from Debian's packages, as root or through sudo; nothing is started or configured on this machine,
-# and every process that a test starts ends with it.
+# The tests drive real programs (nginx in front of a small backend, logrotate, Prometheus, gzip, zstd). Those that are
+# missing are installed from Debian's packages, as root or through sudo; nothing is started or configured on this machine,
+# and every process that a test starts ends with it. Grafana's types, which the dashboards are compiled against, are
+# installed by npm into tests/grafana/node_modules.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -20,6 +21,10 @@ zstd zstd
 setpriv util-linux
 taskset util-linux
 logrotate logrotate
+prometheus prometheus
+systemd-analyze systemd
+node nodejs
+npm npm
 '
 
 say() { printf '\n==> %s\n' "$*"; }
@@ -85,6 +90,14 @@ install_missing() {
     fi
 }
 
+# What tests/grafana/package-lock.json says, unless that has been done.
+install_types() {
+    local done=tests/grafana/node_modules/.package-lock.json
+    if [[ ! $done -nt tests/grafana/package-lock.json ]]; then
+        run npm --prefix tests/grafana ci --ignore-scripts --no-audit --no-fund
+    fi
+}
+
 check_toolchain() {
     command -v cargo >/dev/null || give_up "cargo is not in PATH; install Rust from https://rustup.rs"
     cargo fmt --version >/dev/null 2>&1 || give_up "rustfmt is missing: rustup component add rustfmt"
@@ -99,6 +112,7 @@ run() {
 
 install_missing
 check_toolchain
+install_types
 run cargo fmt --check
 # Checks the benches too; they are not built, which would be a second optimised build of everything.
 run cargo clippy --locked --all-targets -- -D warnings
