@@ -1,0 +1,139 @@
+//! `slogate demo`: everything at work, with nothing to prepare.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use chrono::DateTime;
+use clap::Args;
+use comfy_table::{Cell, Color};
+use slogate::demo::{self, Gate, Incident, News, Plan, Scene, Stop};
+use slogate::time::{SystemClock, parse_duration_us};
+
+use super::Exit;
+use super::cells::{grouped, indented, table};
+
+pub(super) const HELP: &str = "\
+Writes the access log of a made-up shop's last four weeks to a temporary directory and serves it, while requests keep
+coming in. It needs no files and leaves none: everything is removed at Ctrl-C or SIGTERM. Exit codes: 0 stopped;
+2 wrong usage; 3 something that it needs cannot be had.";
+
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// Another seed makes another four weeks
+    #[arg(long, value_name = "NUMBER", default_value_t = 28)]
+    seed: u64,
+
+    /// Where to answer; a free port when this one is taken
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9999")]
+    listen: SocketAddr,
+
+    /// How often the log is rotated while it is followed
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
+    rotate_every: Duration,
+}
+
+/// Shows the demo until told to stop.
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    // What goes well is told here; what is told about files and specs is for those who run a server.
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::ERROR);
+    log.with_ansi(false).with_target(false).init();
+    let plan = Plan { seed: arguments.seed, listen: arguments.listen, rotate_every: arguments.rotate_every };
+    let stop = Stop::default();
+    let signals = match stop_at_signals(stop.clone()) {
+        Ok(signals) => signals,
+        Err(error) => {
+            super::say(&format!("cannot wait for signals: {error}"));
+            return Exit::Unsure;
+        }
+    };
+    let shown = demo::run(&plan, &SystemClock, &stop, &|news| tell(&plan, &news));
+    signals.shutdown_background();
+    match shown {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            super::say(&error.to_string());
+            Exit::Unsure
+        }
+    }
+}
+
+/// From here on signals do nothing but tell `stop`, as long as what is returned is there.
+fn stop_at_signals(stop: Stop) -> std::io::Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let told = runtime.block_on(async { super::serve::told_to_stop() })?;
+    runtime.spawn(async move {
+        told.await;
+        stop.tell();
+    });
+    Ok(runtime)
+}
+
+fn tell(plan: &Plan, news: &News<'_>) {
+    match news {
+        News::Writing => super::say("writing four weeks of a shop's access log ..."),
+        News::Taken(instead) => super::say(&format!("{} is taken; answering at {instead} instead", plan.listen)),
+        // Nobody there to read it is no reason to stop: others may be asking the server.
+        News::Ready(scene) => drop(super::print(&banner(scene), Exit::Done)),
+    }
+}
+
+fn banner(scene: &Scene<'_>) -> String {
+    let Scene { address, directory, lines, incidents, gates } = scene;
+    let mut text = format!("slogate is at http://{address}\n\n");
+    // Writing to a string cannot fail, here and below.
+    let _ = writeln!(text, "It has read {} lines, four weeks of a shop's access log, in which\n", grouped(*lines));
+    for incident in *incidents {
+        let _ = writeln!(text, "  {}", happened(incident));
+    }
+    let _ = writeln!(text, "\nMay a feature be deployed now?\n\n{}\n\nTry\n", indented(&verdicts(gates)));
+    for path in worth_a_try(gates) {
+        let _ = writeln!(text, "  curl -i http://{address}/{path}");
+    }
+    let _ = writeln!(text, "\nRequests keep coming in. Specs, logs and counts are in {}\n", directory.display());
+    text.push_str("until Ctrl-C.\n");
+    text
+}
+
+fn happened(incident: &Incident) -> String {
+    let at = DateTime::from_timestamp_millis(incident.from.start().millis()).unwrap_or_default();
+    let (service, what, minutes) = (incident.service, incident.what, incident.minutes());
+    format!("{} UTC, {service}: {what}, {minutes} minutes", at.format("%a %d %b %H:%M"))
+}
+
+fn verdicts(gates: &[Gate]) -> String {
+    let mut verdicts = table(["service", "gate", "", "because"], &[]);
+    for gate in gates {
+        let colour = match gate.level.as_str() {
+            "open" => Color::Green,
+            "frozen" => Color::Red,
+            _ => Color::Yellow,
+        };
+        let verdict = if gate.allow { "yes" } else { "no" };
+        let reason = gate.reason.as_deref().unwrap_or("every SLO has budget to spend");
+        verdicts.add_row([
+            Cell::new(&gate.service),
+            Cell::new(&gate.level).fg(colour),
+            Cell::new(verdict),
+            Cell::new(reason),
+        ]);
+    }
+    verdicts.trim_fmt()
+}
+
+/// The SLO that keeps a gate shut, that gate, and one that is open.
+fn worth_a_try(gates: &[Gate]) -> Vec<String> {
+    let denied = gates.iter().find(|gate| !gate.allow);
+    let allowed = gates.iter().find(|gate| gate.allow && gate.level == "open");
+    let slo = denied.and_then(|gate| gate.slo.as_ref()).map(|(story, slo)| format!("api/v1/slos/{story}/{slo}"));
+    let check = |gate: &Gate| format!("api/v1/gates/{}/check", gate.service);
+    slo.into_iter().chain(denied.map(check)).chain(allowed.map(check)).collect()
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration_us(text).map(Duration::from_micros)?;
+    match duration.is_zero() {
+        true => Err("a log cannot be rotated all the time".to_owned()),
+        false => Ok(duration),
+    }
+}
