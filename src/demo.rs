@@ -82,9 +82,9 @@ pub struct Gate {
     pub level: String,
     /// Whether a feature may be deployed.
     pub allow: bool,
-    /// The first reason; an open gate has none.
-    pub reason: Option<String>,
-    /// Story and SLO that the reason is about.
+    /// Why; an open gate has no reasons.
+    pub reasons: Vec<String>,
+    /// Story and SLO that the first of them is about.
     pub slo: Option<(String, String)>,
 }
 
@@ -169,7 +169,7 @@ const MARGIN_MS: i64 = 15 * 60_000;
 /// When something that it needs cannot be had. The directory has been removed then, too.
 pub fn run(plan: &Plan, clock: &dyn Clock, stop: &Stop, tell: &(dyn Fn(News<'_>) + Sync)) -> Result<(), DemoError> {
     let listen = free_address(plan.listen).map_err(|source| DemoError::Listen { listen: plan.listen, source })?;
-    if listen != plan.listen {
+    if listen != plan.listen && plan.listen.port() != 0 {
         tell(News::Taken(listen));
     }
     let temporary = tempfile::Builder::new().prefix("slogate-demo-").tempdir();

@@ -3,8 +3,8 @@
 #
 #   tests/run.sh            from any directory, as any user
 #
-# The tests drive real programs (nginx in front of a small backend, logrotate, gzip, zstd). Those that are missing are
-# installed from Debian's packages, as root or through sudo; nothing is started or configured on this machine,
+# The tests drive real programs (nginx in front of a small backend, logrotate, curl, gzip, zstd). Those that are missing
+# are installed from Debian's packages, as root or through sudo; nothing is started or configured on this machine,
 # and every process that a test starts ends with it.
 set -euo pipefail
 
@@ -20,6 +20,7 @@ zstd zstd
 setpriv util-linux
 taskset util-linux
 logrotate logrotate
+curl curl
 '
 
 say() { printf '\n==> %s\n' "$*"; }

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use clap::Args;
-use comfy_table::{Cell, Color};
 use slogate::demo::{self, Gate, Incident, News, Plan, Scene, Stop};
 use slogate::time::{SystemClock, parse_duration_us};
 
 use super::Exit;
-use super::cells::{grouped, indented, table};
+use super::cells::{self, grouped, indented};
 
 pub(super) const HELP: &str = "\
 Writes the access log of a made-up shop's last four weeks to a temporary directory and serves it, while requests keep
@@ -80,54 +79,47 @@ fn tell(plan: &Plan, news: &News<'_>) {
 
 fn banner(scene: &Scene<'_>) -> String {
     let Scene { address, directory, lines, incidents, gates } = scene;
-    let mut text = format!("slogate is at http://{address}\n\n");
+    let mut text = format!("slogate demo: http://{address}\n\n");
     // Writing to a string cannot fail, here and below.
-    let _ = writeln!(text, "It has read {} lines, four weeks of a shop's access log, in which\n", grouped(*lines));
+    let _ = writeln!(
+        text,
+        "A made-up shop: {} lines of its access log, and what its visitors ask for now.",
+        grouped(*lines)
+    );
+    text.push_str("In these four weeks\n");
     for incident in *incidents {
         let _ = writeln!(text, "  {}", happened(incident));
     }
-    let _ = writeln!(text, "\nMay a feature be deployed now?\n\n{}\n\nTry\n", indented(&verdicts(gates)));
-    for path in worth_a_try(gates) {
-        let _ = writeln!(text, "  curl -i http://{address}/{path}");
+    let _ = writeln!(text, "\n{}\n\nTry", indented(&gate_table(gates).trim_fmt()));
+    for command in worth_a_try(&format!("http://{address}/api/v1"), gates) {
+        let _ = writeln!(text, "  {command}");
     }
-    let _ = writeln!(text, "\nRequests keep coming in. Specs, logs and counts are in {}\n", directory.display());
-    text.push_str("until Ctrl-C.\n");
+    let _ = writeln!(text, "\nSpecs and logs are in {} until Ctrl-C.", directory.display());
     text
 }
 
 fn happened(incident: &Incident) -> String {
     let at = DateTime::from_timestamp_millis(incident.from.start().millis()).unwrap_or_default();
     let (service, what, minutes) = (incident.service, incident.what, incident.minutes());
-    format!("{} UTC, {service}: {what}, {minutes} minutes", at.format("%a %d %b %H:%M"))
+    format!("{} UTC  {service}  {what}, {minutes} minutes", at.format("%F %H:%M"))
 }
 
-fn verdicts(gates: &[Gate]) -> String {
-    let mut verdicts = table(["service", "gate", "", "because"], &[]);
-    for gate in gates {
-        let colour = match gate.level.as_str() {
-            "open" => Color::Green,
-            "frozen" => Color::Red,
-            _ => Color::Yellow,
-        };
-        let verdict = if gate.allow { "yes" } else { "no" };
-        let reason = gate.reason.as_deref().unwrap_or("every SLO has budget to spend");
-        verdicts.add_row([
-            Cell::new(&gate.service),
-            Cell::new(&gate.level).fg(colour),
-            Cell::new(verdict),
-            Cell::new(reason),
-        ]);
+fn gate_table(shown: &[Gate]) -> comfy_table::Table {
+    let mut table = cells::gates();
+    for Gate { service, level, allow, reasons, .. } in shown {
+        table.add_row(cells::gate(service, level, *allow, reasons));
     }
-    verdicts.trim_fmt()
+    table
 }
 
-/// The SLO that keeps a gate shut, that gate, and one that is open.
-fn worth_a_try(gates: &[Gate]) -> Vec<String> {
+/// How the SLO stands that keeps a gate shut; whether a feature may pass that gate, and one that is open.
+fn worth_a_try(api: &str, gates: &[Gate]) -> Vec<String> {
     let denied = gates.iter().find(|gate| !gate.allow);
     let allowed = gates.iter().find(|gate| gate.allow && gate.level == "open");
-    let slo = denied.and_then(|gate| gate.slo.as_ref()).map(|(story, slo)| format!("api/v1/slos/{story}/{slo}"));
-    let check = |gate: &Gate| format!("api/v1/gates/{}/check", gate.service);
-    slo.into_iter().chain(denied.map(check)).chain(allowed.map(check)).collect()
+    let slo = denied.and_then(|gate| gate.slo.as_ref());
+    let status = slo.map(|(story, slo)| format!("curl -s {api}/slos/{story}/{slo}"));
+    let check = |gate: &Gate| format!(r"curl -sw '%{{http_code}}\n' {api}/gates/{}/check", gate.service);
+    status.into_iter().chain(denied.map(check)).chain(allowed.map(check)).collect()
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -43,13 +43,14 @@ fn status(address: SocketAddr) -> io::Result<Value> {
 fn gates(status: &Value) -> Vec<Gate> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let gate = |gate: &Value| {
-        let reason = &gate["reasons"][0];
+        let first = &gate["reasons"][0];
+        let reasons = gate["reasons"].as_array()?.iter().filter_map(|reason| text(&reason["text"]));
         Some(Gate {
             service: text(&gate["service"])?,
             level: text(&gate["level"])?,
             allow: gate["allow"].as_bool()?,
-            reason: text(&reason["text"]),
-            slo: text(&reason["story"]).zip(text(&reason["slo"])),
+            reasons: reasons.collect(),
+            slo: text(&first["story"]).zip(text(&first["slo"])),
         })
     };
     status["gates"].as_array().into_iter().flatten().filter_map(gate).collect()
@@ -61,7 +62,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn gates_are_taken_from_the_status_with_their_first_reason() {
+    fn gates_are_taken_from_the_status_with_the_slo_of_their_first_reason() {
         let reason = json!({ "kind": "budget_spent", "story": "profile", "slo": "p99", "text": "spent" });
         let status = json!({ "gates": [
             { "service": "api", "level": "frozen", "allow": false, "reasons": [reason, { "text": "more" }] },
@@ -72,10 +73,10 @@ mod tests {
             service: "api".into(),
             level: "frozen".into(),
             allow: false,
-            reason: Some("spent".into()),
+            reasons: vec!["spent".into(), "more".into()],
             slo: Some(("profile".into(), "p99".into())),
         };
-        let web = Gate { service: "web".into(), level: "open".into(), allow: true, reason: None, slo: None };
+        let web = Gate { service: "web".into(), level: "open".into(), allow: true, reasons: Vec::new(), slo: None };
         assert_eq!(gates(&status), [api, web]);
         assert_eq!(gates(&json!({})), []);
     }
