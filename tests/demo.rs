@@ -113,7 +113,7 @@ fn a_port_that_is_taken_is_told_and_another_is_used() {
     let said = format!("{taken} is taken; answering at {} instead\n", demo.url().trim_start_matches("http://"));
     assert!(demo.words().starts_with(&said), "{}", demo.words());
     assert_eq!(demo.get("/healthz")["status"], "ok");
-    demo.stop("INT");
+    demo.stop("HUP");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The shipped sample: a log that a real nginx wrote, under the shipped specs.
 //!
-//! `slogate report tests/sample/access.log.gz` is the first thing that the README has one run, so its outcome is held
-//! here: the counts against a count by splitting at quotes, as one would do it with awk, and what each gate says.
+//! `slogate report tests/sample/access.log.gz` is among the first things that the README has one run, so its outcome is
+//! held here: the counts against a count by splitting at quotes, as one would do it with awk, and what each gate says.
 
 #[path = "support/by_hand.rs"]
 mod by_hand;
@@ -43,7 +43,7 @@ fn the_shipped_sample_has_a_gate_of_each_colour() {
 }
 
 #[test]
-fn the_readme_shows_what_its_first_command_prints() {
+fn the_readme_shows_what_the_report_prints() {
     let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("a readme");
     let shown =
         readme.split_once("<!-- sample output: begin -->\n```text\n").and_then(|(_, rest)| rest.split_once("```\n"));

@@ -8,14 +8,16 @@ use chrono::DateTime;
 use clap::Args;
 use slogate::demo::{self, Gate, Incident, News, Plan, Scene, Stop};
 use slogate::time::{SystemClock, parse_duration_us};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::Exit;
 use super::cells::{self, grouped, indented};
 
 pub(super) const HELP: &str = "\
 Writes the access log of a made-up shop's last four weeks to a temporary directory and serves it, while requests keep
-coming in. It needs no files and leaves none: everything is removed at Ctrl-C or SIGTERM. Exit codes: 0 stopped;
-2 wrong usage; 3 something that it needs cannot be had.";
+coming in. It needs no files and leaves none: everything is removed at Ctrl-C, SIGTERM, or when the terminal is closed.
+Exit codes: 0 stopped; 2 wrong usage; 3 something that it needs cannot be had.";
 
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
@@ -57,12 +59,19 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     }
 }
 
-/// From here on signals do nothing but tell `stop`, as long as what is returned is there.
-fn stop_at_signals(stop: Stop) -> std::io::Result<tokio::runtime::Runtime> {
+/// From here on signals do nothing but tell `stop`, as long as what is returned is there. A terminal that is closed ends
+/// it like Ctrl-C: it would otherwise leave its files.
+fn stop_at_signals(stop: Stop) -> std::io::Result<Runtime> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let told = runtime.block_on(async { super::serve::told_to_stop() })?;
+    let of_runtime = runtime.enter();
+    let told = super::serve::told_to_stop()?;
+    let mut hung_up = signal(SignalKind::hangup())?;
+    drop(of_runtime);
     runtime.spawn(async move {
-        told.await;
+        tokio::select! {
+            () = told => {}
+            _ = hung_up.recv() => {}
+        }
         stop.tell();
     });
     Ok(runtime)

@@ -51,7 +51,7 @@ const BAD_DEPLOY: Course = Course {
 
 /// One of eight edge servers without a backend: few enough errors that nobody is woken, for hours.
 const EDGE_SERVER: Course =
-    Course { failing: &[(0, 0), (20, 118), (220, 118), (240, 0)], statuses: &[502], slower: 1, arriving: 1_000 };
+    Course { failing: &[(0, 0), (20, 126), (220, 126), (240, 0)], statuses: &[502], slower: 1, arriving: 1_000 };
 
 impl Incident {
     /// Those of the four weeks before `now`: one that spends the budget of `api`, and one that nearly spends that of
