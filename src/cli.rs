@@ -5,6 +5,7 @@
 
 mod cells;
 mod check;
+mod demo;
 mod gate;
 mod orders;
 mod remote;
@@ -38,6 +39,9 @@ enum Command {
     /// Follow the logs and answer over HTTP until told to stop
     #[command(after_help = serve::HELP)]
     Serve(serve::Arguments),
+    /// Show it all on a made-up shop: four weeks of traffic, an incident, live requests
+    #[command(after_help = demo::HELP)]
+    Demo(demo::Arguments),
     /// Show how everything stands, as the server sees it
     #[command(after_help = status::HELP)]
     Status(status::Arguments),
@@ -90,6 +94,7 @@ pub(crate) fn run() -> Exit {
         Command::Check(arguments) => check::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Gate(arguments) => gate::run(&arguments),
         Command::Freeze(arguments) => orders::freeze(&arguments),

@@ -35,3 +35,5 @@ pub mod store;
 pub mod report;
 
 pub mod run;
+
+pub mod demo;

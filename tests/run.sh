@@ -3,10 +3,10 @@
 #
 #   tests/run.sh            from any directory, as any user
 #
-# The tests drive real programs (nginx in front of a small backend, logrotate, Prometheus, gzip, zstd). Those that are
-# missing are installed from Debian's packages, as root or through sudo; nothing is started or configured on this machine,
-# and every process that a test starts ends with it. Grafana's types, which the dashboards are compiled against, are
-# installed by npm into tests/grafana/node_modules.
+# The tests drive real programs (nginx in front of a small backend, logrotate, Prometheus, curl, gzip, zstd). Those that
+# are missing are installed from Debian's packages, as root or through sudo; nothing is started or configured on this
+# machine, and every process that a test starts ends with it. Grafana's types, which the dashboards are compiled against,
+# are installed by npm into tests/grafana/node_modules.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -25,6 +25,7 @@ prometheus prometheus
 systemd-analyze systemd
 node nodejs
 npm npm
+curl curl
 '
 
 say() { printf '\n==> %s\n' "$*"; }

@@ -1,15 +1,19 @@
 //! The shipped sample: a log that a real nginx wrote, under the shipped specs.
 //!
-//! `slogate report tests/sample/access.log.gz` is the first thing that the README has one run, so its outcome is held
-//! here: the counts against a count by splitting at quotes, as one would do it with awk, and what each gate says.
+//! `slogate report tests/sample/access.log.gz` is among the first things that the README has one run, so its outcome is
+//! held here: the counts against a count by splitting at quotes, as one would do it with awk, and what each gate says.
 
-use std::collections::BTreeMap;
+#[path = "support/by_hand.rs"]
+mod by_hand;
+
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use flate2::read::MultiGzDecoder;
 use serde_json::Value;
+
+use by_hand::by_hand;
 
 const LOG: &str = "tests/sample/access.log.gz";
 
@@ -39,7 +43,7 @@ fn the_shipped_sample_has_a_gate_of_each_colour() {
 }
 
 #[test]
-fn the_readme_shows_what_its_first_command_prints() {
+fn the_readme_shows_what_the_report_prints() {
     let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("a readme");
     let shown =
         readme.split_once("<!-- sample output: begin -->\n```text\n").and_then(|(_, rest)| rest.split_once("```\n"));
@@ -81,37 +85,4 @@ fn sample() -> String {
     let mut text = String::new();
     MultiGzDecoder::new(&bytes[..]).read_to_string(&mut text).expect("nginx escapes what is not ASCII");
     text
-}
-
-/// Good and bad of the request-counting SLOs of the shipped specs.
-fn by_hand(log: &str) -> BTreeMap<&'static str, (u64, u64)> {
-    let mut counts: BTreeMap<&'static str, (u64, u64)> = BTreeMap::new();
-    for line in log.lines() {
-        let parts: Vec<&str> = line.split('"').collect();
-        let status: u16 = parts[2].split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        let millis: u64 = parts[6].trim().replace('.', "").parse().expect("a duration");
-        let Some(path) = parts[1].strip_prefix("GET ").and_then(|rest| rest.strip_suffix(" HTTP/1.1")) else {
-            continue;
-        };
-        let segments: Vec<&str> = path.split('?').next().unwrap_or_default().split('/').skip(1).collect();
-        let (availability, latency, threshold) = match segments[..] {
-            [""] => ("home/availability", "home/latency", 300),
-            ["search"] => ("search/availability", "search/latency", 800),
-            ["category", name] if !name.is_empty() => ("category/availability", "category/latency", 500),
-            ["product", id] if !id.is_empty() => ("detail/availability", "detail/latency", 400),
-            ["profile", user] if !user.is_empty() => ("profile/availability", "profile/latency", 500),
-            ["profile", user, "avatar"] if !user.is_empty() => ("profile/availability", "", 0),
-            _ => continue,
-        };
-        let mut add = |slo, good: bool| {
-            let (goods, bads) = counts.entry(slo).or_default();
-            *if good { goods } else { bads } += 1;
-        };
-        add(availability, status < 500);
-        // A search that fails is not counted as a fast one.
-        if !latency.is_empty() && (latency != "search/latency" || (200..300).contains(&status)) {
-            add(latency, millis <= threshold);
-        }
-    }
-    counts
 }

@@ -1,4 +1,4 @@
-//! Cells: how tables for people show numbers, the same in every subcommand.
+//! Cells: how tables for people show numbers and gates, the same in every subcommand.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -68,6 +68,23 @@ pub(super) fn state(state: &str, note: &str) -> Cell {
         _ => Color::Yellow,
     };
     Cell::new(format!("{}{note}", state.replace('_', " "))).fg(colour)
+}
+
+/// A table of gates that were asked about a feature.
+pub(super) fn gates() -> Table {
+    table(["service", "level", "a feature", "because"], &[])
+}
+
+/// A row of it.
+pub(super) fn gate(service: &str, level: &str, allow: bool, reasons: &[String]) -> [Cell; 4] {
+    let colour = match level {
+        "open" => Color::Green,
+        "frozen" => Color::Red,
+        _ => Color::Yellow,
+    };
+    let verdict = if allow { "may be deployed" } else { "must wait" };
+    let because = if reasons.is_empty() { "every SLO has budget to spend".to_owned() } else { reasons.join("\n") };
+    [Cell::new(service), Cell::new(level).fg(colour), Cell::new(verdict), Cell::new(because)]
 }
 
 /// A ratio in percent, cut and not rounded: what is not quite 100% never reads as 100%.

@@ -41,8 +41,9 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let catalog = Arc::new(loaded.catalog);
     let (stories, slos) = (catalog.stories.len(), catalog.slos.len());
     let shutdown = async {
-        if let Err(error) = told_to_stop().await {
-            tracing::error!("cannot wait for signals: {error}");
+        match told_to_stop() {
+            Ok(told) => told.await,
+            Err(error) => tracing::error!("cannot wait for signals: {error}"),
         }
         tracing::info!("stopping: finishing what was read");
     };
@@ -59,14 +60,16 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     }
 }
 
-async fn told_to_stop() -> std::io::Result<()> {
+/// Completes at SIGTERM or SIGINT, which do nothing else from this call on. To be called in a runtime.
+pub(super) fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 fn start_log(format: LogFormat) {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use slogate::spec::printable;
 
 use super::Exit;
-use super::cells::{BURNS, budget, burn, grouped, percent, section, state, table};
+use super::cells::{BURNS, budget, burn, gate, gates, grouped, percent, section, state, table};
 use super::remote::{Question, Remote, ServerArgument, check_name};
 
 pub(super) const HELP: &str = "\
@@ -221,16 +221,11 @@ fn journey_table(journeys: &[Journey]) -> comfy_table::Table {
     table
 }
 
-fn gate_table(gates: &[Gate]) -> comfy_table::Table {
-    let mut table = table(["service", "level", "a feature", "because"], &[]);
-    for gate in gates {
-        let reasons: Vec<String> = gate.reasons.iter().map(|reason| printable(&reason.text)).collect();
-        table.add_row([
-            printable(&gate.service),
-            printable(&gate.level),
-            if gate.allow { "may be deployed" } else { "must wait" }.to_owned(),
-            if reasons.is_empty() { "every SLO has budget to spend".to_owned() } else { reasons.join("\n") },
-        ]);
+fn gate_table(shown: &[Gate]) -> comfy_table::Table {
+    let mut table = gates();
+    for of in shown {
+        let reasons: Vec<String> = of.reasons.iter().map(|reason| printable(&reason.text)).collect();
+        table.add_row(gate(&printable(&of.service), &printable(&of.level), of.allow, &reasons));
     }
     table
 }

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use comfy_table::{Cell, Color, Table};
+use comfy_table::{Cell, Table};
 use slogate::document::{GateStatus, JourneyStatus, SloStatus, SourceStatus, Status, StoryStatus};
 
-use crate::cli::cells::{BURNS, budget, burn, grouped, indented, percent, section, state, table};
+use crate::cli::cells::{BURNS, budget, burn, gate, gates, grouped, indented, percent, section, state, table};
 
 /// How many refused lines are shown.
 const REFUSED_SHOWN: usize = 3;
@@ -23,7 +23,7 @@ pub(super) fn text(status: &Status<'_>, source: &str) -> String {
         let _ = writeln!(text, "\n{}", indented(&members(journey).trim_fmt()));
     }
     if !status.gates.is_empty() {
-        section(&mut text, "Gates", &gates(&status.gates));
+        section(&mut text, "Gates", &gate_table(&status.gates));
     }
     for source in status.sources.iter().filter(|found| found.source == source) {
         let _ = writeln!(text, "\nLines of source {}\n{}", source.source, indented(&lines(source)));
@@ -97,21 +97,11 @@ fn members(journey: &JourneyStatus<'_>) -> Table {
     table
 }
 
-fn gates(gates: &[GateStatus<'_>]) -> Table {
-    let mut table = table(["service", "level", "a feature", "because"], &[]);
-    for gate in gates {
-        let colour = match gate.level {
-            "open" => Color::Green,
-            "frozen" => Color::Red,
-            _ => Color::Yellow,
-        };
-        let reasons: Vec<&str> = gate.reasons.iter().map(|reason| reason.text.as_str()).collect();
-        table.add_row([
-            Cell::new(gate.service),
-            Cell::new(gate.level).fg(colour),
-            Cell::new(if gate.allow { "may be deployed" } else { "must wait" }),
-            Cell::new(if reasons.is_empty() { "every SLO has budget to spend".to_owned() } else { reasons.join("\n") }),
-        ]);
+fn gate_table(statuses: &[GateStatus<'_>]) -> Table {
+    let mut table = gates();
+    for status in statuses {
+        let reasons: Vec<String> = status.reasons.iter().map(|reason| reason.text.clone()).collect();
+        table.add_row(gate(status.service, status.level, status.allow, &reasons));
     }
     table
 }
