@@ -192,3 +192,6 @@ impl Batch {
         unread.fold(0, |sum: u64, (_, count)| sum.saturating_add(*count))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,7 +44,7 @@ pub use audit::{Action, AuditEntry, ITSELF};
 pub use board::{Board, Burn, Health, JourneyStanding, SloStanding, SourceStanding};
 use checkpoint::Tracking;
 pub use expiry::Expiry;
-pub use gaps::{Gap, MOST_GAPS, MOST_SHOWN, Missing, OTHER_REASON};
+pub use gaps::{Gap, MOST_SHOWN, Missing, OTHER_REASON};
 pub use kept::{Checkpoint, Kept, KeptGate, MinuteCounts, Series, SeriesId, SeriesName, SourceTotals, Totals};
 use ledger::{Bounds, Ledger, Shown};
 use quality::Tolerance;
@@ -436,7 +436,8 @@ impl Engine {
             Some(_) => Health::Ok,
         };
         let gaps = Missing::of(ledger.gaps.within(self.accepted, t));
-        ledger.standing(Shown { last_event, health, doubts, gaps })
+        let bytes_behind = ledger.quality.bytes_behind().filter(|_| t == self.now);
+        ledger.standing(Shown { last_event, health, doubts, gaps, bytes_behind })
     }
 }
 

@@ -127,7 +127,7 @@ pub struct SourceStanding {
     pub gap_counts: BTreeMap<&'static str, u64>,
     /// How long those are together of which that is known, in bytes.
     pub gap_bytes: u64,
-    /// How much waits to be read, in bytes; `None` when nobody has said.
+    /// How much waits to be read, in bytes; `None` when nobody has said, and of the past.
     pub bytes_behind: Option<u64>,
 }
 

@@ -1,7 +1,7 @@
 //! Gaps: records that can never be counted, kept so that whoever reads a number knows what is not in it.
 //!
 //! - A gap is found once, kept durably by whoever finds it, and told to every later engine.
-//! - None is ever dropped. When a source has more than [`MOST_GAPS`] of them, the two oldest become one that spans both.
+//! - None is ever dropped. When a source has more than 1,000 of them, the two oldest become one that spans both.
 //! - What a board shows of a stretch of time is the sum of the gaps that reach into it, and the newest of them.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -35,7 +35,7 @@ pub struct Missing {
 }
 
 /// Of a source, in memory; a store keeps all.
-pub const MOST_GAPS: usize = 1_000;
+const MOST_REMEMBERED: usize = 1_000;
 /// At most so many gaps are shown one by one.
 pub const MOST_SHOWN: usize = 20;
 
@@ -127,7 +127,7 @@ impl Gaps {
         *self.counts.entry(gap.reason()).or_default() += 1;
         self.bytes = self.bytes.saturating_add(gap.bytes.unwrap_or(0));
         self.found.push_back(Arc::new(gap));
-        if self.found.len() > MOST_GAPS
+        if self.found.len() > MOST_REMEMBERED
             && let (Some(oldest), Some(next)) = (self.found.pop_front(), self.found.pop_front())
         {
             self.found.push_front(Arc::new(oldest.joined(&next)));
@@ -187,10 +187,10 @@ mod tests {
     #[test]
     fn no_gap_is_ever_dropped_and_memory_is_bounded() {
         let mut gaps = Gaps::default();
-        let most = MOST_GAPS as i64;
+        let most = MOST_REMEMBERED as i64;
         (0..most + 5).for_each(|minute| gaps.note(gap(minute, minute, Some(1), "rotated_away")));
         gaps.note(gap(0, 0, Some(1), "odd"));
-        assert_eq!(gaps.found.len(), MOST_GAPS);
+        assert_eq!(gaps.found.len(), MOST_REMEMBERED);
         let all = Missing::of(gaps.found.iter());
         assert_eq!(all.lost.map(|lost| (lost.from.minute().number(), lost.bytes)), Some((0, Some(most as u64 + 6))));
         assert_eq!((all.newest.len(), all.newest[MOST_SHOWN - 1].reason.as_str()), (MOST_SHOWN, "odd"));

@@ -57,6 +57,7 @@ pub(super) struct Shown {
     pub(super) health: Health,
     pub(super) doubts: Vec<Doubt>,
     pub(super) gaps: Missing,
+    pub(super) bytes_behind: Option<u64>,
 }
 
 /// The minutes that matter at one now.
@@ -191,18 +192,18 @@ impl Ledger {
 
     /// The records that came in during the last quarter of an hour before `t`: read as good, not to be read as bad.
     pub(super) fn newest_records(&self, t: Timestamp) -> Tally {
-        self.tally(self.index_of(Column::Arrivals), RECENT, t)
+        self.tally(self.arrivals(), RECENT, t)
     }
 
     /// The totals, for the board.
     pub(super) fn standing(&self, shown: Shown) -> SourceStanding {
-        let Shown { last_event, health, doubts, gaps } = shown;
+        let Shown { last_event, health, doubts, gaps, bytes_behind } = shown;
         SourceStanding {
             doubts,
             gaps,
             gap_counts: self.gaps.counts.clone(),
             gap_bytes: self.gaps.bytes,
-            bytes_behind: self.quality.bytes_behind(),
+            bytes_behind,
             accepted: self.lifetime(self.index_of(Column::Records)),
             missing_duration: self.lifetime(self.index_of(Column::Missing)).good,
             rejected: self.rejected.clone(),
@@ -226,7 +227,7 @@ impl Ledger {
         let expired = accepted.total().saturating_sub(lifetime.total());
         self.reject(Rejection::Expired, expired);
         self.quality.forget_order();
-        let arrivals = self.index_of(Column::Arrivals);
+        let arrivals = self.arrivals();
         let Counted { lifetime, window, .. } = &mut self.columns[arrivals];
         window.clear();
         window.add(now.minute(), *lifetime);
@@ -312,6 +313,11 @@ impl Ledger {
         self.rejected.values().fold(accepted, |records, count| records.saturating_add(*count))
     }
 
+    /// The column behind those of the pages.
+    fn arrivals(&self) -> usize {
+        self.columns.len() - 1
+    }
+
     /// Counts the records of a batch in the minute in which they come in.
     fn arrive(&mut self, batch: &Batch, now: Timestamp) {
         self.quality.arrived(batch.records, batch.unread_run);
@@ -323,7 +329,7 @@ impl Ledger {
         let unread = batch.unread();
         let mut counts = HourCounts::ZERO;
         (counts.good[row], counts.bad[row]) = (batch.records.saturating_sub(unread), unread);
-        let arrivals = self.index_of(Column::Arrivals);
+        let arrivals = self.arrivals();
         if let Some(pending) = &mut self.pending {
             pending.add(minute.hour(), arrivals, &counts);
         }

@@ -163,6 +163,7 @@ fn what_is_refused_adds_up_by_source() {
             source: source.to_owned(),
             rejected: rejected.iter().copied().collect(),
             first_heard: Some(Minute::from_number(heard)),
+            quality: None,
         };
         let expected = [source("cdn", &[], 3), source("lb", &[(time, u64::MAX), (future, 2)], 7)];
         assert_eq!(store.load().unwrap().kept.sources, expected);

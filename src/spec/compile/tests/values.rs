@@ -1,6 +1,7 @@
 //! Values: their bounds, defaults and what they become.
 
 use super::*;
+use crate::spec::OnGap;
 
 #[test]
 fn secrets_are_never_inline_and_never_repeated() {
