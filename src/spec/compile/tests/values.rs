@@ -208,8 +208,8 @@ fn gates_of_single_services_keep_what_they_do_not_override() {
     assert_eq!((policy.max_unparsed_billionths, policy.on_gap), (10_000_000, OnGap::Show));
     assert_eq!((policy.frozen_below_billionths, policy.thaw_above_billionths), (10_000_000, 50_000_000));
     assert!(policy.exempt.is_empty() && policy.min_events == 100);
-    let own = "min_events = 5\nmax_unparsed = 0.5\n[gate.service.api]\non_gap = \"unknown\"";
-    let catalog = edited("min_events = 5", own).unwrap().catalog;
+    let gate = "max_unparsed = 0.5\non_gap = \"show\"\n[gate.service.api]\non_gap = \"unknown\"";
+    let catalog = edited("[gate.service.api]", gate).unwrap().catalog;
     let policy = &catalog.services[0].policy;
     assert_eq!((policy.max_unparsed_billionths, policy.on_gap), (5_000_000, OnGap::Unknown));
 }
