@@ -416,7 +416,8 @@ impl Engine {
             Weighed::new(journey, &journey.members.iter().map(tally).collect::<Vec<_>>())
         };
         let burns = burn_windows(journey.window).into_iter().map(|window| (window, weigh(window))).collect();
-        let sources: BTreeSet<SourceId> = journey.members.iter().map(|member| self.catalog[member.slo].source).collect();
+        let sources: BTreeSet<SourceId> =
+            journey.members.iter().map(|member| self.catalog[member.slo].source).collect();
         let gaps = sources.iter().flat_map(|source| self.ledgers[source.0].gaps.within(journey.window, t));
         JourneyStanding { weighed: weigh(journey.window), burns, gaps: Missing::of(gaps) }
     }

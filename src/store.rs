@@ -216,12 +216,7 @@ pub fn restore(store: &dyn Store, catalog: Arc<Catalog>, now: Timestamp) -> Resu
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn restore_into(
-    engine: Engine,
-    store: &dyn Store,
-    loaded: &Loaded,
-    now: Timestamp,
-) -> Result<Engine, StoreError> {
+pub fn restore_into(engine: Engine, store: &dyn Store, loaded: &Loaded, now: Timestamp) -> Result<Engine, StoreError> {
     let mut restoring = engine.restore(&loaded.kept, now);
     store.minutes(restoring.from(), &mut |minute, counts| restoring.add(minute, counts))?;
     let mut engine = restoring.finish();

@@ -33,7 +33,8 @@ fn check(letters: &str, batches: &[(u64, u64, u64)]) {
     let texts = [("slogate.toml", ENGINE), ("shop.toml", STORY)];
     let catalog = spec::load_texts(Path::new("specs"), &texts).unwrap().catalog;
     let classifier = Classifier::new(&catalog, SourceId(0)).unwrap();
-    let request = |day: u32, path: &str| format!("a - - [{day}/Nov/2026:10:12:00 +0000] \"GET {path} HTTP/1.1\" 200 5\n");
+    let request =
+        |day: u32, path: &str| format!("a - - [{day}/Nov/2026:10:12:00 +0000] \"GET {path} HTTP/1.1\" 200 5\n");
     let line = |letter: char| match letter {
         'r' => request(20, "/shop"),
         'n' => request(20, "/"),

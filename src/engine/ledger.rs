@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::budget::SliceRule;
 use crate::counts::{Batch, Column, PAGE_MINUTES, Page, Rejection, Sample, columns};
-use crate::engine::pending::Pending;
 use crate::engine::gaps::{Gaps, Missing};
+use crate::engine::pending::Pending;
 use crate::engine::quality::{Quality, RECENT};
 use crate::engine::{AHEAD_MS, Health, SeriesId, SourceStanding, SourceTotals, Totals};
 use crate::gate::Doubt;

@@ -215,7 +215,8 @@ fn feed(doubt: Option<Doubt>, lost: Option<Lost>) -> Feed {
     Feed { source: SourceId(0), doubts: doubt.into_iter().collect(), lost }
 }
 
-const LOST: Lost = Lost { gaps: 1, from: NOW.plus_millis(-7_200_000), to: NOW.plus_millis(-3_600_000), bytes: Some(12) };
+const LOST: Lost =
+    Lost { gaps: 1, from: NOW.plus_millis(-7_200_000), to: NOW.plus_millis(-3_600_000), bytes: Some(12) };
 const UNPARSED: Doubt = Doubt::Unparsed { unread: 120, records: 4_000 };
 
 /// As the engine would see it while there is doubt about its source.
@@ -245,7 +246,8 @@ fn b07_doubt_about_a_source_neither_opens_nor_guards_but_what_was_proved_freezes
     assert_eq!((level, reasons[0].kind(), &reasons[1..]), (Level::Frozen, "not_recovered", &[reason.clone()][..]));
     // A person has the last word in both directions; held off, there is still nothing sound to judge by.
     let held_off = held(frozen, unfreeze(None));
-    let (level, reasons) = check_feed(&policy(), &[doubted(spending(0, 0))], feed(Some(UNPARSED), None), Some(&held_off));
+    let (level, reasons) =
+        check_feed(&policy(), &[doubted(spending(0, 0))], feed(Some(UNPARSED), None), Some(&held_off));
     assert_eq!((level, &reasons[0]), (Level::Unknown, &reason));
 }
 

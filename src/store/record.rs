@@ -103,7 +103,8 @@ impl Stored for SourceTotals {
     fn to_record(&self) -> SourceRecord {
         let rejected = self.rejected.iter().map(|(rejection, count)| (rejection_name(*rejection).to_owned(), *count));
         let first_heard = self.first_heard.map(Minute::number);
-        let quality = self.quality.clone().map(|KeptQuality { unread_run, exceeded }| QualityRecord { unread_run, exceeded });
+        let quality =
+            self.quality.clone().map(|KeptQuality { unread_run, exceeded }| QualityRecord { unread_run, exceeded });
         SourceRecord { source: self.source.clone(), rejected: rejected.collect(), first_heard, quality }
     }
 

@@ -100,7 +100,10 @@ fn a03_what_was_rotated_away_while_down_is_told_wherever_it_matters_and_for_good
 #[track_caller]
 fn check_gap(place: &Place, status: &Value, begun: Timestamp) {
     let gap = &status["sources"][0]["gaps"][0];
-    assert_eq!((&gap["source"], &gap["reason"], &gap["bytes"]), (&"lb".into(), &"rotated_while_down".into(), &Value::Null));
+    assert_eq!(
+        (&gap["source"], &gap["reason"], &gap["bytes"]),
+        (&"lb".into(), &"rotated_while_down".into(), &Value::Null)
+    );
     let time = |name: &str| Timestamp::parse_rfc3339(gap[name].as_str().expect("a time")).expect("a time");
     // Everything that had been there before had been read.
     assert!(time("from") >= begun.plus_millis(-1_000) && time("from") < time("to"), "{gap}");
@@ -152,16 +155,18 @@ fn b21_a_log_whose_format_changes_closes_the_gate_until_it_is_put_right() {
     let _server = place.start();
     check_closed(&place.get("/api/v1/gates/search"));
     append(&place, 100_000, 0);
-    let gate = wait_until(&place, "/api/v1/gates/search", |_| {
-        place.get("/api/v1/sources/lb")["records"] == 103_000
-    });
+    let gate = wait_until(&place, "/api/v1/gates/search", |_| place.get("/api/v1/sources/lb")["records"] == 103_000);
     assert_eq!(gate["level"], "unknown", "one in a hundred is not yet few");
     append(&place, 100_000, 0);
     let gate = wait_until(&place, "/api/v1/gates/search", |gate| gate["level"] == "open");
     assert_eq!(gate["reasons"], Value::Array(Vec::new()));
     assert_eq!(place.get("/api/v1/sources/lb")["health"], "ok");
     let causes = place.audit();
-    let levels: Vec<&str> = causes.iter().filter(|entry| entry["service"] == "search").filter_map(|entry| entry["after"].as_str()).collect();
+    let levels: Vec<&str> = causes
+        .iter()
+        .filter(|entry| entry["service"] == "search")
+        .filter_map(|entry| entry["after"].as_str())
+        .collect();
     assert_eq!(levels[levels.len() - 3..], ["open", "unknown", "open"], "{causes:#?}");
 }
 
@@ -182,7 +187,10 @@ fn b07_lines_that_cannot_be_read_never_leave_the_gate_open() {
             records = source["records"].as_u64().expect("a number");
             let hides = unparsed >= 100 && unparsed * 100 > records;
             let gates = status["gates"].as_array().expect("gates");
-            assert!(!hides || gates.iter().all(|gate| gate["level"] == "unknown"), "{unparsed} of {records}: {gates:#?}");
+            assert!(
+                !hides || gates.iter().all(|gate| gate["level"] == "unknown"),
+                "{unparsed} of {records}: {gates:#?}"
+            );
         }
     }
     assert_eq!(place.gate("search").0, "unknown");
