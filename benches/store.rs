@@ -105,7 +105,7 @@ fn batch(catalog: &Catalog, hour: i64, rows: std::ops::Range<usize>, seed: u64) 
             let (good, bad) = match column {
                 Column::Slo(_) => (good, bad),
                 Column::Records => (100_000 + good, bad),
-                Column::Missing => continue,
+                Column::Missing | Column::Arrivals => continue,
             };
             let hour = page.column_mut(place);
             (hour.good[row], hour.bad[row]) = (good, bad);
@@ -113,7 +113,10 @@ fn batch(catalog: &Catalog, hour: i64, rows: std::ops::Range<usize>, seed: u64) 
     }
     let newest = Some(Timestamp::from_millis(hour * HOUR_MS + HOUR_MS - 1));
     let (rejected, samples, unmatched) = (BTreeMap::new(), Vec::new(), Vec::new());
-    Batch { source: SourceId(0), pages: vec![page], newest: vec![newest; columns.len()], rejected, samples, unmatched }
+    let newest = vec![newest; columns.len()];
+    let (source, pages, records, unread_run) = (SourceId(0), vec![page], 0, 0);
+    let batch = Batch { source, pages, newest, rejected, records, unread_run, samples, unmatched };
+    Batch { records: batch.accounted(), ..batch }
 }
 
 fn write_specs(directory: &Path, slos: usize) {

@@ -8,6 +8,7 @@
 //!   neighbouring cache lines however long the log is. A [`Page`] is an hour of that, handed over column by column, as
 //!   windows take it.
 //! - The columns of a source are its SLOs in the catalog's order, then [`Column::Records`] and [`Column::Missing`].
+//! - A batch says how many records it is about, counted apart from what became of each: both must agree.
 
 use std::collections::BTreeMap;
 
@@ -34,6 +35,9 @@ pub enum Column {
     Records,
     /// Records that a duration-based SLI wanted but that carry no duration, as good.
     Missing,
+    /// Records when they came in, whatever time they carry; good: could be read, bad: could not. In no page: the engine
+    /// adds it, by its own time.
+    Arrivals,
 }
 
 /// The columns of a source, in the order of its pages.
@@ -120,6 +124,11 @@ impl From<Refused> for Rejection {
 }
 
 impl Rejection {
+    /// Whether an error may hide behind it: what became of the request is not known.
+    pub fn hides_outcome(self) -> bool {
+        matches!(self, Self::Unparsed(_) | Self::Ambiguous | Self::Oversize)
+    }
+
     /// The reason in `rejected` and in metrics.
     pub fn reason(self) -> &'static str {
         match self {
@@ -152,6 +161,10 @@ pub struct Batch {
     pub newest: Vec<Option<Timestamp>>,
     /// How many records were refused, by reason.
     pub rejected: BTreeMap<Rejection, u64>,
+    /// How many records there were, whatever became of them.
+    pub records: u64,
+    /// How many of the last of them, one after the other, could not be read.
+    pub unread_run: u64,
     /// Some of them, newest last.
     pub samples: Vec<Sample>,
     /// Some of the routes that no SLO is about, with how often they were met: an estimate.
@@ -164,4 +177,21 @@ impl Batch {
         // The columns end with `Records` and `Missing`.
         self.newest.iter().rev().nth(1).copied().flatten()
     }
+
+    /// How many records it says what became of: accepted or refused, each once.
+    pub fn accounted(&self) -> u64 {
+        let records = self.newest.len().saturating_sub(2);
+        let cells = self.pages.iter().filter_map(|page| page.column(records));
+        let cells = cells.flat_map(|hour| hour.good.iter().chain(&hour.bad)).map(|count| u64::from(*count));
+        cells.chain(self.rejected.values().copied()).fold(0, u64::saturating_add)
+    }
+
+    /// How many of its records could not be read.
+    pub fn unread(&self) -> u64 {
+        let unread = self.rejected.iter().filter(|(rejection, _)| rejection.hides_outcome());
+        unread.fold(0, |sum: u64, (_, count)| sum.saturating_add(*count))
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@
 //! - Maps keep the order that means something: burn windows from short to long, reasons of refusal as declared.
 
 mod audit;
+mod gap;
 mod gate;
 mod history;
 mod metrics;
@@ -24,11 +25,12 @@ use crate::spec::{Catalog, JourneyId, ServiceId, SourceId, StoryId};
 use crate::time::Timestamp;
 
 pub use audit::{Actor, AuditAction, AuditEntry, Principal};
+pub use gap::GapStatus;
 pub use gate::{GateReason, GateStatus};
 pub use history::{HistoryPoint, SloHistory};
 pub use metrics::metrics;
 pub use slo::{Budget, JourneyBudget, JourneyStatus, MemberStatus, SloStatus, StoryStatus};
-pub use source::{RejectedSample, SourceStatus};
+pub use source::{RejectedSample, SourceReason, SourceStatus};
 
 /// The kind of change that is meant when none is named.
 pub const DEFAULT_CHANGE: &str = "feature";

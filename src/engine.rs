@@ -11,6 +11,8 @@
 //!   always.
 //! - Everything shown is a function of counts and an instant. [`Engine::board_at`] gives it for a past instant without
 //!   changing anything; only the memory of gates (see [`crate::gate`]) belongs to the present and to [`Engine::tick`].
+//! - What was counted is told together with what is wrong with it: gaps, and doubts about a source (see `quality`). Counts
+//!   that do not add up stop their source, and nothing else.
 //! - Nothing here grows with traffic: the catalog fixes the number of windows, and they are rings.
 //! - An engine that was [restored](Engine::restore) remembers what changes; [`Engine::checkpoint`] hands it over, to be
 //!   kept with whatever else must be kept in the same instant. The next engine goes on from there.
@@ -19,20 +21,22 @@ mod audit;
 mod board;
 mod checkpoint;
 mod expiry;
+mod gaps;
 mod identity;
 mod kept;
 mod ledger;
 mod pending;
+mod quality;
 mod restore;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::budget::{Standing, burn_windows};
 use crate::counts::{Batch, Page};
-use crate::gate::{self, Decision, Evidence, GateState, Hold, Level, Witness};
+use crate::gate::{self, Decision, Doubt, Evidence, Feed, GateState, Hold, Level, Witness};
 use crate::journey::Weighed;
-use crate::spec::{Catalog, Journey, Member, Service, ServiceId, SloId, SourceId};
+use crate::spec::{Catalog, GatePolicy, Journey, Member, Service, ServiceId, SloId, SourceId};
 use crate::tally::Tally;
 use crate::time::{Horizon, Minute, Timestamp};
 
@@ -40,8 +44,11 @@ pub use audit::{Action, AuditEntry, ITSELF};
 pub use board::{Board, Burn, Health, JourneyStanding, SloStanding, SourceStanding};
 use checkpoint::Tracking;
 pub use expiry::Expiry;
-pub use kept::{Checkpoint, Gap, Kept, KeptGate, MinuteCounts, Series, SeriesId, SeriesName, SourceTotals, Totals};
-use ledger::{Bounds, Ledger};
+pub use gaps::{Gap, MOST_SHOWN, Missing, OTHER_REASON};
+pub use kept::{Checkpoint, Kept, KeptGate, MinuteCounts, Series, SeriesId, SeriesName, SourceTotals, Totals};
+use ledger::{Bounds, Ledger, Shown};
+use quality::Tolerance;
+pub use quality::{KeptQuality, Reading, may_hide_errors};
 pub use restore::Restoring;
 
 /// How far ahead of now an event may be, in milliseconds.
@@ -169,7 +176,37 @@ impl Engine {
             newest: self.newest_accepted(),
         };
         self.note_coverage(&batch, bounds);
-        self.ledgers[batch.source.0].observe(batch, bounds);
+        self.ledgers[batch.source.0].observe(batch, bounds, self.now);
+    }
+
+    /// Takes note of records that can never be counted; of a source that no spec names, nothing. To be kept by whoever
+    /// found them, and told to every later engine.
+    pub fn note_gaps(&mut self, gaps: impl IntoIterator<Item = Gap>) {
+        for gap in gaps {
+            if let Some(source) = self.catalog.source_named(&gap.source) {
+                self.ledgers[source.0].gaps.note(gap);
+            }
+        }
+    }
+
+    /// Takes note of how far the reading of a source has come.
+    pub fn note_reading(&mut self, source: SourceId, reading: Reading) {
+        self.ledgers[source.0].quality.read(reading);
+    }
+
+    /// Whether counts of a source did not add up, so that nothing more of it is counted or kept.
+    pub fn is_corrupt(&self, source: SourceId) -> bool {
+        self.ledgers[source.0].quality.is_corrupt()
+    }
+
+    /// Knows of the present what the engine before it in this process knew of sources with the same names: how far they
+    /// are read, and which must not be counted any more.
+    pub fn take_over(&mut self, before: &Self) {
+        for (ledger, source) in self.ledgers.iter_mut().zip(&self.catalog.sources) {
+            if let Some(known) = before.catalog.source_named(&source.name) {
+                ledger.quality.take_over(&before.ledgers[known.0].quality);
+            }
+        }
     }
 
     /// Sets the present to `now`, decides every gate, and shows everything as of then.
@@ -180,6 +217,10 @@ impl Engine {
     /// A tick on which an order takes effect; with the state of its gate before it.
     fn tick_with(&mut self, now: Timestamp, order: Option<(&Command, Option<GateState>)>) -> Board {
         self.now = now;
+        for ledger in &mut self.ledgers {
+            let newest = ledger.newest_records(now);
+            ledger.quality.judge(newest);
+        }
         let slos = self.slos(now);
         let services = (0..self.catalog.services.len()).map(ServiceId);
         let decide = |service: ServiceId| self.decide(service, &slos, self.gates[service.0].as_ref(), now);
@@ -262,18 +303,19 @@ impl Engine {
     /// the expired ones, and forgets that their source was heard then.
     ///
     /// For a report, whose now is the newest of events that come in no particular order: after this its numbers do not
-    /// depend on that order.
+    /// depend on that order, and all of its records are the newest ones.
     pub fn expire_in_retrospect(&mut self) {
         let (oldest, newest) = (self.oldest_accepted(self.now), self.newest_accepted());
         for ledger in &mut self.ledgers {
-            ledger.expire_in_retrospect(oldest, newest);
+            ledger.expire_in_retrospect(oldest, newest, self.now);
         }
     }
 
     fn note_coverage(&mut self, batch: &Batch, bounds: Bounds) {
         let Some(tracking) = &mut self.tracking else { return };
         let last_minute = |page: &Page| Minute::from_number(page.hour.saturating_mul(60).saturating_add(59));
-        let written = batch.pages.iter().map(last_minute).map(|last| last.min(bounds.newest));
+        let arrived = (batch.records > 0).then(|| self.now.minute());
+        let written = batch.pages.iter().map(last_minute).chain(arrived).map(|last| last.min(bounds.newest));
         for minute in written.filter(|minute| *minute >= bounds.oldest) {
             tracking.coverage.wrote(minute, self.kept);
         }
@@ -311,12 +353,14 @@ impl Engine {
             let burns = burns.map(|window| Burn { window, tally: self.tally_at(SloId(id), window, t) });
             let tally = self.tally_at(SloId(id), slo.window, t);
             let policy = &self.catalog[self.catalog[slo.story].service].policy;
+            let doubt = !self.doubts(slo.source, Tolerance::of([policy]), t).is_empty();
             SloStanding {
                 standing: Standing { tally, objective: slo.objective, window: slo.window },
                 burns: burns.collect(),
-                evidence: Evidence::of(policy, tally, heard[slo.source.0], t),
+                evidence: Evidence::of(policy, tally, heard[slo.source.0], doubt, t),
                 last_event: ledger.last_event(self.columns[id], t, oldest),
                 lifetime: ledger.lifetime(self.columns[id]),
+                gaps: Missing::of(ledger.gaps.within(slo.window, t)),
             }
         })
         .collect()
@@ -331,7 +375,33 @@ impl Engine {
             evidence: slos[id.0].evidence,
         };
         let witnesses: Vec<Witness> = members.iter().map(witness).collect();
-        gate::decide(policy, &witnesses, before, t)
+        gate::decide(policy, &witnesses, &self.feeds(policy, members, t), before, t)
+    }
+
+    /// The sources of some SLOs of one service.
+    fn feeds(&self, policy: &GatePolicy, slos: &[SloId], t: Timestamp) -> Vec<Feed> {
+        let windows = slos.iter().map(|slo| (self.catalog[*slo].source, self.catalog[*slo].window));
+        let mut longest: BTreeMap<SourceId, Horizon> = BTreeMap::new();
+        for (source, window) in windows {
+            let found = longest.entry(source).or_insert(window);
+            *found = window.max(*found);
+        }
+        let feed = |(source, window): (SourceId, Horizon)| Feed {
+            source,
+            doubts: self.doubts(source, Tolerance::of([policy]), t),
+            lost: Missing::of(self.ledgers[source.0].gaps.within(window, t)).lost,
+        };
+        longest.into_iter().map(feed).collect()
+    }
+
+    /// Why a source cannot be relied upon, for those who tolerate this much.
+    fn doubts(&self, source: SourceId, tolerance: Tolerance, t: Timestamp) -> Vec<Doubt> {
+        let ledger = &self.ledgers[source.0];
+        let newest = ledger.newest_records(t);
+        match t == self.now {
+            true => ledger.quality.doubts(newest, tolerance, t),
+            false => quality::past_doubts(newest, tolerance),
+        }
     }
 
     fn board(&self, t: Timestamp, slos: Vec<SloStanding>, gates: Vec<Decision>) -> Board {
@@ -346,25 +416,29 @@ impl Engine {
             Weighed::new(journey, &journey.members.iter().map(tally).collect::<Vec<_>>())
         };
         let burns = burn_windows(journey.window).into_iter().map(|window| (window, weigh(window))).collect();
-        JourneyStanding { weighed: weigh(journey.window), burns }
+        let sources: BTreeSet<SourceId> =
+            journey.members.iter().map(|member| self.catalog[member.slo].source).collect();
+        let gaps = sources.iter().flat_map(|source| self.ledgers[source.0].gaps.within(journey.window, t));
+        JourneyStanding { weighed: weigh(journey.window), burns, gaps: Missing::of(gaps) }
     }
 
     fn source(&self, source: SourceId, t: Timestamp) -> SourceStanding {
         let ledger = &self.ledgers[source.0];
         let last_event = ledger.last_heard(t, self.oldest_accepted(t));
-        let slos = self.catalog.slos.iter().filter(|slo| slo.source == source);
-        let policies = slos.map(|slo| &self.catalog[self.catalog[slo.story].service].policy);
-        // Several services may read one source; it is stale for the first of them that has to do without it.
-        let stale = last_event.is_some_and(|heard| {
-            let silent_ms = t.millis().saturating_sub(heard.millis());
-            policies.map(|policy| policy.stale_after_ms).min().is_some_and(|longest| silent_ms > longest)
-        });
+        // Several services may read one source; it is what it is for the strictest of them.
+        let tolerance = Tolerance::of(self.catalog.policies_over(source));
+        let doubts = self.doubts(source, tolerance, t);
         let health = match last_event {
+            _ if doubts.contains(&Doubt::Corrupt) => Health::Corrupt,
+            Some(heard) if tolerance.is_too_long(heard, t) => Health::Stale,
+            _ if matches!(doubts[..], [Doubt::CatchingUp { .. }]) => Health::CatchingUp,
+            _ if !doubts.is_empty() => Health::Degraded,
             None => Health::NeverHeard,
-            Some(_) if stale => Health::Stale,
             Some(_) => Health::Ok,
         };
-        ledger.standing(last_event, health)
+        let gaps = Missing::of(ledger.gaps.within(self.accepted, t));
+        let bytes_behind = ledger.quality.bytes_behind().filter(|_| t == self.now);
+        ledger.standing(Shown { last_event, health, doubts, gaps, bytes_behind })
     }
 }
 

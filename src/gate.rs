@@ -10,22 +10,27 @@
 //!   whose evidence grows thin or disappears in the meantime goes on holding: quiet is not recovery.
 //! - *Evidence.* Fewer than `min_events` in the window can neither freeze nor thaw. A source that has gone silent leaves
 //!   its SLOs without sound evidence; what it has already proved, a spent budget, still freezes.
+//! - *Doubt.* A source that is heard may hide errors (see [`Feed`]): as long as it does, its SLOs are no sound evidence and
+//!   the gate is unknown, unless something freezes it. What is lost for good is a reason that is shown, and decides
+//!   nothing unless the policy says so.
 //! - *Holds.* People overrule the automatic part in both directions, and there is one order at a time: a freeze beats
 //!   everything, an unfreeze holds an automatic freeze off until the budgets have recovered. Either may end by itself.
 //! - [`GateState`] is all that one decision hands to the next, and all that must survive a restart.
 //!
 //! It keeps no record of changes and knows no names: audit and texts are made from its decisions.
 
+mod feed;
 mod reason;
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use crate::budget::Standing;
-use crate::spec::{GatePolicy, OnUnknown, SloId, SourceId};
+use crate::spec::{GatePolicy, OnGap, OnUnknown, SloId, SourceId};
 use crate::tally::Tally;
 use crate::time::Timestamp;
 
+pub use feed::{Doubt, Feed, Lost};
 pub use reason::Reason;
 
 /// How far a service may be changed, from free to not at all.
@@ -68,16 +73,20 @@ pub enum Evidence {
         /// The newest record of the source.
         last_heard: Timestamp,
     },
+    /// Its source is heard, but errors may hide in what it delivers.
+    Degraded,
     /// No events at all.
     None,
 }
 
 impl Evidence {
-    /// What a tally is worth at `now`, when the newest record of its source is from `last_heard`.
-    pub fn of(policy: &GatePolicy, tally: Tally, last_heard: Option<Timestamp>, now: Timestamp) -> Self {
+    /// What a tally is worth at `now`, when the newest record of its source is from `last_heard` and there is doubt about
+    /// that source or none.
+    pub fn of(policy: &GatePolicy, tally: Tally, last_heard: Option<Timestamp>, doubt: bool, now: Timestamp) -> Self {
         let silent = |heard: &Timestamp| now.millis().saturating_sub(heard.millis()) > policy.stale_after_ms;
         match last_heard.filter(silent) {
             Some(last_heard) => Self::Stale { last_heard },
+            None if doubt => Self::Degraded,
             None if tally.is_empty() => Self::None,
             None if tally.total() < policy.min_events => Self::Thin,
             None => Self::Ok,
@@ -90,6 +99,7 @@ impl Evidence {
             Self::Ok => "ok",
             Self::Thin => "thin",
             Self::Stale { .. } => "stale",
+            Self::Degraded => "degraded",
             Self::None => "none",
         }
     }
@@ -182,7 +192,8 @@ pub struct GateState {
 pub struct Decision {
     /// To be handed to the next decision.
     pub state: GateState,
-    /// At least one unless the gate is open; the one that decides comes first.
+    /// At least one unless the gate is open; the one that decides comes first. Those of an open gate, and the last ones of
+    /// any other, are to be known and decide nothing.
     pub reasons: Vec<Reason>,
 }
 
@@ -197,12 +208,23 @@ pub struct Verdict {
 
 /// Decides the level of a gate at `now`.
 ///
-/// `before` is the state of the previous decision; `None` for the first, which starts without a freeze and without
+/// `feeds` are the sources of the SLOs, each once. `before` is the state of the previous decision; `None` for the first, which starts without a freeze and without
 /// orders. Decisions are to be made in the order of their time.
-pub fn decide(policy: &GatePolicy, slos: &[Witness], before: Option<&GateState>, now: Timestamp) -> Decision {
+pub fn decide(
+    policy: &GatePolicy,
+    slos: &[Witness],
+    feeds: &[Feed],
+    before: Option<&GateState>,
+    now: Timestamp,
+) -> Decision {
     let holding = holding(policy, slos, before.map(|state| &state.holding));
     let hold = before.and_then(|state| state.hold.clone()).filter(|hold| hold.is_in_force(&holding, now));
-    let (level, reasons) = weigh(policy, slos, &holding, hold.as_ref());
+    let (level, mut reasons) = weigh(policy, slos, feeds, &holding, hold.as_ref());
+    for reason in feeds.iter().flat_map(|feed| reasons_of(feed).chain(reason_of_loss(feed))) {
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
     let since = before.filter(|state| state.level == level).map_or(now, |state| state.since);
     Decision { state: GateState { level, since, holding, hold }, reasons }
 }
@@ -246,6 +268,7 @@ fn holding(policy: &GatePolicy, slos: &[Witness], before: Option<&BTreeSet<SloId
 fn weigh(
     policy: &GatePolicy,
     slos: &[Witness],
+    feeds: &[Feed],
     holding: &BTreeSet<SloId>,
     hold: Option<&Hold>,
 ) -> (Level, Vec<Reason>) {
@@ -258,7 +281,7 @@ fn weigh(
         None if !frozen.is_empty() => return (Level::Frozen, frozen),
         Some(Hold::Unfreeze { .. }) | None => {}
     }
-    let (level, mut reasons) = weigh_evidence(policy, slos);
+    let (level, mut reasons) = weigh_evidence(policy, slos, feeds);
     if let Some(Hold::Unfreeze { reason, until }) = hold {
         reasons.push(Reason::Unfrozen { reason: reason.clone(), until: *until });
     }
@@ -266,8 +289,8 @@ fn weigh(
 }
 
 /// The level of a gate that nothing freezes.
-fn weigh_evidence(policy: &GatePolicy, slos: &[Witness]) -> (Level, Vec<Reason>) {
-    let unknown = reasons_to_doubt(policy, slos);
+fn weigh_evidence(policy: &GatePolicy, slos: &[Witness], feeds: &[Feed]) -> (Level, Vec<Reason>) {
+    let unknown = reasons_to_doubt(policy, slos, feeds);
     if !unknown.is_empty() {
         return (Level::Unknown, unknown);
     }
@@ -294,7 +317,7 @@ fn reasons_to_freeze(policy: &GatePolicy, slos: &[Witness], holding: &BTreeSet<S
 }
 
 /// Why the SLOs are not enough to judge by; empty when they are.
-fn reasons_to_doubt(policy: &GatePolicy, slos: &[Witness]) -> Vec<Reason> {
+fn reasons_to_doubt(policy: &GatePolicy, slos: &[Witness], feeds: &[Feed]) -> Vec<Reason> {
     let mut reasons: Vec<Reason> = Vec::new();
     for slo in slos {
         if let Evidence::Stale { last_heard } = slo.evidence {
@@ -303,6 +326,10 @@ fn reasons_to_doubt(policy: &GatePolicy, slos: &[Witness]) -> Vec<Reason> {
                 reasons.push(reason);
             }
         }
+    }
+    reasons.extend(feeds.iter().flat_map(reasons_of));
+    if policy.on_gap == OnGap::Unknown {
+        reasons.extend(feeds.iter().filter_map(reason_of_loss));
     }
     if !reasons.is_empty() || slos.iter().any(Witness::is_sound) {
         return reasons;
@@ -315,6 +342,14 @@ fn reasons_to_doubt(policy: &GatePolicy, slos: &[Witness]) -> Vec<Reason> {
         true => vec![Reason::NoEvidence { slo: None }],
         false => slos.iter().map(reason).collect(),
     }
+}
+
+fn reasons_of(feed: &Feed) -> impl Iterator<Item = Reason> {
+    feed.doubts.iter().map(|doubt| Reason::SourceDegraded { source: feed.source, doubt: *doubt })
+}
+
+fn reason_of_loss(feed: &Feed) -> Option<Reason> {
+    feed.lost.map(|lost| Reason::Gap { source: feed.source, lost })
 }
 
 #[cfg(test)]

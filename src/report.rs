@@ -115,8 +115,11 @@ pub fn run(plan: &Plan, logs: Vec<Archive>, progress: &(dyn Fn(u64) + Sync)) -> 
             engine.observe(batch);
         }
     });
+    if !engine.is_told_the_time() {
+        engine.advance(plan.fallback);
+    }
     engine.expire_in_retrospect();
-    let now = if engine.is_told_the_time() { engine.now() } else { plan.fallback };
+    let now = engine.now();
     let seen = shared.seen.iter().map(LogSeen::get);
     Ok(Report {
         board: engine.tick(now),
@@ -160,16 +163,20 @@ struct Shared<'r> {
 struct LogSeen {
     records: AtomicU64,
     unparsed: AtomicU64,
+    unread: AtomicU64,
 }
 
 impl LogSeen {
     fn add(&self, before: Seen, after: Seen) {
         self.records.fetch_add(after.records - before.records, Ordering::Relaxed);
         self.unparsed.fetch_add(after.unparsed - before.unparsed, Ordering::Relaxed);
+        self.unread.fetch_add(after.unread - before.unread, Ordering::Relaxed);
     }
 
     fn get(&self) -> Seen {
-        Seen { records: self.records.load(Ordering::Relaxed), unparsed: self.unparsed.load(Ordering::Relaxed) }
+        let [records, unparsed, unread] =
+            [&self.records, &self.unparsed, &self.unread].map(|count| count.load(Ordering::Relaxed));
+        Seen { records, unparsed, unread }
     }
 }
 

@@ -32,7 +32,7 @@ use crate::classify::TooComplex;
 use crate::engine::Engine;
 use crate::intake::tail::SavedError;
 use crate::spec::{Catalog, SourceId, StoreUrl};
-use crate::store::{Redb, Store, StoreError, Writer};
+use crate::store::{Redb, Store, StoreError, Writer, restore_into};
 use crate::time::{Clock, Horizon, SystemClock, Timestamp};
 use follow::Follower;
 use owner::{Owner, Published};
@@ -163,11 +163,9 @@ async fn answer(
 /// # Errors
 /// When the store cannot be read.
 pub fn restore(catalog: &Arc<Catalog>, store: &dyn Store, now: Timestamp) -> Result<Engine, StoreError> {
-    let kept = store.load()?.kept;
+    let loaded = store.load()?;
     let kept_for = Horizon::new(catalog.longest_window().minutes() as u32 + PAST_MINUTES).unwrap_or(Horizon::DAYS_28);
-    let mut restoring = Engine::keeping(Arc::clone(catalog), kept_for).restore(&kept, now);
-    store.minutes(restoring.from(), &mut |minute, counts| restoring.add(minute, counts))?;
-    Ok(restoring.finish())
+    restore_into(Engine::keeping(Arc::clone(catalog), kept_for), store, &loaded, now)
 }
 
 /// One follower for each source, each going on where the store says.

@@ -208,9 +208,20 @@ fn owner_of(owner: Option<u32>) -> String {
 /// When the store cannot be read.
 pub fn restore(store: &dyn Store, catalog: Arc<Catalog>, now: Timestamp) -> Result<(Engine, Loaded), StoreError> {
     let loaded = store.load()?;
-    let mut restoring = Engine::new(catalog).restore(&loaded.kept, now);
+    let engine = restore_into(Engine::new(catalog), store, &loaded, now)?;
+    Ok((engine, loaded))
+}
+
+/// Fills an engine that has counted nothing with what was loaded from a store and with its minutes, as of `now`.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn restore_into(engine: Engine, store: &dyn Store, loaded: &Loaded, now: Timestamp) -> Result<Engine, StoreError> {
+    let mut restoring = engine.restore(&loaded.kept, now);
     store.minutes(restoring.from(), &mut |minute, counts| restoring.add(minute, counts))?;
-    Ok((restoring.finish(), loaded))
+    let mut engine = restoring.finish();
+    engine.note_gaps(loaded.gaps.iter().cloned());
+    Ok(engine)
 }
 
 #[cfg(test)]

@@ -100,6 +100,11 @@ impl Window {
         Minute::from_number(day.saturating_mul(DAY_MINUTES)).plus(-1)
     }
 
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.ring.fill_with(|| None);
+    }
+
     /// Adds events to their minute.
     pub fn add(&mut self, minute: Minute, tally: Tally) {
         if tally.is_empty() {

@@ -13,7 +13,7 @@ use super::Api;
 use super::answer::with_type;
 use super::asked::Asked;
 use super::problem::Problem;
-use crate::document::{DEFAULT_CHANGE, GateStatus, SloStatus, Status};
+use crate::document::{DEFAULT_CHANGE, GateStatus, SloStatus, SourceStatus, Status};
 use crate::spec::printable;
 
 /// `GET /`
@@ -33,6 +33,9 @@ fn html(status: &Status<'_>) -> String {
     html.push_str("</table>\n<h2>SLOs</h2>\n<table border=\"1\">\n");
     html.push_str("<tr><th>SLO<th>Title<th>Service<th>Objective<th>Window<th>Compliance<th>Budget left<th>State\n");
     status.stories.iter().flat_map(|story| &story.slos).for_each(|slo| slo_row(&mut html, slo));
+    html.push_str("</table>\n<h2>Sources</h2>\n<table border=\"1\">\n");
+    html.push_str("<tr><th>Source<th>Health<th>Newest record<th>To know\n");
+    status.sources.iter().for_each(|source| source_row(&mut html, source));
     html.push_str("</table>\n<p><a href=\"/api/v1/status\">status</a> <a href=\"/metrics\">metrics</a> ");
     html.push_str("<a href=\"/openapi.json\">openapi</a></p>\n</html>\n");
     html
@@ -58,6 +61,14 @@ fn slo_row(html: &mut String, slo: &SloStatus<'_>) {
         slo.budget.remaining * 100.0,
         slo.state.replace('_', " "),
     );
+}
+
+fn source_row(html: &mut String, source: &SourceStatus<'_>) {
+    let newest = source.last_event.map_or("never".to_owned(), |event| event.to_string());
+    let doubts = source.reasons.iter().map(|reason| escaped(&reason.text));
+    let notes: Vec<String> = doubts.chain(source.gaps.iter().map(|gap| escaped(&gap.text))).collect();
+    let (name, health) = (escaped(source.source), source.health.replace('_', " "));
+    let _ = writeln!(html, "<tr><td>{name}<td>{health}<td>{newest}<td>{}", notes.join("<br>"));
 }
 
 /// A ratio in percent, cut and not rounded: what is not quite 100% never reads as 100%.

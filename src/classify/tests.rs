@@ -43,6 +43,8 @@ fn catalog(slos: Vec<(Requests, Sli)>) -> Catalog {
         guarded_below_billionths: 250_000_000,
         stale_after_ms: 600_000,
         min_events: 100,
+        max_unparsed_billionths: 10_000_000,
+        on_gap: OnGap::Show,
         exempt: vec![],
     };
     let source = FileSource {

@@ -6,7 +6,7 @@ use clap::Args;
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle, presets};
 use slogate::classify::Classifier;
 use slogate::spec::{
-    Catalog, Decimal, GatePolicy, HostRule, Journey, OnUnknown, Requests, Secret, Service, Sli, Slo, SourceId,
+    Catalog, Decimal, GatePolicy, HostRule, Journey, OnGap, OnUnknown, Requests, Secret, Service, Sli, Slo, SourceId,
     SourceKind, Start, Statuses, StoreUrl, printable,
 };
 
@@ -218,15 +218,21 @@ fn gates(catalog: &Catalog) -> Table {
         "guarded below",
         "stale after",
         "min events",
+        "max unparsed",
+        "on a gap",
         "exempt",
         "SLOs",
     ]);
     for Service { name, policy, slos } in &catalog.services {
-        let GatePolicy { on_unknown, min_events, exempt, .. } = policy;
+        let GatePolicy { on_unknown, min_events, on_gap, exempt, .. } = policy;
         let ratio = |units| Decimal { units, places: 9 }.to_string();
         let unknown = match on_unknown {
             OnUnknown::Deny => "deny",
             OnUnknown::Allow => "allow",
+        };
+        let gap = match on_gap {
+            OnGap::Show => "show",
+            OnGap::Unknown => "unknown",
         };
         table.add_row([
             name.clone(),
@@ -236,6 +242,8 @@ fn gates(catalog: &Catalog) -> Table {
             ratio(policy.guarded_below_billionths),
             duration(policy.stale_after_ms.unsigned_abs() * 1_000),
             min_events.to_string(),
+            format!("{}%", Decimal { units: policy.max_unparsed_billionths, places: 7 }),
+            gap.to_owned(),
             exempt.join(" "),
             slos.len().to_string(),
         ]);

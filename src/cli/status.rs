@@ -59,6 +59,10 @@ struct Slo {
     budget: Budget,
     burn: BTreeMap<String, Option<f64>>,
     evidence: String,
+    #[serde(default)]
+    gaps_total: u64,
+    #[serde(default)]
+    gaps: Vec<Gap>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -99,6 +103,18 @@ struct Source {
     rejected: BTreeMap<String, u64>,
     lag_seconds: Option<f64>,
     health: String,
+    // Not of every version.
+    #[serde(default)]
+    reasons: Vec<Reason>,
+    #[serde(default)]
+    gaps_total: u64,
+    #[serde(default)]
+    gaps: Vec<Gap>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Gap {
+    text: String,
 }
 
 /// Prints what the server knows.
@@ -159,6 +175,9 @@ fn text(body: &str, kind: &str) -> Result<String, serde_json::Error> {
 fn one(text: &mut String, slos: &[Slo]) {
     heading(text, slos.first().map_or("", |slo| &slo.at));
     section(text, "SLOs", &slo_table(slos));
+    for slo in slos {
+        told(text, &format!("{}/{}", slo.story, slo.slo), &[], slo.gaps_total, &slo.gaps);
+    }
 }
 
 fn all(text: &mut String, status: &Status) {
@@ -169,6 +188,22 @@ fn all(text: &mut String, status: &Status) {
         section(text, "Journeys", &journey_table(&status.journeys));
     }
     section(text, "Sources", &source_table(&status.sources));
+    for source in &status.sources {
+        told(text, &source.source, &source.reasons, source.gaps_total, &source.gaps);
+    }
+}
+
+/// One line for each thing to know before believing the numbers: doubts, and all gaps together with the newest of them.
+fn told(text: &mut String, name: &str, doubts: &[Reason], gaps: u64, newest: &[Gap]) {
+    let name = printable(name);
+    for doubt in doubts {
+        text.push_str(&format!("{name}: {}\n", printable(&doubt.text)));
+    }
+    match (gaps, newest.last()) {
+        (0, _) | (_, None) => {}
+        (1, Some(gap)) => text.push_str(&format!("{name}: gap: {}\n", printable(&gap.text))),
+        (_, Some(gap)) => text.push_str(&format!("{name}: {gaps} gaps, the newest: {}\n", printable(&gap.text))),
+    }
 }
 
 fn heading(text: &mut String, at: &str) {
@@ -186,6 +221,7 @@ fn slo_table<'a>(slos: impl IntoIterator<Item = &'a Slo>) -> comfy_table::Table 
         let note = match slo.evidence.as_str() {
             "thin" => " (thin evidence)",
             "stale" => " (source silent)",
+            "degraded" => " (errors may hide)",
             _ => "",
         };
         let mut row = vec![

@@ -41,8 +41,12 @@ pub struct Counter<'c> {
     row_start_ms: i64,
     row_page: usize,
     row_offset: usize,
-    /// How many records were seen, and how many of them were no records of the declared format.
+    /// How many records were seen, and how many of them could not be read.
     seen: Seen,
+    /// How many records had been seen when they were handed over last.
+    handed_over: u64,
+    /// How many of the last records since then could not be read, one after the other.
+    unread_run: u64,
     /// How many lines the open pages may hold.
     open_lines: u64,
     /// By outcome: the newest time, in milliseconds.
@@ -59,6 +63,8 @@ pub struct Seen {
     pub records: u64,
     /// Those that do not have the declared format.
     pub unparsed: u64,
+    /// Those of which nobody can know what became of them: unparsed, ambiguous or oversize.
+    pub unread: u64,
 }
 
 /// What one request with a certain outcome adds to a column.
@@ -104,6 +110,8 @@ impl<'c> Counter<'c> {
             row_page: 0,
             row_offset: 0,
             seen: Seen::default(),
+            handed_over: 0,
+            unread_run: 0,
             open_lines: 0,
             newest_ms: vec![i64::MIN; classifier.outcomes()],
             rejected: BTreeMap::new(),
@@ -162,6 +170,8 @@ impl<'c> Counter<'c> {
         let expected = self.reader.quotes();
         let (mut quotes, mut escapes) = (index.quotes(), index.escapes());
         let mut start = 0;
+        // Where the line after the last unread one begins: a run is looked at where it grows, and not line by line.
+        let mut run_to = if self.unread_run > 0 { 0 } else { usize::MAX };
         for newline in index.newlines() {
             let end = *newline as usize;
             let (line_quotes, rest) = split_before(quotes, *newline, expected);
@@ -184,9 +194,18 @@ impl<'c> Counter<'c> {
             }
             match read {
                 Ok(request) => self.add(&request, &text[..length]),
-                Err(rejection) => self.refuse(rejection, &text[..length]),
+                Err(rejection) => {
+                    if rejection.hides_outcome() {
+                        self.unread_run = if start == run_to { self.unread_run + 1 } else { 1 };
+                        run_to = end + 1;
+                    }
+                    self.refuse(rejection, &text[..length]);
+                }
             }
             start = end + 1;
+        }
+        if run_to != start {
+            self.unread_run = 0;
         }
     }
 
@@ -195,16 +214,22 @@ impl<'c> Counter<'c> {
         self.seen.records += 1;
         let text = line.strip_suffix(b"\r").unwrap_or(line);
         let is_complete = self.reader.is_sure_to_end(text);
-        match self.reader.read(text) {
-            _ if line.len() > self.max_line => self.refuse(Rejection::Oversize, line),
-            Ok(request) if is_complete => self.add(&request, line),
-            _ => self.refuse(Rejection::Unparsed(Unparsed::Partial), line),
-        }
+        let rejection = match self.reader.read(text) {
+            _ if line.len() > self.max_line => Rejection::Oversize,
+            Ok(request) if is_complete => {
+                self.unread_run = 0;
+                return self.add(&request, line);
+            }
+            _ => Rejection::Unparsed(Unparsed::Partial),
+        };
+        self.unread_run += 1;
+        self.refuse(rejection, line);
     }
 
     /// Counts a line as oversize of which only the beginning was kept.
     pub fn count_oversize(&mut self, beginning: &[u8]) {
         self.seen.records += 1;
+        self.unread_run += 1;
         self.refuse(Rejection::Oversize, beginning);
     }
 
@@ -255,6 +280,7 @@ impl<'c> Counter<'c> {
     fn refuse(&mut self, rejection: Rejection, line: &[u8]) {
         *self.rejected.entry(rejection).or_default() += 1;
         self.seen.unparsed += u64::from(matches!(rejection, Rejection::Unparsed(_)));
+        self.seen.unread += u64::from(rejection.hides_outcome());
         let mut kept = match self.samples.len() < SAMPLES {
             true => Vec::with_capacity(SAMPLE_LENGTH),
             false => self.samples.pop_front().map(|(_, kept)| kept).unwrap_or_default(),
@@ -277,8 +303,11 @@ impl<'c> Counter<'c> {
             page.counts
         }));
         let samples = self.samples.drain(..).map(|(rejection, line)| Sample { rejection, text: printable(&line) });
+        let records = self.seen.records - std::mem::replace(&mut self.handed_over, self.seen.records);
         Batch {
             source: self.source,
+            records,
+            unread_run: std::mem::take(&mut self.unread_run),
             pages,
             newest,
             samples: samples.collect(),
@@ -332,6 +361,7 @@ fn additions(classifier: &Classifier, columns: &[Column]) -> Vec<Vec<Addition>> 
             Column::Slo(slo) => drop(of_slo.insert(*slo, place)),
             Column::Records => records = place,
             Column::Missing => missing = place,
+            Column::Arrivals => {}
         }
     }
     let of_outcome = |outcome: usize| {

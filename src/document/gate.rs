@@ -22,7 +22,7 @@ pub struct GateStatus<'a> {
     pub since: Timestamp,
     /// When the present order of a person ends by itself.
     pub until: Option<Timestamp>,
-    /// Why; the first decides. Empty only when the gate is open.
+    /// Why; the first decides. An open gate has none, or such as are to be known and decide nothing.
     pub reasons: Vec<GateReason<'a>>,
 }
 
@@ -40,6 +40,9 @@ pub struct GateReason<'a> {
     /// The source that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<&'a str>,
+    /// What is wrong with that source, for programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<&'static str>,
     /// The part of that SLO's budget that is left.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remaining: Option<f64>,
@@ -72,6 +75,7 @@ impl<'a> GateReason<'a> {
             story: reason.slo().map(|slo| catalog.story_of(slo).name.as_str()),
             slo: reason.slo().map(|slo| catalog[slo].name.as_str()),
             source: reason.source().map(|source| catalog[source].name.as_str()),
+            cause: reason.cause(),
             remaining: reason.remaining(),
             text: reason.text(catalog),
         }

@@ -2,15 +2,15 @@
 //!
 //! - Labels hold names of the specs and words of this program, never anything that traffic brought along, so that the
 //!   number of series follows from the specs: per SLO 5 and one per burn window, per journey 2, per service 4, per
-//!   source 8, and one more.
+//!   source 22, and one more.
 //! - No data is no sample: a ratio of nothing is left out, and neither 0 nor 1 nor NaN stands in for it.
 
 use std::fmt::{Display, Write};
 
 use crate::counts::Rejection;
-use crate::engine::Board;
+use crate::engine::{Board, Gap};
 use crate::formats::Unparsed;
-use crate::gate::Level;
+use crate::gate::{Doubt, Level};
 use crate::spec::{Catalog, JourneyId, ServiceId, SloId, SourceId};
 
 /// One rejection for each reason, so that every series is there from the beginning.
@@ -118,6 +118,32 @@ fn sources(page: &mut Page, catalog: &Catalog, board: &Board) {
     let name = "slogate_ingest_missing_field_total";
     page.family(name, "counter", "Records without a field that an SLI wanted.");
     ids().for_each(|id| page.sample(name, &[label(id), ("field", "duration")], board[id].missing_duration));
+
+    let name = "slogate_ingest_gaps_total";
+    page.family(name, "counter", "Gaps: places where records are missing that can never be counted, by reason.");
+    for id in ids() {
+        for reason in Gap::reasons() {
+            let count = board[id].gap_counts.get(reason).copied().unwrap_or(0);
+            page.sample(name, &[label(id), ("reason", reason)], count);
+        }
+    }
+
+    let name = "slogate_ingest_gap_bytes_total";
+    page.family(name, "counter", "The length of the gaps whose length is known.");
+    ids().for_each(|id| page.sample(name, &[label(id)], board[id].gap_bytes));
+
+    let name = "slogate_ingest_degraded";
+    page.family(name, "gauge", "1 for what makes the source no sound evidence, 0 for what does not.");
+    for id in ids() {
+        for reason in Doubt::NAMES {
+            let is_so = board[id].doubts.iter().any(|doubt| doubt.name() == reason);
+            page.sample(name, &[label(id), ("reason", reason)], u8::from(is_so));
+        }
+    }
+
+    let name = "slogate_ingest_lag_bytes";
+    page.family(name, "gauge", "How much of the source waits to be read; absent before its first reading.");
+    ids().for_each(|id| page.maybe(name, &[label(id)], board[id].bytes_behind.map(|bytes| bytes as f64)));
 
     let name = "slogate_ingest_lag_seconds";
     page.family(name, "gauge", "How long ago the newest record was; absent before the first.");

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Ordered;
+use super::{GapStatus, Ordered};
 use crate::engine::Board;
 use crate::spec::{Catalog, JourneyId, SloId, StoryId};
 use crate::time::{Horizon, Timestamp};
@@ -43,10 +43,14 @@ pub struct SloStatus<'a> {
     pub budget: Budget,
     /// Burn rates.
     pub burn: Burns,
-    /// `ok`, `thin`, `stale` or `none`.
+    /// `ok`, `thin`, `degraded`, `stale` or `none`.
     pub evidence: &'static str,
     /// Its newest event.
     pub last_event: Option<Timestamp>,
+    /// What of its source can never be counted in its window: the newest gaps, newest last.
+    pub gaps: Vec<GapStatus<'a>>,
+    /// How many gaps there are in its window.
+    pub gaps_total: usize,
 }
 
 /// The error budget of an SLO.
@@ -64,9 +68,10 @@ pub struct Budget {
 
 impl<'a> SloStatus<'a> {
     /// How one SLO stands.
-    pub fn new(catalog: &'a Catalog, board: &Board, id: SloId) -> Self {
+    pub fn new(catalog: &'a Catalog, board: &'a Board, id: SloId) -> Self {
         let (slo, story, found) = (&catalog[id], catalog.story_of(id), &board[id]);
         let standing = found.standing;
+        let (gaps, gaps_total) = GapStatus::list(&found.gaps);
         let burns = found.burns.iter().map(|burn| (burn.window, burn.rate(slo.objective)));
         Self {
             story: &story.name,
@@ -91,6 +96,8 @@ impl<'a> SloStatus<'a> {
             burn: Ordered(burns.collect()),
             evidence: found.evidence.name(),
             last_event: found.last_event,
+            gaps,
+            gaps_total,
         }
     }
 }
@@ -112,7 +119,7 @@ pub struct StoryStatus<'a> {
 
 impl<'a> StoryStatus<'a> {
     /// How one story stands.
-    pub fn new(catalog: &'a Catalog, board: &Board, id: StoryId) -> Self {
+    pub fn new(catalog: &'a Catalog, board: &'a Board, id: StoryId) -> Self {
         let story = &catalog[id];
         Self {
             story: &story.name,
@@ -149,6 +156,10 @@ pub struct JourneyStatus<'a> {
     pub burn: Burns,
     /// As written.
     pub members: Vec<MemberStatus<'a>>,
+    /// What of its members' sources can never be counted in its window: the newest gaps, newest last.
+    pub gaps: Vec<GapStatus<'a>>,
+    /// How many gaps there are in its window.
+    pub gaps_total: usize,
 }
 
 /// The error budget of a journey.
@@ -179,9 +190,10 @@ pub struct MemberStatus<'a> {
 
 impl<'a> JourneyStatus<'a> {
     /// How one journey stands.
-    pub fn new(catalog: &'a Catalog, board: &Board, id: JourneyId) -> Self {
+    pub fn new(catalog: &'a Catalog, board: &'a Board, id: JourneyId) -> Self {
         let (journey, found) = (&catalog[id], &board[id]);
         let weighed = &found.weighed;
+        let (gaps, gaps_total) = GapStatus::list(&found.gaps);
         let member = |(index, member): (usize, &crate::spec::Member)| MemberStatus {
             story: &catalog.story_of(member.slo).name,
             slo: &catalog[member.slo].name,
@@ -205,6 +217,8 @@ impl<'a> JourneyStatus<'a> {
             },
             burn: Ordered(found.burns.iter().map(|(window, weighed)| (*window, weighed.burn_rate())).collect()),
             members: journey.members.iter().enumerate().map(member).collect(),
+            gaps,
+            gaps_total,
         }
     }
 }

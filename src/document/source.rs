@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::Ordered;
+use super::{GapStatus, Ordered};
 use crate::counts::{Rejection, Sample};
 use crate::engine::{Board, SourceStanding};
 use crate::formats::Unparsed;
+use crate::gate::Doubt;
 use crate::spec::{Catalog, SourceId, SourceKind};
 use crate::time::Timestamp;
 
@@ -34,10 +35,27 @@ pub struct SourceStatus<'a> {
     pub last_event: Option<Timestamp>,
     /// How long ago that was; 0 for one ahead of now.
     pub lag_seconds: Option<f64>,
-    /// `ok`, `stale`, or `unknown` when it was never heard.
+    /// How much waits to be read; `null` when that is not known.
+    pub bytes_behind: Option<u64>,
+    /// `ok`, `catching_up`, `degraded`, `stale`, `corrupt`, or `unknown` when it was never heard.
     pub health: &'static str,
+    /// Why it cannot be relied upon, the worst first.
+    pub reasons: Vec<SourceReason>,
+    /// What of it can never be counted in the longest window: the newest gaps, newest last.
+    pub gaps: Vec<GapStatus<'a>>,
+    /// How many gaps there are in the longest window.
+    pub gaps_total: usize,
     /// The newest refused records, newest last.
     pub samples: Vec<RejectedSample<'a>>,
+}
+
+/// Why a source cannot be relied upon.
+#[derive(Clone, Debug, Serialize)]
+pub struct SourceReason {
+    /// For programs.
+    pub kind: &'static str,
+    /// For people.
+    pub text: String,
 }
 
 /// A refused record.
@@ -56,6 +74,8 @@ impl<'a> SourceStatus<'a> {
     /// What one source has delivered.
     pub fn new(catalog: &'a Catalog, board: &'a Board, id: SourceId) -> Self {
         let (source, found) = (&catalog[id], &board[id]);
+        let (gaps, gaps_total) = GapStatus::list(&found.gaps);
+        let reason = |doubt: &Doubt| SourceReason { kind: doubt.name(), text: doubt.text(&source.name) };
         let lag_ms = found.last_event.map(|event| board.at.millis().saturating_sub(event.millis()).max(0));
         Self {
             source: &source.name,
@@ -70,7 +90,11 @@ impl<'a> SourceStatus<'a> {
             missing: Ordered(vec![("duration", found.missing_duration)]),
             last_event: found.last_event,
             lag_seconds: lag_ms.map(|millis| millis as f64 / 1_000.0),
+            bytes_behind: found.bytes_behind,
             health: found.health.name(),
+            reasons: found.doubts.iter().map(reason).collect(),
+            gaps,
+            gaps_total,
             samples: found.samples.iter().map(RejectedSample::new).collect(),
         }
     }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::counts::{Batch, Page, Rejection, Sample};
-use crate::engine::{Command, Engine};
+use crate::engine::{Command, Engine, Gap};
 use crate::formats::{Template, Unparsed};
 use crate::gate::Hold;
 use crate::spec::*;
@@ -36,6 +36,8 @@ fn catalog() -> Arc<Catalog> {
         guarded_below_billionths: 250_000_000,
         stale_after_ms: 600_000,
         min_events: 100,
+        max_unparsed_billionths: 10_000_000,
+        on_gap: OnGap::Show,
         exempt: vec!["fix".into()],
     };
     let journey = Journey {
@@ -79,6 +81,8 @@ fn engine(good: u32, bad: u32, newest: Timestamp) -> Engine {
         pages: vec![page],
         newest: vec![Some(newest), Some(newest), None],
         rejected: [(layout, 11), (time, 7), (Rejection::Future, 2), (Rejection::Oversize, 0)].into(),
+        records: u64::from(good) + u64::from(bad) + 120,
+        unread_run: 0,
         samples: vec![Sample { rejection: time, text: "no time".into() }],
         unmatched: vec![],
     });
@@ -101,7 +105,7 @@ fn an_slo_is_written_as_the_contract_has_it() {
         "good": 1999200, "bad": 800, "total": 2000000, "compliance": 0.9996,
         "budget": { "allowed": 1000.0, "spent": 800, "remaining": 0.2, "remaining_seconds": 241.92 },
         "burn": { "5m": null, "30m": null, "1h": null, "2h": null, "6h": 0.8, "1d": 0.8, "3d": 0.8, "28d": 0.8 },
-        "evidence": "ok", "last_event": "2026-11-20T10:11:58Z"
+        "evidence": "ok", "last_event": "2026-11-20T10:11:58Z", "gaps": [], "gaps_total": 0
     });
     let story = &value["stories"][0];
     assert_eq!(story["slos"][0], expected);
@@ -137,7 +141,7 @@ fn no_data_is_null_and_never_a_number() {
         json!({
             "source": "lb", "kind": "file", "records": 0, "matched": 0, "unmatched": 0, "rejected": {},
             "rejected_detail": {}, "missing": { "duration": 0 }, "last_event": null, "lag_seconds": null,
-            "health": "unknown", "samples": []
+            "bytes_behind": null, "health": "unknown", "reasons": [], "gaps": [], "gaps_total": 0, "samples": []
         })
     );
     assert_eq!(value["journeys"][0]["members"][0]["compliance"], Value::Null);
@@ -154,7 +158,8 @@ fn a_journey_is_written_as_the_contract_has_it() {
     let expected = json!({
         "journey": "browse", "title": "Browse the store", "objective": 0.999, "aggregate": "requests", "window": "1h",
         "at": "2026-11-20T10:12:00Z", "state": "no_data", "compliance": null,
-        "budget": { "remaining": 1.0, "remaining_seconds": 3.6 }, "burn": burn, "members": members
+        "budget": { "remaining": 1.0, "remaining_seconds": 3.6 }, "burn": burn, "members": members,
+        "gaps": [], "gaps_total": 0
     });
     assert_eq!(value["journeys"][0], expected);
 }
@@ -165,7 +170,8 @@ fn a_source_is_written_as_the_contract_has_it() {
     let expected = json!({
         "source": "lb", "kind": "file", "records": 2000120, "matched": 2000000, "unmatched": 100,
         "rejected": { "unparsed": 18, "future": 2 }, "rejected_detail": { "layout": 11, "time": 7 },
-        "missing": { "duration": 5 }, "last_event": "2026-11-20T10:11:59.600Z", "lag_seconds": 0.4, "health": "ok",
+        "missing": { "duration": 5 }, "last_event": "2026-11-20T10:11:59.600Z", "lag_seconds": 0.4, "bytes_behind": null,
+        "health": "ok", "reasons": [], "gaps": [], "gaps_total": 0,
         "samples": [{ "reason": "unparsed", "detail": "time", "text": "no time" }]
     });
     assert_eq!(value["sources"][0], expected);
@@ -255,12 +261,74 @@ fn a_gate_that_waits_for_recovery_says_what_it_waits_for() {
         pages: vec![page],
         newest: vec![None; 3],
         rejected,
+        records: 0,
+        unread_run: 0,
         samples,
         unmatched: vec![],
     });
     let waiting =
         "profile/availability has spent 97% of its 28d error budget; the gate opens again when more than 5% are left";
     check_texts(&mut engine, "feature", "frozen", false, &[waiting]);
+}
+
+#[test]
+fn gaps_are_told_wherever_they_reach_into_a_window() {
+    let mut engine = engine(1_999_200, 800, NOW);
+    let hours_ago = |hours: i64| NOW.plus_millis(-hours * 3_600_000);
+    let gap = |from, to, bytes| Gap { source: "lb".into(), from, to, bytes, reason: "rotated_while_down".into() };
+    engine.note_gaps([gap(hours_ago(5), hours_ago(4), Some(12)), gap(hours_ago(30 * 24), hours_ago(29 * 24), None)]);
+    engine.note_gaps([Gap { source: "cdn".into(), ..gap(hours_ago(1), NOW, None) }]);
+    let (_, value) = status(&mut engine, DEFAULT_CHANGE);
+    let lost = "12 bytes of source lb from between 2026-11-20T05:12:00Z and 2026-11-20T06:12:00Z can never be counted";
+    let expected = json!([{
+        "source": "lb", "from": "2026-11-20T05:12:00Z", "to": "2026-11-20T06:12:00Z", "bytes": 12,
+        "reason": "rotated_while_down",
+        "text": format!("{lost}: its log was rotated away or deleted while slogate was not running")
+    }]);
+    for place in [&value["stories"][0]["slos"][0], &value["sources"][0]] {
+        assert_eq!((&place["gaps"], &place["gaps_total"]), (&expected, &json!(1)));
+    }
+    // The journey looks back an hour.
+    assert_eq!((&value["journeys"][0]["gaps"], &value["journeys"][0]["gaps_total"]), (&json!([]), &json!(0)));
+    assert_eq!(value["stories"][0]["slos"][0]["evidence"], "ok");
+    check_texts(
+        &mut engine,
+        "feature",
+        "guarded",
+        true,
+        &["profile/availability has spent 80% of its 28d error budget", lost],
+    );
+    engine.note_gaps([gap(hours_ago(1), NOW, None)]);
+    let (_, value) = status(&mut engine, DEFAULT_CHANGE);
+    assert_eq!((&value["journeys"][0]["gaps_total"], &value["sources"][0]["gaps_total"]), (&json!(1), &json!(2)));
+    let reason = &value["gates"][0]["reasons"][1];
+    assert_eq!((&reason["kind"], &reason["source"]), (&json!("gap"), &json!("lb")));
+    let text = "an unknown number of bytes of source lb, in 2 gaps, from between 2026-11-20T05:12:00Z and \
+                2026-11-20T10:12:00Z can never be counted";
+    assert_eq!(reason["text"], text);
+}
+
+#[test]
+fn a_doubt_is_told_with_the_source_with_its_slos_and_with_the_gate() {
+    let mut engine = engine(1_999_200, 800, NOW);
+    let rejected = [(Rejection::Ambiguous, 30_000)].into();
+    let (pages, samples, unmatched) = Default::default();
+    let (records, unread_run) = (30_000, 30_000);
+    let newest = vec![None; 3];
+    engine.observe(Batch { source: SourceId(0), pages, newest, rejected, records, unread_run, samples, unmatched });
+    let (_, value) = status(&mut engine, "feature");
+    let texts = [
+        "none of the newest 30000 records of source lb could be read; its format has changed",
+        "30018 of the newest 2030120 records of source lb could not be read, and errors may hide among them",
+    ];
+    assert_eq!(value["sources"][0]["health"], "degraded");
+    let reasons = json!([{ "kind": "format_changed", "text": texts[0] }, { "kind": "unparsed", "text": texts[1] }]);
+    assert_eq!(value["sources"][0]["reasons"], reasons);
+    assert_eq!(value["stories"][0]["slos"][0]["evidence"], "degraded");
+    let reason = &value["gates"][0]["reasons"][1];
+    let expected = json!({ "kind": "source_degraded", "source": "lb", "cause": "unparsed", "text": texts[1] });
+    assert_eq!(reason, &expected);
+    check_texts(&mut engine, "feature", "unknown", false, &texts);
 }
 
 fn set(page: &mut Page, column: usize, minute: usize, good: u32, bad: u32) {

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use crate::budget::{Standing, burn_rate};
 use crate::counts::{Rejection, Sample};
-use crate::gate::{Decision, Evidence};
+use crate::engine::gaps::Missing;
+use crate::gate::{Decision, Doubt, Evidence};
 use crate::journey::Weighed;
 use crate::spec::{JourneyId, Objective, ServiceId, SloId, SourceId};
 use crate::tally::Tally;
@@ -41,6 +42,8 @@ pub struct SloStanding {
     pub last_event: Option<Timestamp>,
     /// The requests counted for it since the engine began, whatever its kind.
     pub lifetime: Tally,
+    /// What of its source can never be counted in its window.
+    pub gaps: Missing,
 }
 
 /// What happened in one burn window.
@@ -66,15 +69,23 @@ pub struct JourneyStanding {
     pub weighed: Weighed,
     /// Over every burn window, shortest first.
     pub burns: Vec<(Horizon, Weighed)>,
+    /// What of its members' sources can never be counted in its window.
+    pub gaps: Missing,
 }
 
-/// Whether a source is being heard.
+/// Whether a source is being heard, and can be relied upon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// It is.
+    /// It is and it can.
     Ok,
-    /// Not for too long.
+    /// What had been written before the program started is still being read.
+    CatchingUp,
+    /// It is heard, but errors may hide in what it delivers.
+    Degraded,
+    /// It has not been heard for too long.
     Stale,
+    /// What was counted of it does not add up.
+    Corrupt,
     /// It never was.
     NeverHeard,
 }
@@ -84,7 +95,10 @@ impl Health {
     pub fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
+            Self::CatchingUp => "catching_up",
+            Self::Degraded => "degraded",
             Self::Stale => "stale",
+            Self::Corrupt => "corrupt",
             Self::NeverHeard => "unknown",
         }
     }
@@ -103,8 +117,18 @@ pub struct SourceStanding {
     pub samples: Vec<Sample>,
     /// Its newest accepted record.
     pub last_event: Option<Timestamp>,
-    /// Whether it is being heard.
+    /// Whether it is being heard, and can be relied upon.
     pub health: Health,
+    /// Why it cannot be relied upon, the worst first.
+    pub doubts: Vec<Doubt>,
+    /// What of it can never be counted in the longest window.
+    pub gaps: Missing,
+    /// How many gaps there ever were, as far as is remembered, by reason (see [`Gap::reasons`](super::Gap::reasons)).
+    pub gap_counts: BTreeMap<&'static str, u64>,
+    /// How long those are together of which that is known, in bytes.
+    pub gap_bytes: u64,
+    /// How much waits to be read, in bytes; `None` when nobody has said, and of the past.
+    pub bytes_behind: Option<u64>,
 }
 
 impl SourceStanding {

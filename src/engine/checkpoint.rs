@@ -29,7 +29,7 @@ pub(super) struct Tracking {
 }
 
 impl Engine {
-    /// What changed since the last checkpoint; nothing when the engine was not [restored](Engine::restore).
+    /// What changed since the last checkpoint, but for sources whose counts do not add up; nothing when the engine was not [restored](Engine::restore).
     ///
     /// Whoever takes it sees to it that it is kept: what is in it is in no later one.
     pub fn checkpoint(&mut self) -> Checkpoint {
@@ -46,6 +46,9 @@ impl Engine {
         checkpoint.series = tracking.book.take_unsaved();
         let mut minutes: BTreeMap<Minute, Vec<(SeriesId, Tally)>> = BTreeMap::new();
         for (index, ledger) in self.ledgers.iter_mut().enumerate() {
+            if !ledger.audit() {
+                continue;
+            }
             let series = tracking.book.columns(SourceId(index));
             checkpoint.totals.extend(ledger.take_totals(series));
             checkpoint.sources.extend(ledger.take_source(&self.catalog.sources[index].name));

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use crate::counts::{Column, columns};
+use crate::counts::Column;
 use crate::engine::audit::{Action, AuditEntry, ITSELF, Journal};
+use crate::engine::ledger::all_columns;
 use crate::engine::{Kept, Series, SeriesId, SeriesName};
 use crate::gate::Level;
 use crate::spec::{Catalog, HostRule, Methods, Objective, Pattern, Requests, Segment, Sli, SloId, SourceId};
@@ -39,7 +40,7 @@ impl Book {
         let by_name: BTreeMap<&SeriesName, SeriesId> =
             kept.series.iter().map(|series| (&series.name, series.id)).collect();
         for source in (0..catalog.sources.len()).map(SourceId) {
-            let described = columns(catalog, source).into_iter().map(|column| describe(catalog, source, column));
+            let described = all_columns(catalog, source).into_iter().map(|column| describe(catalog, source, column));
             let numbered = described.map(|series| match by_name.get(&series.name) {
                 None => book.enter(series),
                 Some(id) => {
@@ -142,6 +143,7 @@ fn describe(catalog: &Catalog, source: SourceId, column: Column) -> Series {
         }
         Column::Records => (SeriesName::Records { source: source_name() }, String::new(), String::new()),
         Column::Missing => (SeriesName::Missing { source: source_name() }, String::new(), String::new()),
+        Column::Arrivals => (SeriesName::Arrivals { source: source_name() }, String::new(), String::new()),
     };
     Series { id: SeriesId(0), name, rules, promise, changed: None }
 }

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use crate::counts::Rejection;
 use crate::engine::AuditEntry;
+use crate::engine::quality::KeptQuality;
 use crate::gate::{Hold, Level};
 use crate::tally::Tally;
 use crate::time::{Minute, Timestamp};
@@ -36,6 +37,11 @@ pub enum SeriesName {
     },
     /// The records of a source that lacked a duration, as good.
     Missing {
+        /// Its name.
+        source: String,
+    },
+    /// The records of a source by the minute in which they came in: those that could be read as good, the others as bad.
+    Arrivals {
         /// Its name.
         source: String,
     },
@@ -86,6 +92,8 @@ pub struct SourceTotals {
     pub rejected: BTreeMap<Rejection, u64>,
     /// The minute of its earliest accepted record.
     pub first_heard: Option<Minute>,
+    /// What is remembered of its quality; in a checkpoint, if that has changed.
+    pub quality: Option<KeptQuality>,
 }
 
 /// The state of one gate.
@@ -101,21 +109,6 @@ pub struct KeptGate {
     pub holding: Vec<(String, String)>,
     /// What people ordered.
     pub hold: Option<Hold>,
-}
-
-/// Records that can never be counted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// Whose.
-    pub source: String,
-    /// They are not older than this.
-    pub from: Timestamp,
-    /// They are not younger than this.
-    pub to: Timestamp,
-    /// How much is missing, if known.
-    pub bytes: Option<u64>,
-    /// Why, as a name: `rotated_away`.
-    pub reason: String,
 }
 
 /// Everything an engine is restored from, but for the counts of the minutes.
@@ -214,12 +207,15 @@ fn absorb_sources(earlier: &mut Vec<SourceTotals>, later: Vec<SourceTotals>) {
 }
 
 impl SourceTotals {
-    /// Adds what was refused, and keeps the earlier of the two minutes.
+    /// Adds what was refused, and keeps the earlier of the two minutes and the later quality.
     pub fn add(&mut self, more: &Self) {
         for (rejection, count) in &more.rejected {
             let refused = self.rejected.entry(*rejection).or_default();
             *refused = refused.saturating_add(*count);
         }
         self.first_heard = self.first_heard.into_iter().chain(more.first_heard).min();
+        if more.quality.is_some() {
+            self.quality.clone_from(&more.quality);
+        }
     }
 }

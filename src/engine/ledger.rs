@@ -3,14 +3,20 @@
 //! A ledger has one window per column of the source's pages, in the same order, and beside them the totals that do not
 //! depend on time. For the kinds of SLI that judge slices, the window holds requests, and a second one holds the verdict
 //! on each slice at its first minute; a verdict is made anew whenever its slice sees more requests, so that reading a
-//! month of slices is a sum like any other.
+//! month of slices is a sum like any other. One more column counts records when they come in, for their [`Quality`].
+//!
+//! *Conservation*: a batch says how many records there were, counted apart from what became of each. When the two do not
+//! agree, by batch or in total, nothing of it is counted and nothing more of the source is, nor handed over to be kept.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::budget::SliceRule;
 use crate::counts::{Batch, Column, PAGE_MINUTES, Page, Rejection, Sample, columns};
+use crate::engine::gaps::{Gaps, Missing};
 use crate::engine::pending::Pending;
+use crate::engine::quality::{Quality, RECENT};
 use crate::engine::{AHEAD_MS, Health, SeriesId, SourceStanding, SourceTotals, Totals};
+use crate::gate::Doubt;
 use crate::spec::{Catalog, SloId, SourceId};
 use crate::tally::Tally;
 use crate::time::{Horizon, Minute, Timestamp};
@@ -32,6 +38,26 @@ pub(super) struct Ledger {
     pending: Option<Pending>,
     /// As in the last checkpoint.
     kept_first_heard: Option<Minute>,
+    /// How many records there ever were.
+    delivered: u64,
+    /// What can never be counted.
+    pub(super) gaps: Gaps,
+    /// Whether what is counted can be relied upon.
+    pub(super) quality: Quality,
+}
+
+/// The columns of a source's pages, and behind them the one that only the ledger has.
+pub(super) fn all_columns(catalog: &Catalog, source: SourceId) -> Vec<Column> {
+    columns(catalog, source).into_iter().chain([Column::Arrivals]).collect()
+}
+
+/// What a ledger shows beside what it has counted.
+pub(super) struct Shown {
+    pub(super) last_event: Option<Timestamp>,
+    pub(super) health: Health,
+    pub(super) doubts: Vec<Doubt>,
+    pub(super) gaps: Missing,
+    pub(super) bytes_behind: Option<u64>,
 }
 
 /// The minutes that matter at one now.
@@ -71,7 +97,7 @@ impl Ledger {
         let counted = |column: Column| {
             let rule = match column {
                 Column::Slo(slo) => SliceRule::of(&catalog[slo].sli),
-                Column::Records | Column::Missing => None,
+                Column::Records | Column::Missing | Column::Arrivals => None,
             };
             let slices = rule.map(|rule| Slices { rule, verdicts: Window::new(kept) });
             Counted {
@@ -83,9 +109,11 @@ impl Ledger {
                 kept_newest: None,
             }
         };
-        let columns = columns(catalog, source).into_iter().map(counted).collect();
-        let (rejected, samples) = Default::default();
-        Self { columns, rejected, samples, first_heard: None, pending: None, kept_first_heard: None }
+        let columns = all_columns(catalog, source).into_iter().map(counted).collect();
+        let (rejected, samples, gaps) = Default::default();
+        let quality = Quality::new(catalog.policies_over(source));
+        let (first_heard, kept_first_heard, pending, delivered) = (None, None, None, 0);
+        Self { columns, rejected, samples, first_heard, pending, kept_first_heard, delivered, gaps, quality }
     }
 
     /// The column of an SLO of this source.
@@ -94,9 +122,18 @@ impl Ledger {
         found.expect("every SLO of a source has a column")
     }
 
-    /// Adds a batch, refusing what lies outside the accepted minutes.
-    pub(super) fn observe(&mut self, batch: Batch, bounds: Bounds) {
-        assert_eq!(batch.newest.len(), self.columns.len(), "a batch has the columns of its source");
+    /// Adds a batch that comes in at `now`, refusing what lies outside the accepted minutes. When counts do not add up it
+    /// is not added, or at least not kept, and neither is any later one.
+    pub(super) fn observe(&mut self, batch: Batch, bounds: Bounds, now: Timestamp) {
+        assert_eq!(batch.newest.len() + 1, self.columns.len(), "a batch has the columns of its source");
+        if batch.accounted() != batch.records {
+            self.quality.condemn();
+        }
+        if self.quality.is_corrupt() {
+            return;
+        }
+        self.delivered = self.delivered.saturating_add(batch.records);
+        self.arrive(&batch, now);
         for page in &batch.pages {
             self.observe_page(page, bounds);
         }
@@ -153,9 +190,20 @@ impl Ledger {
         slices.map(|slices| slices.rule.start_of(heard)).chain([heard]).min()
     }
 
+    /// The records that came in during the last quarter of an hour before `t`: read as good, not to be read as bad.
+    pub(super) fn newest_records(&self, t: Timestamp) -> Tally {
+        self.tally(self.arrivals(), RECENT, t)
+    }
+
     /// The totals, for the board.
-    pub(super) fn standing(&self, last_event: Option<Timestamp>, health: Health) -> SourceStanding {
+    pub(super) fn standing(&self, shown: Shown) -> SourceStanding {
+        let Shown { last_event, health, doubts, gaps, bytes_behind } = shown;
         SourceStanding {
+            doubts,
+            gaps,
+            gap_counts: self.gaps.counts.clone(),
+            gap_bytes: self.gaps.bytes,
+            bytes_behind,
             accepted: self.lifetime(self.index_of(Column::Records)),
             missing_duration: self.lifetime(self.index_of(Column::Missing)).good,
             rejected: self.rejected.clone(),
@@ -165,11 +213,12 @@ impl Ledger {
         }
     }
 
-    /// Counts as expired what was accepted but lies before `oldest`.
-    pub(super) fn expire_in_retrospect(&mut self, oldest: Minute, newest: Minute) {
+    /// Counts as expired what was accepted but lies before `oldest`, and forgets in which order records came in: they are
+    /// all as new as `now`.
+    pub(super) fn expire_in_retrospect(&mut self, oldest: Minute, newest: Minute, now: Timestamp) {
         let records = self.index_of(Column::Records);
         let accepted = self.columns[records].lifetime;
-        for counted in &mut self.columns {
+        for counted in self.columns.iter_mut().filter(|counted| counted.column != Column::Arrivals) {
             counted.lifetime = counted.window.sum(oldest, newest);
             counted.newest = counted.newest.filter(|newest| newest.minute() >= oldest);
         }
@@ -177,6 +226,11 @@ impl Ledger {
         self.first_heard = window.first_occupied(oldest, newest);
         let expired = accepted.total().saturating_sub(lifetime.total());
         self.reject(Rejection::Expired, expired);
+        self.quality.forget_order();
+        let arrivals = self.arrivals();
+        let Counted { lifetime, window, .. } = &mut self.columns[arrivals];
+        window.clear();
+        window.add(now.minute(), *lifetime);
     }
 
     /// From here on, remembers what changes.
@@ -188,6 +242,10 @@ impl Ledger {
     pub(super) fn restore(&mut self, totals: &SourceTotals) {
         self.rejected.clone_from(&totals.rejected);
         (self.first_heard, self.kept_first_heard) = (totals.first_heard, totals.first_heard);
+        if let Some(quality) = &totals.quality {
+            self.quality.restore(quality);
+        }
+        self.delivered = self.accounted();
     }
 
     /// Takes over the totals of a column of an earlier ledger.
@@ -195,6 +253,7 @@ impl Ledger {
         let counted = &mut self.columns[column];
         counted.lifetime = totals.lifetime;
         (counted.newest, counted.kept_newest) = (totals.newest, totals.newest);
+        self.delivered = self.accounted();
     }
 
     /// Takes over an hour of counts of an earlier ledger, which are in the totals already.
@@ -204,6 +263,15 @@ impl Ledger {
         if let Some(slices) = slices {
             slices.judge_restored(window, start, counts, kept);
         }
+    }
+
+    /// Looks whether every record became one thing, before anything of it is kept. What does not add up is not handed
+    /// over: after a restart it is counted anew.
+    pub(super) fn audit(&mut self) -> bool {
+        if self.accounted() != self.delivered {
+            self.quality.condemn();
+        }
+        !self.quality.is_corrupt()
     }
 
     /// How many counts are not kept yet, at most.
@@ -233,9 +301,41 @@ impl Ledger {
     /// What is not kept yet of the source itself, if anything.
     pub(super) fn take_source(&mut self, name: &str) -> Option<SourceTotals> {
         let rejected = std::mem::take(&mut self.pending.as_mut()?.rejected);
-        let changed = !rejected.is_empty() || self.first_heard != self.kept_first_heard;
+        let quality = self.quality.take_changed();
+        let changed = !rejected.is_empty() || self.first_heard != self.kept_first_heard || quality.is_some();
         self.kept_first_heard = self.first_heard;
-        changed.then(|| SourceTotals { source: name.to_owned(), rejected, first_heard: self.first_heard })
+        changed.then(|| SourceTotals { source: name.to_owned(), rejected, first_heard: self.first_heard, quality })
+    }
+
+    /// How many records are known to have become something.
+    fn accounted(&self) -> u64 {
+        let accepted = self.lifetime(self.index_of(Column::Records)).total();
+        self.rejected.values().fold(accepted, |records, count| records.saturating_add(*count))
+    }
+
+    /// The column behind those of the pages.
+    fn arrivals(&self) -> usize {
+        self.columns.len() - 1
+    }
+
+    /// Counts the records of a batch in the minute in which they come in.
+    fn arrive(&mut self, batch: &Batch, now: Timestamp) {
+        self.quality.arrived(batch.records, batch.unread_run);
+        if batch.records == 0 {
+            return;
+        }
+        let minute = now.minute();
+        let row = minute.number().rem_euclid(PAGE_MINUTES as i64) as usize;
+        let unread = batch.unread();
+        let mut counts = HourCounts::ZERO;
+        (counts.good[row], counts.bad[row]) = (batch.records.saturating_sub(unread), unread);
+        let arrivals = self.arrivals();
+        if let Some(pending) = &mut self.pending {
+            pending.add(minute.hour(), arrivals, &counts);
+        }
+        let counted = &mut self.columns[arrivals];
+        counted.lifetime += counted.window.add_hour(minute.hour(), &counts);
+        counted.newest = counted.newest.max(Some(now));
     }
 
     fn index_of(&self, column: Column) -> usize {

@@ -193,6 +193,7 @@ impl std::fmt::Display for SeriesName {
         match self {
             Self::Slo { story, slo } => write!(out, "{story}/{slo}"),
             Self::Records { source } => write!(out, "records of {source}"),
+            Self::Arrivals { source } => write!(out, "arrivals of {source}"),
             Self::Missing { source } => write!(out, "missing fields of {source}"),
         }
     }

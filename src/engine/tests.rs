@@ -1,4 +1,5 @@
 mod kept;
+mod quality;
 
 use super::*;
 use crate::counts::{Column, Page, Rejection, Sample, columns};
@@ -34,6 +35,8 @@ fn catalog(slis: Vec<Sli>) -> Arc<Catalog> {
         guarded_below_billionths: 250_000_000,
         stale_after_ms: 600_000,
         min_events: 1,
+        max_unparsed_billionths: 10_000_000,
+        on_gap: OnGap::Show,
         exempt: vec!["fix".into()],
     };
     let slos: Vec<SloId> = (0..slis.len()).map(SloId).collect();
@@ -86,7 +89,8 @@ fn observe(engine: &mut Engine, events: &[(Timestamp, bool)]) {
         pages.push(page);
     }
     let (rejected, samples) = Default::default();
-    engine.observe(Batch { source: SourceId(0), pages, newest, rejected, samples, unmatched: vec![] });
+    let (records, unread_run, unmatched) = (events.len() as u64, 0, vec![]);
+    engine.observe(Batch { source: SourceId(0), pages, newest, rejected, records, unread_run, samples, unmatched });
 }
 
 fn engine(slis: Vec<Sli>) -> Engine {
@@ -256,6 +260,8 @@ fn records_are_matched_unmatched_or_refused_and_nothing_else() {
         pages: vec![page],
         newest: vec![None, Some(NOW.minute().start()), None],
         rejected: rejected.into(),
+        records: 11,
+        unread_run: 0,
         samples: Vec::new(),
         unmatched: vec![],
     });
@@ -278,6 +284,8 @@ fn the_newest_ten_samples_are_kept() {
             pages,
             newest: vec![None; 3],
             rejected,
+            records: 0,
+            unread_run: 0,
             samples,
             unmatched: vec![],
         });

@@ -1,7 +1,7 @@
 //! Reasons: why a gate stands where it stands, typed for programs and as a sentence for people.
 
 use crate::budget::Standing;
-use crate::gate::{Evidence, Level};
+use crate::gate::{Doubt, Evidence, Level, Lost};
 use crate::spec::{Catalog, SloId, SourceId};
 use crate::time::{Horizon, Timestamp};
 
@@ -41,6 +41,20 @@ pub enum Reason {
         last_heard: Timestamp,
         /// How long it may be silent, in milliseconds.
         stale_after_ms: i64,
+    },
+    /// Errors may hide in what a source delivers.
+    SourceDegraded {
+        /// Which.
+        source: SourceId,
+        /// Why.
+        doubt: Doubt,
+    },
+    /// Records of a source that lie in the window of an SLO can never be counted.
+    Gap {
+        /// Which.
+        source: SourceId,
+        /// How much of it.
+        lost: Lost,
     },
     /// An SLO, or the whole service when `None`, has nothing to be judged by.
     NoEvidence {
@@ -94,6 +108,8 @@ impl Reason {
             Self::BudgetSpent { .. } => "budget_spent",
             Self::NotRecovered { .. } => "not_recovered",
             Self::SourceStale { .. } => "source_stale",
+            Self::SourceDegraded { .. } => "source_degraded",
+            Self::Gap { .. } => "gap",
             Self::NoEvidence { .. } => "no_evidence",
             Self::ThinEvidence { .. } => "thin_evidence",
             Self::BudgetLow { .. } => "budget_low",
@@ -119,7 +135,17 @@ impl Reason {
     /// The source it is about, if it is about one.
     pub fn source(&self) -> Option<SourceId> {
         match self {
-            Self::SourceStale { source, .. } => Some(*source),
+            Self::SourceStale { source, .. } | Self::SourceDegraded { source, .. } | Self::Gap { source, .. } => {
+                Some(*source)
+            }
+            _ => None,
+        }
+    }
+
+    /// What is wrong with the source, as a name, where there are several ways.
+    pub fn cause(&self) -> Option<&'static str> {
+        match self {
+            Self::SourceDegraded { doubt, .. } => Some(doubt.name()),
             _ => None,
         }
     }
@@ -155,6 +181,8 @@ impl Reason {
                 let (name, longest) = (&catalog[*source].name, length(*stale_after_ms));
                 format!("source {name} was last heard at {last_heard}, more than {longest} ago")
             }
+            Self::SourceDegraded { source, doubt } => doubt.text(&catalog[*source].name),
+            Self::Gap { source, lost } => lost.text(&catalog[*source].name),
             Self::NoEvidence { slo: Some(slo) } => format!("{} has seen no events in its window", path(catalog, *slo)),
             Self::NoEvidence { slo: None } => "no SLO speaks for this service".to_owned(),
             Self::ThinEvidence { slo, total, min_events } => {

@@ -12,6 +12,8 @@ fn policy() -> GatePolicy {
         guarded_below_billionths: 250_000_000,
         stale_after_ms: 600_000,
         min_events: 100,
+        max_unparsed_billionths: 10_000_000,
+        on_gap: OnGap::Show,
         exempt: vec!["fix".into(), "rollback".into()],
     }
 }
@@ -20,7 +22,7 @@ fn policy() -> GatePolicy {
 fn witness(slo: usize, good: u64, bad: u64, silent_ms: i64) -> Witness {
     let tally = Tally::new(good, bad);
     let standing = Standing { tally, objective: Objective::new(900_000_000).unwrap(), window: Horizon::DAYS_28 };
-    let evidence = Evidence::of(&policy(), tally, Some(NOW.plus_millis(-silent_ms)), NOW);
+    let evidence = Evidence::of(&policy(), tally, Some(NOW.plus_millis(-silent_ms)), false, NOW);
     Witness { slo: SloId(slo), source: SourceId(0), standing, evidence }
 }
 
@@ -35,7 +37,7 @@ fn kinds(decision: &Decision) -> Vec<&'static str> {
 
 #[track_caller]
 fn check(slos: &[Witness], before: Option<&GateState>, level: Level, reasons: &[&str]) -> GateState {
-    let decision = decide(&policy(), slos, before, NOW);
+    let decision = decide(&policy(), slos, &[], before, NOW);
     assert_eq!((decision.state.level, kinds(&decision).as_slice()), (level, reasons));
     decision.state
 }
@@ -79,7 +81,7 @@ fn thin_evidence_neither_freezes_nor_opens() {
 fn g03_nothing_heard_is_unknown_not_open() {
     check(&[], None, Level::Unknown, &["no_evidence"]);
     check(&[witness(0, 0, 0, 0), witness(1, 0, 0, 0)], None, Level::Unknown, &["no_evidence", "no_evidence"]);
-    let never_heard = Evidence::of(&policy(), Tally::ZERO, None, NOW);
+    let never_heard = Evidence::of(&policy(), Tally::ZERO, None, false, NOW);
     assert_eq!(never_heard, Evidence::None);
 }
 
@@ -125,11 +127,11 @@ fn quiet_is_not_recovery() {
 
 #[test]
 fn since_is_kept_while_the_level_is() {
-    let first = decide(&policy(), &[spending(0, 100)], None, NOW).state;
+    let first = decide(&policy(), &[spending(0, 100)], &[], None, NOW).state;
     let later = NOW.plus_millis(60_000);
-    let second = decide(&policy(), &[spending(0, 120)], Some(&first), later).state;
+    let second = decide(&policy(), &[spending(0, 120)], &[], Some(&first), later).state;
     assert_eq!((first.since, second.since), (NOW, NOW));
-    let third = decide(&policy(), &[spending(0, 0)], Some(&second), later).state;
+    let third = decide(&policy(), &[spending(0, 0)], &[], Some(&second), later).state;
     assert_eq!((third.level, third.since), (Level::Open, later));
 }
 
@@ -181,11 +183,11 @@ fn an_unfreeze_does_not_make_up_for_missing_evidence() {
 
 #[test]
 fn kinds_of_change_pass_where_they_are_exempt() {
-    let open = decide(&policy(), &[spending(0, 0)], None, NOW);
-    let guarded = decide(&policy(), &[spending(0, 80)], None, NOW);
-    let spent = decide(&policy(), &[spending(0, 100)], None, NOW);
-    let unknown = decide(&policy(), &[], None, NOW);
-    let manual = decide(&policy(), &[spending(0, 100)], Some(&held(open.state.clone(), freeze(None))), NOW);
+    let open = decide(&policy(), &[spending(0, 0)], &[], None, NOW);
+    let guarded = decide(&policy(), &[spending(0, 80)], &[], None, NOW);
+    let spent = decide(&policy(), &[spending(0, 100)], &[], None, NOW);
+    let unknown = decide(&policy(), &[], &[], None, NOW);
+    let manual = decide(&policy(), &[spending(0, 100)], &[], Some(&held(open.state.clone(), freeze(None))), NOW);
     let allow_unknown = GatePolicy { on_unknown: OnUnknown::Allow, ..policy() };
     for (decision, policy, change, allow, exception) in [
         (&open, policy(), "feature", true, None),
@@ -206,4 +208,60 @@ fn kinds_of_change_pass_where_they_are_exempt() {
         let found = (verdict.allow, verdict.exception.as_ref().map(Reason::kind));
         assert_eq!(found, (allow, exception), "{change} at {:?}", decision.state.level);
     }
+}
+
+/// A source with a doubt about it, and what of it is lost.
+fn feed(doubt: Option<Doubt>, lost: Option<Lost>) -> Feed {
+    Feed { source: SourceId(0), doubts: doubt.into_iter().collect(), lost }
+}
+
+const LOST: Lost =
+    Lost { gaps: 1, from: NOW.plus_millis(-7_200_000), to: NOW.plus_millis(-3_600_000), bytes: Some(12) };
+const UNPARSED: Doubt = Doubt::Unparsed { unread: 120, records: 4_000 };
+
+/// As the engine would see it while there is doubt about its source.
+fn doubted(witness: Witness) -> Witness {
+    Witness { evidence: Evidence::of(&policy(), witness.standing.tally, Some(NOW), true, NOW), ..witness }
+}
+
+#[track_caller]
+fn check_feed(policy: &GatePolicy, slos: &[Witness], feed: Feed, before: Option<&GateState>) -> (Level, Vec<Reason>) {
+    let decision = decide(policy, slos, &[feed], before, NOW);
+    (decision.state.level, decision.reasons)
+}
+
+#[test]
+fn b07_doubt_about_a_source_neither_opens_nor_guards_but_what_was_proved_freezes() {
+    let reason = Reason::SourceDegraded { source: SourceId(0), doubt: UNPARSED };
+    for (used, level, decides) in [(0, Level::Unknown, "source_degraded"), (80, Level::Unknown, "source_degraded")] {
+        let (found, reasons) = check_feed(&policy(), &[doubted(spending(0, used))], feed(Some(UNPARSED), None), None);
+        assert_eq!((found, reasons[0].kind(), reasons.len()), (level, decides, 1));
+        assert_eq!((reasons[0].cause(), reasons[0].source()), (Some("unparsed"), Some(SourceId(0))));
+    }
+    let (level, reasons) = check_feed(&policy(), &[doubted(spending(0, 100))], feed(Some(UNPARSED), None), None);
+    assert_eq!((level, reasons[0].kind(), &reasons[1..]), (Level::Frozen, "budget_spent", &[reason.clone()][..]));
+    // And it does not thaw.
+    let frozen = check(&[spending(0, 100)], None, Level::Frozen, &["budget_spent"]);
+    let (level, reasons) = check_feed(&policy(), &[doubted(spending(0, 0))], feed(Some(UNPARSED), None), Some(&frozen));
+    assert_eq!((level, reasons[0].kind(), &reasons[1..]), (Level::Frozen, "not_recovered", &[reason.clone()][..]));
+    // A person has the last word in both directions; held off, there is still nothing sound to judge by.
+    let held_off = held(frozen, unfreeze(None));
+    let (level, reasons) =
+        check_feed(&policy(), &[doubted(spending(0, 0))], feed(Some(UNPARSED), None), Some(&held_off));
+    assert_eq!((level, &reasons[0]), (Level::Unknown, &reason));
+}
+
+#[test]
+fn a_gap_is_shown_and_decides_only_where_the_policy_says_so() {
+    let gap = Reason::Gap { source: SourceId(0), lost: LOST };
+    for (used, level) in [(0, Level::Open), (80, Level::Guarded), (100, Level::Frozen)] {
+        let (found, reasons) = check_feed(&policy(), &[spending(0, used)], feed(None, Some(LOST)), None);
+        assert_eq!((found, reasons.last()), (level, Some(&gap)));
+    }
+    let strict = GatePolicy { on_gap: OnGap::Unknown, ..policy() };
+    for (used, level, reasons) in [(0, Level::Unknown, 1), (80, Level::Unknown, 1), (100, Level::Frozen, 2)] {
+        let (found, told) = check_feed(&strict, &[spending(0, used)], feed(None, Some(LOST)), None);
+        assert_eq!((found, told.len(), told.last()), (level, reasons, Some(&gap)));
+    }
+    assert_eq!(check_feed(&strict, &[spending(0, 0)], feed(None, None), None), (Level::Open, vec![]));
 }

@@ -11,14 +11,16 @@ use crossbeam_channel::Sender;
 use super::{StartError, read_time};
 use crate::classify::Classifier;
 use crate::counts::{Batch, Bounds, Counter};
-use crate::engine::AHEAD_MS;
+use crate::engine::{AHEAD_MS, Gap, Reading};
 use crate::formats::Technique;
 use crate::intake::Piece;
-use crate::intake::tail::{self, Gap, Log, Note, Progress, SavedPosition, Sink, Tail, TailOptions};
+use crate::intake::tail::{self, Log, Note, Progress, SavedPosition, Sink, Tail, TailOptions};
 use crate::spec::{Catalog, SourceId, SourceKind};
 use crate::store::Position;
 use crate::time::{Stopwatch, Timestamp};
 
+/// Under this key a source keeps when everything in it had been read, in milliseconds: what is missing is not older.
+const READ_UP_TO: &str = "read_up_to";
 /// How long to wait when there was nothing to read.
 const POLL: Duration = Duration::from_millis(200);
 
@@ -28,6 +30,8 @@ pub(super) struct Follower {
     source: SourceId,
     classifier: Classifier,
     tail: Tail,
+    /// When everything had been read, as far as earlier processes know.
+    read_up_to: Option<Timestamp>,
 }
 
 /// What a source has seen, and how far that was: to be committed together.
@@ -36,10 +40,10 @@ pub(super) struct Delivery {
     pub(super) batch: Batch,
     /// How far they go.
     pub(super) positions: Vec<Position>,
-    /// What is missing.
+    /// What is missing; each ends when it was found.
     pub(super) gaps: Vec<Gap>,
-    /// Whether everything that was there has been read.
-    pub(super) progress: Progress,
+    /// How far the reading has come.
+    pub(super) reading: Reading,
     /// Of which source.
     pub(super) source: SourceId,
 }
@@ -50,16 +54,16 @@ impl Follower {
         let SourceKind::File(file) = &catalog[source].kind;
         let name = &catalog[source].name;
         let of_source = saved.iter().filter(|position| position.source == *name);
-        let saved: Vec<SavedPosition> = of_source
-            .filter_map(|position| {
-                let key = String::from_utf8(position.key.clone()).ok()?;
-                Some(SavedPosition { key, value: position.at.clone()? })
-            })
-            .collect();
+        let saved = of_source.filter_map(|position| {
+            let key = String::from_utf8(position.key.clone()).ok()?;
+            Some(SavedPosition { key, value: position.at.clone()? })
+        });
+        let (about, saved): (Vec<_>, Vec<_>) = saved.partition(|position| position.key == READ_UP_TO);
+        let read_up_to = about.first().and_then(|position| instant(&position.value));
         let tail = Tail::new(TailOptions::new(file), &saved)?;
         let classifier = Classifier::new(&catalog, source);
         let patterns = |source| StartError::Patterns { directory: PathBuf::from(&catalog.directory), source };
-        Ok(Self { classifier: classifier.map_err(patterns)?, catalog, source, tail })
+        Ok(Self { classifier: classifier.map_err(patterns)?, catalog, source, tail, read_up_to })
     }
 
     /// The source's name.
@@ -73,20 +77,27 @@ impl Follower {
         let mut counter = Counter::new(&catalog, self.source, &self.classifier, Technique::fastest());
         let watch = Stopwatch::start();
         let mut sent = 0;
+        let mut told = None;
         while !stop.load(Ordering::Relaxed) {
-            counter.set_bounds(bounds(&catalog, read_time(now)));
+            // Not later than what is read now, so that everything older has been read when nothing is left.
+            let at = read_time(now);
+            counter.set_bounds(bounds(&catalog, at));
             let mut sink = Counting { counter: &mut counter, gaps: Vec::new(), source: &catalog[self.source].name };
             let progress = self.tail.poll(watch.elapsed_ms(), &mut sink);
-            let gaps = sink.gaps;
+            let gaps: Vec<Gap> = sink.gaps.iter().map(|gap| self.gap(gap, at, watch.elapsed_ms())).collect();
             let changes = self.tail.changes(sent);
             let is_news = sent == 0 || !changes.put.is_empty() || !changes.removed.is_empty() || !gaps.is_empty();
-            if is_news || progress.bytes_read > 0 {
-                sent = changes.revision;
-                let positions = positions(&catalog[self.source].name, &changes);
+            let state = Some((progress.bytes_behind > 0, progress.corrupt > 0));
+            if is_news || progress.bytes_read > 0 || state != told {
+                (sent, told) = (changes.revision, state);
+                let mut positions = positions(&catalog[self.source].name, &changes);
+                if progress.bytes_behind == 0 && progress.unreadable == 0 {
+                    positions.push(self.read_up_to(at));
+                }
                 // The owner commits deliveries in order, or keeps them until it can.
                 self.tail.committed(sent);
-                let batch = counter.take();
-                if out.send(Delivery { batch, positions, gaps, progress, source: self.source }).is_err() {
+                let (batch, reading, source) = (counter.take(), reading(&progress, at), self.source);
+                if out.send(Delivery { batch, positions, gaps, reading, source }).is_err() {
                     return;
                 }
             }
@@ -94,6 +105,41 @@ impl Follower {
                 thread::sleep(POLL);
             }
         }
+    }
+}
+
+impl Follower {
+    /// A gap that was found at `at`, which is `elapsed_ms` on the clock of the tail.
+    fn gap(&self, gap: &tail::Gap, at: Timestamp, elapsed_ms: u64) -> Gap {
+        let ago = |since_ms| i64::try_from(elapsed_ms.saturating_sub(since_ms)).unwrap_or(i64::MAX);
+        let in_this_process = gap.since_ms.map(|since_ms| at.plus_millis(ago(since_ms).saturating_neg()));
+        let oldest = self.catalog.longest_window().first_minute(at.minute()).start();
+        Gap {
+            source: self.name().to_owned(),
+            from: in_this_process.or(self.read_up_to).unwrap_or(oldest).min(at),
+            to: at,
+            bytes: gap.bytes,
+            reason: gap.reason.name().to_owned(),
+        }
+    }
+
+    /// For the next process: everything written before `at` has been read.
+    fn read_up_to(&self, at: Timestamp) -> Position {
+        let text = at.millis().to_string();
+        Position { source: self.name().to_owned(), key: READ_UP_TO.into(), at: Some(text.into()) }
+    }
+}
+
+fn instant(text: &[u8]) -> Option<Timestamp> {
+    std::str::from_utf8(text).ok()?.parse().ok().map(Timestamp::from_millis)
+}
+
+fn reading(progress: &Progress, at: Timestamp) -> Reading {
+    let behind_ms = i64::try_from(progress.behind_ms).unwrap_or(i64::MAX);
+    Reading {
+        bytes_behind: progress.bytes_behind,
+        behind_since: at.plus_millis(behind_ms.saturating_neg()),
+        is_conserved: progress.corrupt == 0,
     }
 }
 
@@ -111,7 +157,7 @@ fn positions(source: &str, changes: &tail::Changes) -> Vec<Position> {
 /// Counts what is yielded, and tells of what there is to know.
 struct Counting<'a, 'c> {
     counter: &'a mut Counter<'c>,
-    gaps: Vec<Gap>,
+    gaps: Vec<tail::Gap>,
     source: &'a str,
 }
 
@@ -124,7 +170,7 @@ impl Sink for Counting<'_, '_> {
         }
     }
 
-    fn gap(&mut self, gap: Gap) {
+    fn gap(&mut self, gap: tail::Gap) {
         tracing::warn!(source = self.source, reason = gap.reason.name(), bytes = gap.bytes, "gap: {gap}");
         self.gaps.push(gap);
     }

@@ -15,8 +15,7 @@ use super::restore;
 use crate::api::{self, Ask, Followed, Health, Order, OrderError, Snapshot, SpecsHealth};
 use crate::document::{Actor, AuditEntry};
 use crate::engine::{Board, Command, Engine, Gap};
-use crate::gate::Hold;
-use crate::intake::tail;
+use crate::gate::{Doubt, Hold};
 use crate::spec::ServiceId;
 use crate::store::{Commit, Store, StoreError, Writer};
 use crate::time::{Clock, Stopwatch, Timestamp};
@@ -124,33 +123,28 @@ impl Owner {
     }
 
     fn take(&mut self, delivery: Delivery) {
+        let Delivery { batch, positions, gaps, reading, source } = delivery;
         let now = self.clock.now();
         self.engine.advance(now);
-        self.caught_up[delivery.source.0] = Some(delivery.progress.bytes_behind == 0);
-        let source = &self.engine.catalog()[delivery.source].name;
-        let gaps: Vec<Gap> = delivery.gaps.iter().map(|gap| self.gap(source, gap, now)).collect();
+        self.caught_up[source.0] = Some(reading.bytes_behind == 0);
+        let was_corrupt = self.engine.is_corrupt(source);
+        self.engine.note_reading(source, reading);
+        self.engine.observe(batch);
+        if self.engine.is_corrupt(source) {
+            // Its positions stay where its last sound counts are: a restart reads it from there again.
+            if !was_corrupt {
+                let name = &self.engine.catalog()[source].name;
+                tracing::error!(source = name, "{}", Doubt::Corrupt.text(name));
+            }
+            return;
+        }
+        let gaps: Vec<Gap> = gaps.into_iter().map(|gap| Gap { to: now.max(gap.to), ..gap }).collect();
+        self.engine.note_gaps(gaps.iter().cloned());
         self.pending.gaps.extend(gaps);
-        self.pending.positions.extend(delivery.positions);
-        self.engine.observe(delivery.batch);
+        self.pending.positions.extend(positions);
         if self.engine.uncommitted() > MOST_UNCOMMITTED {
             // Told by the health of the store; counting goes on.
             let _ = self.commit();
-        }
-    }
-
-    fn gap(&self, source: &str, gap: &tail::Gap, now: Timestamp) -> Gap {
-        // Known only by the follower's own clock, which started about when this one did.
-        let since = gap.since_ms.map(|since_ms| {
-            let ago_ms = self.watch.elapsed_ms().saturating_sub(since_ms);
-            now.plus_millis(-i64::try_from(ago_ms).unwrap_or(i64::MAX))
-        });
-        let oldest = self.engine.catalog().longest_window().first_minute(now.minute()).start();
-        Gap {
-            source: source.to_owned(),
-            from: since.unwrap_or(oldest),
-            to: now,
-            bytes: gap.bytes,
-            reason: gap.reason.name().to_owned(),
         }
     }
 
@@ -183,14 +177,23 @@ impl Owner {
     /// Commits everything that waits.
     fn commit(&mut self) -> Result<u64, StoreError> {
         self.committed_ms = self.watch.elapsed_ms();
-        self.pending.checkpoint = self.engine.checkpoint();
-        let commit = std::mem::take(&mut self.pending);
+        let commit = self.take_pending();
         if commit == Commit::default() && !self.writer.is_behind() {
             return Ok(self.writer.revision());
         }
         let made = self.writer.commit(commit);
         self.note_store_health(&made);
         made
+    }
+
+    /// Everything that waits; of sources whose counts were found not to add up, no positions either.
+    fn take_pending(&mut self) -> Commit {
+        let mut commit = std::mem::take(&mut self.pending);
+        commit.checkpoint = self.engine.checkpoint();
+        let catalog = self.engine.catalog();
+        let is_sound = |name: &str| catalog.source_named(name).is_none_or(|source| !self.engine.is_corrupt(source));
+        commit.positions.retain(|position| is_sound(&position.source));
+        commit
     }
 
     fn note_store_health(&mut self, made: &Result<u64, StoreError>) {
@@ -226,7 +229,10 @@ impl Owner {
             return;
         }
         match restore(self.engine.catalog(), &*self.store, now) {
-            Ok(engine) => self.engine = engine,
+            Ok(mut engine) => {
+                engine.take_over(&self.engine);
+                self.engine = engine;
+            }
             Err(error) => tracing::error!("{error}"),
         }
     }
@@ -256,9 +262,8 @@ impl Owner {
         let now = self.clock.now();
         let command = Command { service, hold: order.hold, by: order.actor.name() };
         let board = self.engine.command(command, now)?;
-        self.pending.checkpoint = self.engine.checkpoint();
-        let audit = self.pending.checkpoint.audit.last().map_or(0, |entry| entry.number);
-        let commit = std::mem::take(&mut self.pending);
+        let commit = self.take_pending();
+        let audit = commit.checkpoint.audit.last().map_or(0, |entry| entry.number);
         let made = self.writer.commit(commit);
         self.note_store_health(&made);
         match made {

@@ -48,6 +48,12 @@ impl Catalog {
         &self.stories[self[slo].story.0]
     }
 
+    /// The policies of the services that have SLOs over this source, one for each SLO.
+    pub fn policies_over(&self, source: SourceId) -> impl Iterator<Item = &GatePolicy> {
+        let slos = self.slos.iter().filter(move |slo| slo.source == source);
+        slos.map(|slo| &self[self[slo.story].service].policy)
+    }
+
     /// The story of this name.
     pub fn story_named(&self, name: &str) -> Option<StoryId> {
         self.stories.binary_search_by(|story| (*story.name).cmp(name)).ok().map(StoryId)
@@ -527,6 +533,11 @@ pub struct GatePolicy {
     pub stale_after_ms: i64,
     /// Fewer events in the window than this are thin evidence.
     pub min_events: u64,
+    /// Of the newest records of a source more than this share that could not be read, in billionths, leaves its SLOs
+    /// without sound evidence.
+    pub max_unparsed_billionths: i64,
+    /// What a gap in the window of an SLO means.
+    pub on_gap: OnGap,
     /// Change kinds that pass an automatic freeze and an unknown gate.
     pub exempt: Vec<String>,
 }
@@ -538,6 +549,15 @@ pub enum OnUnknown {
     Deny,
     /// Deploy.
     Allow,
+}
+
+/// What it means when records inside the window of an SLO can never be counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnGap {
+    /// It is shown, and what was counted decides.
+    Show,
+    /// There is nothing sound to judge by as long as the gap is in the window.
+    Unknown,
 }
 
 #[cfg(test)]

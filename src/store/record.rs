@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::counts::Rejection;
-use crate::engine::{Action, AuditEntry, Gap, KeptGate, Series, SeriesId, SeriesName, SourceTotals};
+use crate::engine::{Action, AuditEntry, Gap, KeptGate, KeptQuality, Series, SeriesId, SeriesName, SourceTotals};
 use crate::formats::Unparsed;
 use crate::gate::{Hold, Level};
 use crate::time::{Minute, Timestamp};
@@ -33,7 +33,7 @@ pub(super) fn read<T: Stored>(bytes: &[u8]) -> Result<T, String> {
 #[derive(Serialize, Deserialize)]
 pub(super) struct SeriesRecord {
     id: u32,
-    /// `slo`, `records` or `missing`.
+    /// `slo`, `records`, `missing` or `arrivals`.
     kind: String,
     /// The story of an SLO, or the source.
     of: String,
@@ -55,6 +55,7 @@ impl Stored for Series {
             SeriesName::Slo { story, slo } => ("slo", story, Some(slo.clone())),
             SeriesName::Records { source } => ("records", source, None),
             SeriesName::Missing { source } => ("missing", source, None),
+            SeriesName::Arrivals { source } => ("arrivals", source, None),
         };
         SeriesRecord {
             id: self.id.0,
@@ -72,6 +73,7 @@ impl Stored for Series {
             ("slo", Some(slo)) => SeriesName::Slo { story: record.of, slo },
             ("records", None) => SeriesName::Records { source: record.of },
             ("missing", None) => SeriesName::Missing { source: record.of },
+            ("arrivals", None) => SeriesName::Arrivals { source: record.of },
             _ => return None,
         };
         let changed = record.changed_ms.map(Timestamp::from_millis);
@@ -84,6 +86,15 @@ pub(super) struct SourceRecord {
     source: String,
     rejected: Vec<(String, u64)>,
     first_heard: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quality: Option<QualityRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct QualityRecord {
+    unread_run: u64,
+    /// Limits, in billionths.
+    exceeded: Vec<i64>,
 }
 
 impl Stored for SourceTotals {
@@ -92,7 +103,9 @@ impl Stored for SourceTotals {
     fn to_record(&self) -> SourceRecord {
         let rejected = self.rejected.iter().map(|(rejection, count)| (rejection_name(*rejection).to_owned(), *count));
         let first_heard = self.first_heard.map(Minute::number);
-        SourceRecord { source: self.source.clone(), rejected: rejected.collect(), first_heard }
+        let quality =
+            self.quality.clone().map(|KeptQuality { unread_run, exceeded }| QualityRecord { unread_run, exceeded });
+        SourceRecord { source: self.source.clone(), rejected: rejected.collect(), first_heard, quality }
     }
 
     fn from_record(record: SourceRecord) -> Option<Self> {
@@ -102,7 +115,8 @@ impl Stored for SourceTotals {
         };
         let rejected = record.rejected.into_iter().map(rejection).collect::<Option<_>>()?;
         let first_heard = record.first_heard.map(Minute::from_number);
-        Some(Self { source: record.source, rejected, first_heard })
+        let quality = record.quality.map(|QualityRecord { unread_run, exceeded }| KeptQuality { unread_run, exceeded });
+        Some(Self { source: record.source, rejected, first_heard, quality })
     }
 }
 
@@ -313,6 +327,15 @@ mod tests {
             &Series { id: SeriesId(8), name, rules: String::new(), promise: String::new(), changed: None },
             r#"{"id":8,"kind":"missing","of":"lb"}"#,
         );
+        check(
+            &SourceTotals {
+                source: "lb".into(),
+                rejected: [(Rejection::Ambiguous, 2)].into(),
+                first_heard: None,
+                quality: Some(KeptQuality { unread_run: 3, exceeded: vec![10_000_000] }),
+            },
+            r#"{"source":"lb","rejected":[["ambiguous",2]],"first_heard":null,"quality":{"unread_run":3,"exceeded":[10000000]}}"#,
+        );
         let gap = Gap { source: "lb".into(), from: AT, to: AT, bytes: Some(5), reason: "rotated_away".into() };
         check(
             &gap,
@@ -344,7 +367,8 @@ mod tests {
     #[test]
     fn every_rejection_has_a_name() {
         let rejected = REJECTIONS.into_iter().zip(1..).collect();
-        let totals = SourceTotals { source: "lb".into(), rejected, first_heard: Some(Minute::from_number(9)) };
+        let (first_heard, quality) = (Some(Minute::from_number(9)), None);
+        let totals = SourceTotals { source: "lb".into(), rejected, first_heard, quality };
         assert_eq!(read::<SourceTotals>(&write(&totals)), Ok(totals));
     }
 

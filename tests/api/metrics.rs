@@ -35,6 +35,8 @@ fn metrics_are_those_of_the_contract() {
     let server = Server::start(Setup::default());
     server.fill();
     server.count("profile", "availability", 1, 0, 4);
+    server.lose(Some(12));
+    server.lose(None);
     let found = samples(&scrape(&server));
     let slo = "service=api,slo=availability,story=profile";
     for (name, value) in [
@@ -55,6 +57,11 @@ fn metrics_are_those_of_the_contract() {
         ("slogate_ingest_rejected_total{reason=unparsed,source=lb}".into(), 0.0),
         ("slogate_ingest_missing_field_total{field=duration,source=lb}".into(), 0.0),
         ("slogate_ingest_lag_seconds{source=lb}".into(), 0.0),
+        ("slogate_ingest_lag_bytes{source=lb}".into(), 0.0),
+        ("slogate_ingest_gaps_total{reason=rotated_away,source=lb}".into(), 2.0),
+        ("slogate_ingest_gaps_total{reason=rotated_while_down,source=lb}".into(), 0.0),
+        ("slogate_ingest_gap_bytes_total{source=lb}".into(), 12.0),
+        ("slogate_ingest_degraded{reason=unparsed,source=lb}".into(), 0.0),
         (format!("slogate_build_info{{version={}}}", env!("CARGO_PKG_VERSION")), 1.0),
     ] {
         let found = found.get(&name).unwrap_or_else(|| panic!("no {name} in {found:#?}"));
@@ -66,7 +73,7 @@ fn metrics_are_those_of_the_contract() {
 fn no_data_is_no_sample() {
     let server = Server::start(Setup::default());
     let found = samples(&scrape(&server));
-    let absent = ["slogate_slo_compliance_ratio", "slogate_slo_burn_rate", "slogate_ingest_lag_seconds"];
+    let absent = ["slogate_slo_compliance_ratio", "slogate_slo_burn_rate", "slogate_ingest_lag"];
     assert!(!found.keys().any(|name| absent.iter().any(|absent| name.starts_with(absent))), "{found:#?}");
     assert!(found.values().all(|value| value.is_finite()));
 }
@@ -82,10 +89,12 @@ fn j05_the_number_of_series_follows_from_the_specs() {
     let catalog = catalog();
     let burns: usize = catalog.slos.iter().map(|slo| slogate::budget::burn_windows(slo.window).len()).sum();
     let series = catalog.slos.len() * 5 + burns + catalog.journeys.len() * 2;
-    let series = series + catalog.services.len() * 4 + catalog.sources.len() * 8 + 1;
+    let series = series + catalog.services.len() * 4 + catalog.sources.len() * 22 + 1;
     let before = samples(&scrape(&server));
     assert_eq!(before.len(), series, "{before:#?}");
     server.count("search", "availability", 3, 5, 5);
+    server.lose(None);
+    server.garble(2_000);
     assert!(samples(&scrape(&server)).keys().eq(before.keys()));
 }
 
@@ -113,7 +122,7 @@ fn the_exposition_is_sound() {
             [] => panic!("an empty line"),
         }
     }
-    assert_eq!(families.len(), 13, "{families:?}");
+    assert_eq!(families.len(), 17, "{families:?}");
     let Ok(mut promtool) = Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).spawn() else {
         println!("promtool is not installed; the linter was not asked");
         return;

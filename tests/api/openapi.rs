@@ -120,6 +120,10 @@ fn the_description_has_every_route_every_status_and_every_field() {
     server.fill();
     server.count("profile", "availability", 1, 0, 50);
     read_all(&mut description);
+    server.lose(Some(12));
+    server.lose(None);
+    server.garble(2_000);
+    read_all(&mut description);
     let (freeze, unfreeze) = ("/api/v1/gates/{service}/freeze", "/api/v1/gates/{service}/unfreeze");
     let order = |path: &str, headers: &[(&str, &str)], body: &str| post(server.address, &example(path), headers, body);
     let sound = json!({ "reason": "x", "until": "2026-11-20T12:00:00Z" }).to_string();

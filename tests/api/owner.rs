@@ -11,7 +11,7 @@ use slogate::api::SpecsHealth;
 use slogate::api::{self, Access, Api, Ask, AuditQuery, Followed, Health, Limits, Order, OrderError, Snapshot, Token};
 use slogate::counts::{Batch, Page, Rejection, Sample, columns};
 use slogate::document::{AuditAction, AuditEntry};
-use slogate::engine::{Command, Engine};
+use slogate::engine::{Command, Engine, Gap, Reading};
 use slogate::formats::Unparsed;
 use slogate::gate::Hold;
 use slogate::spec::{Catalog, SourceId};
@@ -230,6 +230,34 @@ impl Server {
         for (story, slo) in [("profile", "availability"), ("profile", "latency"), ("search", "availability")] {
             self.count(story, slo, 0, 10_000, 0);
         }
+        self.owner(|owner| {
+            let now = owner.clock.now();
+            let reading = Reading { bytes_behind: 0, behind_since: now, is_conserved: true };
+            owner.engine.note_reading(SourceId(0), reading);
+            owner.publish();
+        });
+    }
+
+    /// A gap of an hour ago in the source.
+    pub fn lose(&self, bytes: Option<u64>) {
+        self.owner(move |owner| {
+            let at = owner.clock.now().plus_millis(-3_600_000);
+            let (source, reason) = ("lb".to_owned(), "rotated_away".to_owned());
+            owner.engine.note_gaps([Gap { source, from: at, to: at, bytes, reason }]);
+            owner.publish();
+        });
+    }
+
+    /// So many records of the source that cannot be read.
+    pub fn garble(&self, unread: u64) {
+        self.owner(move |owner| {
+            let newest = vec![None; columns(owner.engine.catalog(), SourceId(0)).len()];
+            let rejected = [(Rejection::Unparsed(Unparsed::Layout), unread)].into();
+            let (source, records, unread_run) = (SourceId(0), unread, unread);
+            let (pages, samples, unmatched) = Default::default();
+            owner.engine.observe(Batch { source, pages, newest, rejected, records, unread_run, samples, unmatched });
+            owner.publish();
+        });
     }
 
     /// Begins to stop.
@@ -352,6 +380,8 @@ impl Owner {
             pages: Vec::new(),
             newest: vec![None; columns.len()],
             rejected: [(Rejection::Future, 1)].into(),
+            records: u64::from(good) + u64::from(bad) + 1,
+            unread_run: 0,
             samples: vec![Sample { rejection: Rejection::Unparsed(Unparsed::Time), text: "no time".into() }],
             unmatched: Vec::new(),
         };

@@ -170,6 +170,7 @@ impl Scenario {
                     Column::Slo(slo) => self.outcome(event, slo.0),
                     Column::Records => Some(matched),
                     Column::Missing => event.missing.then_some(true),
+                    Column::Arrivals => None,
                 };
                 let hour = page.column_mut(index);
                 match counted {
@@ -188,6 +189,8 @@ impl Scenario {
             pages,
             newest,
             rejected: BTreeMap::new(),
+            records: events.len() as u64,
+            unread_run: 0,
             samples: Vec::new(),
             unmatched: Vec::new(),
         }
@@ -247,6 +250,8 @@ impl PolicyPlan {
             guarded_below_billionths: self.guarded_below,
             stale_after_ms: self.stale_after_ms,
             min_events: self.min_events,
+            max_unparsed_billionths: 10_000_000,
+            on_gap: OnGap::Show,
             exempt: vec!["fix".into()],
         }
     }

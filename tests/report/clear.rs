@@ -130,6 +130,12 @@ fn b07_many_unparsed_lines_are_told_and_doubted_by_whoever_asks_the_gate() {
         desk.write("access.log", good(0, 9_899) + &"another format\n".repeat(100));
         check(&desk, &["access.log"], 0, &[sentence]);
         check(&desk, &["--fail-on-frozen", "access.log"], code, &[sentence]);
+        let document = desk.report(&["--json", "access.log"]).document();
+        let (gate, reason) = (&document["gates"][0], &document["sources"][0]["reasons"][0]);
+        assert_eq!((&gate["level"], &gate["allow"]), (&"unknown".into(), &(code == 0).into()));
+        assert_eq!((&gate["reasons"][0]["cause"], &gate["reasons"][0]["text"]), (&reason["kind"], &reason["text"]));
+        let text = "100 of the newest 9999 records of source lb could not be read, and errors may hide among them";
+        assert_eq!((&reason["kind"], &reason["text"]), (&"unparsed".into(), &text.into()));
         desk.write("access.log", good(0, 9_900) + &"another format\n".repeat(100));
         check(&desk, &["--fail-on-frozen", "access.log"], 0, &[]);
     }

@@ -1,10 +1,11 @@
 //! What is wrong with the logs of a report: one sentence each on stderr, which says what to do.
 
 use slogate::counts::{Rejection, Seen};
-use slogate::engine::SourceStanding;
+use slogate::engine::{SourceStanding, may_hide_errors};
 use slogate::intake;
 use slogate::report::{LogReport, Report};
 use slogate::spec::{Catalog, FileSource, SourceId, SourceKind, printable};
+use slogate::tally::Tally;
 
 use super::super::say;
 
@@ -21,10 +22,6 @@ pub(super) enum Trust {
 
 /// How many unmatched routes are named.
 const ROUTES_NAMED: usize = 5;
-/// With fewer lines that do not have the format, a log is not doubted.
-const FEW_UNPARSED: u64 = 100;
-/// A log is doubted when more than one in so many lines do not have the format.
-const ONE_UNPARSED_IN: u64 = 100;
 
 /// Tells stderr what is wrong with the logs.
 pub(super) fn tell(catalog: &Catalog, source: SourceId, report: &Report) -> Trust {
@@ -52,7 +49,7 @@ pub(super) fn tell(catalog: &Catalog, source: SourceId, report: &Report) -> Trus
 
 /// What is wrong with one log, and how far that leaves the report to be trusted.
 fn of_log(catalog: &Catalog, source: SourceId, report: &Report, log: &LogReport) -> Option<(Trust, String)> {
-    let Seen { records, unparsed } = log.seen;
+    let Seen { records, unparsed, unread } = log.seen;
     if records == 0 {
         // A log that was just rotated takes nothing away from the others.
         let is_all = report.logs.iter().all(|log| log.seen.records == 0);
@@ -73,10 +70,13 @@ fn of_log(catalog: &Catalog, source: SourceId, report: &Report, log: &LogReport)
         );
         return Some((Trust::Partial, problem));
     }
-    let is_doubtful = unparsed >= FEW_UNPARSED && unparsed.saturating_mul(ONE_UNPARSED_IN) > records;
-    is_doubtful.then(|| {
+    // As for a source that is followed, by the strictest policy.
+    let limit = catalog.policies_over(source).map(|policy| policy.max_unparsed_billionths).min();
+    let lines = Tally::new(records.saturating_sub(unread), unread);
+    limit.is_some_and(|limit| may_hide_errors(lines, limit)).then(|| {
+        let verb = if unread == unparsed { "do not have" } else { "cannot be read in" };
         let problem = format!(
-            "{unparsed} of its {records} lines do not have {format} and are not counted, and errors may hide among them; \
+            "{unread} of its {records} lines {verb} {format} and are not counted, and errors may hide among them; \
              if the format was changed, split the log there"
         );
         (Trust::Doubtful, problem)

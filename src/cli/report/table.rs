@@ -62,6 +62,7 @@ fn slos(story: &StoryStatus<'_>) -> Table {
 fn slo_note(slo: &SloStatus<'_>) -> &'static str {
     match slo.evidence {
         "thin" => " (thin evidence)",
+        "degraded" => " (errors may hide)",
         "stale" => " (source silent)",
         _ => "",
     }

@@ -181,7 +181,7 @@ fn i09_numbers_are_never_given_to_two_names() {
     let series = server.store.load().unwrap().kept.series;
     let ids: BTreeSet<SeriesId> = series.iter().map(|series| series.id).collect();
     let names: BTreeSet<SeriesName> = series.iter().map(|series| series.name.clone()).collect();
-    assert_eq!((series.len(), ids.len(), names.len()), (5, 5, 5));
+    assert_eq!((series.len(), ids.len(), names.len()), (6, 6, 6));
 }
 
 #[test]

@@ -38,6 +38,16 @@ pub enum GapReason {
 }
 
 impl GapReason {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::TruncatedUnread,
+        Self::RotatedAway,
+        Self::RotatedWhileDown,
+        Self::PackedTorn,
+        Self::PackedLimit,
+        Self::LateRest,
+    ];
+
     /// Its name in records and answers.
     pub fn name(self) -> &'static str {
         match self {

@@ -2,7 +2,7 @@
 
 use super::names::Names;
 use super::value::{self, Bounds};
-use crate::spec::catalog::{BILLION, GatePolicy, OnUnknown, ServiceId};
+use crate::spec::catalog::{BILLION, GatePolicy, OnGap, OnUnknown, ServiceId};
 use crate::spec::fault::{At, Faults, quoted};
 use crate::spec::number::{Decimal, Number};
 use crate::spec::requests;
@@ -18,6 +18,7 @@ const THAW_ABOVE: i64 = BILLION as i64 / 20;
 const GUARDED_BELOW: i64 = BILLION as i64 / 4;
 const STALE_AFTER_MS: i64 = 10 * 60 * 1_000;
 const MIN_EVENTS: u64 = 100;
+const MAX_UNPARSED: i64 = BILLION as i64 / 100;
 const EXEMPT: [&str; 3] = ["fix", "rollback", "security"];
 
 /// The policy of every service, in the order of their ids.
@@ -50,6 +51,8 @@ struct Keys {
     guarded_below: Option<i64>,
     stale_after_ms: Option<i64>,
     min_events: Option<u64>,
+    max_unparsed: Option<i64>,
+    on_gap: Option<OnGap>,
     exempt: Option<Vec<String>>,
 }
 
@@ -62,6 +65,8 @@ impl Keys {
             guarded_below: Some(GUARDED_BELOW),
             stale_after_ms: Some(STALE_AFTER_MS),
             min_events: Some(MIN_EVENTS),
+            max_unparsed: Some(MAX_UNPARSED),
+            on_gap: Some(OnGap::Show),
             exempt: Some(EXEMPT.map(str::to_owned).to_vec()),
         }
     }
@@ -75,6 +80,8 @@ impl Keys {
             guarded_below: ratio(&gate.guarded_below, "guarded_below"),
             stale_after_ms: gate.stale_after.given().and_then(|at| stale_after_ms(at, faults)),
             min_events: gate.min_events.given().and_then(|at| min_events(at, faults)),
+            max_unparsed: gate.max_unparsed.given().and_then(|at| max_unparsed(at, faults)),
+            on_gap: gate.on_gap.given().and_then(|at| on_gap(at, faults)),
             exempt: gate.exempt.given().and_then(|at| exempt(at, faults)),
         }
     }
@@ -87,6 +94,8 @@ impl Keys {
             guarded_below: self.guarded_below.or(other.guarded_below),
             stale_after_ms: self.stale_after_ms.or(other.stale_after_ms),
             min_events: self.min_events.or(other.min_events),
+            max_unparsed: self.max_unparsed.or(other.max_unparsed),
+            on_gap: self.on_gap.or(other.on_gap),
             exempt: self.exempt.or(other.exempt),
         }
     }
@@ -99,6 +108,8 @@ impl Keys {
             guarded_below_billionths: self.guarded_below?,
             stale_after_ms: self.stale_after_ms?,
             min_events: self.min_events?,
+            max_unparsed_billionths: self.max_unparsed?,
+            on_gap: self.on_gap?,
             exempt: self.exempt?,
         })
     }
@@ -141,6 +152,17 @@ fn min_events(at: &At<Number>, faults: &Faults<'_>) -> Option<u64> {
     const BOUNDS: Bounds =
         Bounds { places: 0, least: 0, most: 1_000_000_000_000, words: "between 0 and 1000000000000" };
     value::within(at, "`min_events`", &BOUNDS, faults).map(i64::unsigned_abs)
+}
+
+/// A share in percent; 7 decimals of a percent are a billionth.
+fn max_unparsed(at: &At<Number>, faults: &Faults<'_>) -> Option<i64> {
+    const BOUNDS: Bounds = Bounds { places: 7, least: 0, most: BILLION as i64, words: "between 0 and 100 percent" };
+    value::within(at, "`max_unparsed`", &BOUNDS, faults)
+}
+
+fn on_gap(at: &At<String>, faults: &Faults<'_>) -> Option<OnGap> {
+    const ANSWERS: [(&str, OnGap); 2] = [("show", OnGap::Show), ("unknown", OnGap::Unknown)];
+    value::choice(at, "an answer to a gap", &ANSWERS, faults)
 }
 
 fn exempt(at: &At<Texts>, faults: &Faults<'_>) -> Option<Vec<String>> {

@@ -60,6 +60,8 @@ pub(in crate::spec) struct Gate {
     pub guarded_below: Field<Number>,
     pub stale_after: Field<String>,
     pub min_events: Field<Number>,
+    pub max_unparsed: Field<Number>,
+    pub on_gap: Field<String>,
     pub exempt: Field<Texts>,
 }
 
@@ -119,6 +121,8 @@ const GATE: Shape = Shape {
         "guarded_below",
         "stale_after",
         "min_events",
+        "max_unparsed",
+        "on_gap",
         "exempt",
         "service",
     ],
@@ -126,7 +130,17 @@ const GATE: Shape = Shape {
 };
 const GATE_SERVICE: Shape = Shape {
     name: "[gate.service.NAME]",
-    keys: &["on_unknown", "frozen_below", "thaw_above", "guarded_below", "stale_after", "min_events", "exempt"],
+    keys: &[
+        "on_unknown",
+        "frozen_below",
+        "thaw_above",
+        "guarded_below",
+        "stale_after",
+        "min_events",
+        "max_unparsed",
+        "on_gap",
+        "exempt",
+    ],
     refused: &[],
 };
 
@@ -174,6 +188,8 @@ fn policy(table: &Table<'_>) -> Gate {
         guarded_below: table.number("guarded_below"),
         stale_after: table.text("stale_after"),
         min_events: table.number("min_events"),
+        max_unparsed: table.number("max_unparsed"),
+        on_gap: table.text("on_gap"),
         exempt: table.texts("exempt"),
     }
 }

@@ -148,7 +148,8 @@ fn totals_add_up_and_the_newest_event_stays_the_newest() {
 fn what_is_refused_adds_up_by_source() {
     let commit = |source: &str, rejected: &[(Rejection, u64)], heard: Option<i64>| {
         let (source, first_heard) = (source.to_owned(), heard.map(Minute::from_number));
-        let sources = vec![SourceTotals { source, rejected: rejected.iter().copied().collect(), first_heard }];
+        let sources =
+            vec![SourceTotals { source, rejected: rejected.iter().copied().collect(), first_heard, quality: None }];
         Commit { checkpoint: Checkpoint { sources, ..Checkpoint::default() }, ..Commit::default() }
     };
     let (time, future) = (Rejection::Unparsed(Unparsed::Time), Rejection::Future);
@@ -163,6 +164,7 @@ fn what_is_refused_adds_up_by_source() {
             source: source.to_owned(),
             rejected: rejected.iter().copied().collect(),
             first_heard: Some(Minute::from_number(heard)),
+            quality: None,
         };
         let expected = [source("cdn", &[], 3), source("lb", &[(time, u64::MAX), (future, 2)], 7)];
         assert_eq!(store.load().unwrap().kept.sources, expected);

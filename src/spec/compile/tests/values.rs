@@ -1,6 +1,7 @@
 //! Values: their bounds, defaults and what they become.
 
 use super::*;
+use crate::spec::OnGap;
 
 #[test]
 fn secrets_are_never_inline_and_never_repeated() {
@@ -80,6 +81,21 @@ fn numbers_out_of_bounds_or_too_fine_are_refused() {
         ),
         ("min_events = 5", "min_events = 5.5", &["slogate.toml:13:14: `min_events` `5.5` is not a whole number"]),
         ("min_events = 5", "thaw_above = 1.1", &["slogate.toml:13:14: `thaw_above` `1.1` is not between -10 and 1"]),
+        (
+            "min_events = 5",
+            "max_unparsed = 100.5",
+            &["slogate.toml:13:16: `max_unparsed` `100.5` is not between 0 and 100 percent"],
+        ),
+        (
+            "min_events = 5",
+            "max_unparsed = 0.00000001",
+            &["slogate.toml:13:16: `max_unparsed` `0.00000001` has more than 7 decimals"],
+        ),
+        (
+            "min_events = 5",
+            "on_gap = \"hide\"",
+            &["slogate.toml:13:10: `hide` is not an answer to a gap; expected \"show\" or \"unknown\""],
+        ),
     ]);
 }
 
@@ -189,8 +205,13 @@ fn gates_of_single_services_keep_what_they_do_not_override() {
     ]);
     let catalog = edited("min_events = 5", "frozen_below = 0.01\nexempt = []").unwrap().catalog;
     let policy = &catalog.services[0].policy;
+    assert_eq!((policy.max_unparsed_billionths, policy.on_gap), (10_000_000, OnGap::Show));
     assert_eq!((policy.frozen_below_billionths, policy.thaw_above_billionths), (10_000_000, 50_000_000));
     assert!(policy.exempt.is_empty() && policy.min_events == 100);
+    let gate = "max_unparsed = 0.5\non_gap = \"show\"\n[gate.service.api]\non_gap = \"unknown\"";
+    let catalog = edited("[gate.service.api]", gate).unwrap().catalog;
+    let policy = &catalog.services[0].policy;
+    assert_eq!((policy.max_unparsed_billionths, policy.on_gap), (5_000_000, OnGap::Unknown));
 }
 
 #[test]

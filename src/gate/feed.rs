@@ -1,0 +1,113 @@
+//! Feeds: what there is to say against a source whose records a gate is judged by.
+//!
+//! A source that is heard may still not tell the truth: lines that nobody can read may be errors, and what waits to be
+//! read may be. While there is such a [`Doubt`] about a source, its SLOs are no sound evidence: they can freeze a gate,
+//! for what was counted was counted, but neither open nor thaw it. Records that are [`Lost`] for good are shown.
+
+use crate::spec::SourceId;
+use crate::time::Timestamp;
+
+/// One source of a service's SLOs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feed {
+    /// Which.
+    pub source: SourceId,
+    /// Why what it delivers cannot be relied upon; empty when it can.
+    pub doubts: Vec<Doubt>,
+    /// What of it can never be counted inside the windows of these SLOs, if anything.
+    pub lost: Option<Lost>,
+}
+
+/// Why what a source delivers cannot be relied upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// What was counted of it does not add up, and nothing more of it is counted.
+    Corrupt,
+    /// None of its newest records, one after the other, could be read.
+    FormatChanged {
+        /// How many.
+        run: u64,
+    },
+    /// Too many of its newest records could not be read.
+    Unparsed {
+        /// How many.
+        unread: u64,
+        /// Of how many.
+        records: u64,
+    },
+    /// What had been written before the program started is still being read.
+    CatchingUp {
+        /// How much is left, in bytes.
+        bytes: u64,
+    },
+    /// It is written faster than it is read, or cannot be read.
+    Lag {
+        /// How much waits, in bytes.
+        bytes: u64,
+        /// Since when the oldest of it has been waiting.
+        since: Timestamp,
+    },
+}
+
+/// Records that can never be counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// In how many places.
+    pub gaps: usize,
+    /// None of them is older than this.
+    pub from: Timestamp,
+    /// None of them is younger than this.
+    pub to: Timestamp,
+    /// How long they are, in bytes; `None` when nobody can know.
+    pub bytes: Option<u64>,
+}
+
+impl Doubt {
+    /// The names of all of them, the worst first.
+    pub const NAMES: [&'static str; 5] = ["corrupt", "format_changed", "unparsed", "lag", "catching_up"];
+
+    /// Its name in answers and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Corrupt => "corrupt",
+            Self::FormatChanged { .. } => "format_changed",
+            Self::Unparsed { .. } => "unparsed",
+            Self::Lag { .. } => "lag",
+            Self::CatchingUp { .. } => "catching_up",
+        }
+    }
+
+    /// One sentence without a full stop about the source of this name.
+    pub fn text(&self, source: &str) -> String {
+        match self {
+            Self::Corrupt => {
+                format!("the counts of source {source} do not add up; nothing more of it is counted until a restart")
+            }
+            Self::FormatChanged { run } => {
+                format!("none of the newest {run} records of source {source} could be read; its format has changed")
+            }
+            Self::Unparsed { unread, records } => {
+                format!(
+                    "{unread} of the newest {records} records of source {source} could not be read, and errors may hide \
+                     among them"
+                )
+            }
+            Self::Lag { bytes, since } => {
+                format!("{bytes} bytes of source {source} wait to be read, the oldest of them since {since}")
+            }
+            Self::CatchingUp { bytes } => {
+                format!("source {source} is being caught up with; {bytes} bytes are still to be read")
+            }
+        }
+    }
+}
+
+impl Lost {
+    /// One sentence without a full stop about the source of this name.
+    pub fn text(&self, source: &str) -> String {
+        let Self { gaps, from, to, bytes } = self;
+        let much = bytes.map_or("an unknown number of bytes".to_owned(), |bytes| format!("{bytes} bytes"));
+        let places = if *gaps == 1 { String::new() } else { format!(", in {gaps} gaps,") };
+        format!("{much} of source {source}{places} from between {from} and {to} can never be counted")
+    }
+}
