@@ -167,7 +167,11 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The disk did not do what it was asked to, and what is on it is not certain any more.
-    #[error("{}: the disk failed to make a write durable; restart to see what it holds", path.display())]
+    #[error(
+        "{}: the disk failed to make a write durable; what it holds is looked at once more, and after another failure \
+         only by a restart",
+        path.display()
+    )]
     Failed {
         /// The file.
         path: PathBuf,

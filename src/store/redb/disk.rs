@@ -29,6 +29,15 @@ impl Disk {
         self.failed.load(Ordering::SeqCst)
     }
 
+    /// Sees to it that the header is on the disk as it is read: after a sync that failed, what is read may be in the
+    /// kernel's memory only. The pages that it leads to were durable before it was turned to them.
+    pub(super) fn make_header_durable(&self) -> Result<()> {
+        let mut header = vec![0; self.len()?.min(BLOCK as u64) as usize];
+        self.read(0, &mut header)?;
+        self.write(0, &header)?;
+        self.sync_data()
+    }
+
     fn refuse_when_failed(&self) -> Result<()> {
         match self.has_failed() {
             true => Err(Error::other("an earlier sync failed")),
