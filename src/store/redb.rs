@@ -26,8 +26,9 @@ use super::{Commit, EachMinute, Loaded, Store, StoreError};
 use crate::engine::AuditEntry;
 use crate::time::Minute;
 
-use disk::Disk;
+pub(super) use disk::{Disk, io_error};
 pub use open::{Claim, look_at_file};
+pub(super) use open::{beside, sync_directory};
 
 /// The version of what is in the file; a later one may mean something else.
 const SCHEMA: u64 = 1;
@@ -211,7 +212,7 @@ impl Trouble {
         match self {
             Self::Refused(error) => error,
             Self::Unreadable(detail) => corrupt(path, detail),
-            Self::Redb(Error::Io(source)) => disk::io_error(path, source),
+            Self::Redb(Error::Io(source)) => io_error(path, source),
             Self::Redb(Error::DatabaseAlreadyOpen) => StoreError::InUse { path, pid: None },
             Self::Redb(error @ (Error::PreviousIo | Error::DatabaseClosed | Error::LockPoisoned(_))) => {
                 StoreError::Io { path, source: std::io::Error::other(error) }
@@ -222,4 +223,4 @@ impl Trouble {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -14,13 +14,13 @@ use crate::store::StoreError;
 /// A disk that redb may close and open again: locks are held until the last clone is dropped. After a failed sync it
 /// takes no more writes.
 #[derive(Clone, Debug)]
-pub(super) struct Disk {
+pub(in crate::store) struct Disk {
     inner: Arc<dyn StorageBackend>,
     failed: Arc<AtomicBool>,
 }
 
 impl Disk {
-    pub(super) fn new(inner: impl StorageBackend) -> Self {
+    pub(in crate::store) fn new(inner: impl StorageBackend) -> Self {
         Self { inner: Arc::new(inner), failed: Arc::default() }
     }
 
@@ -181,7 +181,7 @@ impl StorageBackend for Overlay {
 }
 
 /// What an error of the system means for a store.
-pub(super) fn io_error(path: PathBuf, source: Error) -> StoreError {
+pub(in crate::store) fn io_error(path: PathBuf, source: Error) -> StoreError {
     match source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => StoreError::Full { path },
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => super::open::denied(path),

@@ -1,6 +1,6 @@
 //! What only a store on a disk can meet: full disks, failed syncs, power cuts, damaged files and other processes.
 
-mod disks;
+pub(in crate::store) mod disks;
 mod faults;
 mod power;
 mod syncs;
@@ -19,10 +19,10 @@ use crate::time::{Minute, Timestamp};
 
 /// A small generator of pseudo-random numbers (Steele, Lea and Flood, "SplitMix", 2014).
 #[derive(Clone, Debug)]
-struct Random(u64);
+pub(in crate::store) struct Random(pub u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -30,7 +30,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    pub fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 }
