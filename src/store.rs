@@ -13,6 +13,7 @@
 //!
 //! It keeps no sample of refused records, which may hold what nobody wants to find on a disk.
 
+mod damaged;
 mod memory;
 mod pages;
 mod record;
@@ -29,6 +30,7 @@ use crate::tally::Tally;
 use crate::time::{Minute, Timestamp};
 
 pub use self::redb::{Claim, Redb, look_at_file};
+pub use damaged::{Damaged, set_aside};
 pub use memory::Memory;
 pub use reserve::{Reserve, Reserved};
 pub use writer::Writer;
@@ -171,8 +173,8 @@ pub enum StoreError {
     },
     /// It is not a sound store.
     #[error(
-        "{}: the store is damaged ({detail}); nothing was changed: put a backup in its place, or move the file away to \
-         begin anew",
+        "{}: the store is damaged ({detail}); nothing was changed: put a backup in its place, or stop the server, run \
+         `slogate store set-aside` and start it to begin anew",
         path.display()
     )]
     Corrupt {
