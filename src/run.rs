@@ -163,7 +163,7 @@ fn serve_store(
 async fn wait(shutdown: Pin<&mut impl Future<Output = ()>>, lost: Option<Lost>) -> Ended {
     let found = async {
         match lost {
-            Some(lost) => lost.is_found().await,
+            Some(lost) => lost.found().await,
             None => std::future::pending().await,
         }
     };

@@ -84,7 +84,7 @@ fn restored(catalog: &Arc<Catalog>, store: Arc<dyn Store>, now: Timestamp) -> Re
 
 impl Lost {
     /// Waits until there is a sound store in the place of the damaged one.
-    pub(super) async fn is_found(self) {
+    pub(super) async fn found(self) {
         let (mut refused, mut last) = (self.file, self.file);
         loop {
             tokio::time::sleep(LOOK).await;

@@ -72,14 +72,12 @@ impl Reserved {
 
     /// After an error nobody knows what was made; the store does.
     fn settle(&self, late: &mut Late) -> Result<(), StoreError> {
-        if !late.is_unsure {
+        if !late.is_unsure || (late.commit.is_none() && self.reserve.is_empty()) {
             return Ok(());
         }
-        if late.commit.is_some() || !self.reserve.is_empty() {
-            if let Some(mark) = mark_in(&self.store.load()?.positions) {
-                late.commit.take_if(|(covered, _)| mark.covers(*covered));
-                self.reserve.wipe(mark);
-            }
+        if let Some(mark) = mark_in(&self.store.load()?.positions) {
+            late.commit.take_if(|(covered, _)| mark.covers(*covered));
+            self.reserve.wipe(mark);
         }
         Ok(())
     }
