@@ -121,8 +121,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         None
     }
 
-    /// Keeps an order that could not be committed, so that it is found by the next [`Store::load`] unless a commit with
-    /// its ticket was made; see [`Reserved`]. Only freezes are kept; they get the number of their entry later.
+    /// Keeps an order that could not be committed, so that the next process finds it unless a commit with its ticket was
+    /// made; see [`Reserved`]. Only freezes are kept; they get the number of their entry later.
     ///
     /// # Errors
     /// When it is not known to be durable, or there is no room for it.

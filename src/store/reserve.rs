@@ -42,6 +42,8 @@ const MARK: (&str, &[u8]) = ("", b"reserve");
 pub struct Reserved {
     store: Arc<dyn Store>,
     reserve: Reserve,
+    /// Orders with greater numbers are this process's own: whoever kept them commits what they come to.
+    inherited: u64,
     late: Mutex<Late>,
 }
 
@@ -63,7 +65,8 @@ impl Reserved {
         if let Some(mark) = mark_in(&store.load()?.positions) {
             reserve.go_on_after(mark);
         }
-        Ok(Self { store, reserve, late: Mutex::default() })
+        let inherited = reserve.last_mark().number;
+        Ok(Self { store, reserve, inherited, late: Mutex::default() })
     }
 
     fn late(&self) -> MutexGuard<'_, Late> {
@@ -88,14 +91,16 @@ impl Store for Reserved {
         self.store.revision()
     }
 
-    /// What the store holds and what the reserve adds to it. That goes before the next commit, so this is for a start,
-    /// when nobody else is going to commit it.
+    /// What the store holds, and what orders add to it that were in the reserve when this process began. That goes before
+    /// the next commit.
     fn load(&self) -> Result<Loaded, StoreError> {
         let mut loaded = self.store.load()?;
         let mark = mark_in(&loaded.positions);
         mark.into_iter().for_each(|mark| self.reserve.wipe(mark));
         let orders = self.reserve.orders();
-        let open = orders.into_iter().filter(|order| !mark.is_some_and(|mark| mark.covers(order.mark)));
+        let is_open =
+            |order: &Record| order.mark.number <= self.inherited && !mark.is_some_and(|mark| mark.covers(order.mark));
+        let open = orders.into_iter().filter(is_open);
         *self.late() = Late { commit: take_over(open.collect(), &mut loaded.kept), is_unsure: false };
         loaded.positions.retain(|position| !is_mark(position));
         Ok(loaded)

@@ -96,6 +96,11 @@ impl Reserve {
         }
     }
 
+    /// The last number that was given out.
+    pub(super) fn last_mark(&self) -> Mark {
+        self.state().last
+    }
+
     /// The next number; it is not given out again.
     pub(super) fn next_mark(&self) -> Mark {
         let last = &mut self.state().last;

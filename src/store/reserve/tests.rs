@@ -127,7 +127,7 @@ fn the_file_has_its_blocks_before_they_are_needed_and_keeps_what_is_written() {
     let kept = Record { mark, order: order(1, true) };
     reserve.write(&kept).unwrap();
     drop(reserve);
-    assert_eq!(Reserve::beside(&path, &claim).unwrap().orders(), [kept.clone()]);
+    assert_eq!(Reserve::beside(&path, &claim).unwrap().orders(), std::slice::from_ref(&kept));
     // A file that was cut is made whole again, with what is left in it.
     std::fs::File::options().write(true).open(&file).unwrap().set_len(SLOT as u64 + 5).unwrap();
     assert_eq!(Reserve::beside(&path, &claim).unwrap().orders(), [kept]);
@@ -184,6 +184,20 @@ fn orders_go_into_whatever_store_comes_next() {
     let store = open();
     assert_eq!(store.load().unwrap().kept.last_audit, 1);
     assert_eq!(store.audit(0, 10, None).unwrap().len(), 1);
+}
+
+/// Whoever kept it in this process is going to commit what it comes to.
+#[test]
+fn an_order_is_not_found_by_the_process_that_kept_it() {
+    let (memory, disk) = (Arc::new(Memory::new()), formatted());
+    let store = Reserved::over(memory.clone(), on(&disk)).unwrap();
+    let ticket = store.ticket().unwrap();
+    store.keep(&ticket, &order(1, true)).unwrap();
+    assert_eq!(store.load().unwrap(), Loaded::default());
+    assert_eq!(Reserved::over(memory.clone(), on(&disk)).unwrap().load().unwrap().kept.last_audit, 1);
+    store.commit(1, &Commit { positions: vec![ticket], ..Commit::default() }).unwrap();
+    assert!(store.reserve.is_empty());
+    assert_eq!(Reserved::over(memory, on(&disk)).unwrap().load().unwrap().kept.last_audit, 0);
 }
 
 /// What becomes of a commit.
@@ -252,7 +266,7 @@ fn lives(seed: u64, met: &mut (u64, u64)) {
         let reserve = on(&disk);
         let store = Arc::new(Reserved::over(fated.clone(), reserve).unwrap());
         let mut life = Life::begin(&store, given);
-        check(&*store, &acknowledged, seed);
+        check(&store, &acknowledged, seed);
         disk.cut_after(random.below(30));
         for _ in 0..random.below(8) {
             let is_freeze = random.below(3) > 0;
