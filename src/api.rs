@@ -7,7 +7,8 @@
 //! - *No allow after a freeze.* An order is answered only when the snapshot that readers see is at least as new as the
 //!   one that the order led to; and the owner replies only when the order is durable.
 //! - *Never sure by accident.* When the owner has published nothing for longer than a service's `stale_after`, its gate
-//!   is shown as unknown, unless it is frozen.
+//!   is shown as unknown, unless it is frozen. So it is when the store could not be written for that long, since then
+//!   nothing is counted, and at once when what the store held is lost.
 //! - Orders need a bearer token, or, where none is configured, a listener that only this machine reaches ([`Access`]).
 //! - What a client sends is bounded before it is looked at: connections, time, headers, bodies (see `connections` and
 //!   `wire`). Nothing that it sends stays, beyond a counter in a table of fixed size.
@@ -45,7 +46,7 @@ pub use access::{Access, NoToken, Token, WeakToken};
 pub use connections::{Limits, Peer, serve};
 pub use doors::{
     Ask, AuditQuery, Followed, Health, HistoryQuery, Order, OrderError, Past, PastHistory, Snapshot, SpecsHealth,
-    board_at, history,
+    StoreTrouble, board_at, history,
 };
 
 /// What the handlers share.

@@ -12,6 +12,7 @@ mod remote;
 mod report;
 mod serve;
 mod status;
+mod store;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -54,6 +55,9 @@ enum Command {
     /// Release a service's gate
     #[command(after_help = orders::HELP)]
     Unfreeze(orders::Unfreeze),
+    /// Look at the store of a server that does not run, or set a damaged one aside
+    #[command(after_help = store::HELP)]
+    Store(store::Arguments),
 }
 
 /// Where the specs are.
@@ -99,6 +103,7 @@ pub(crate) fn run() -> Exit {
         Command::Gate(arguments) => gate::run(&arguments),
         Command::Freeze(arguments) => orders::freeze(&arguments),
         Command::Unfreeze(arguments) => orders::unfreeze(&arguments),
+        Command::Store(arguments) => store::run(&arguments),
     }
 }
 

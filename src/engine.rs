@@ -102,6 +102,24 @@ pub enum CommandError {
 }
 
 impl Command {
+    /// Whether it can be followed at `now`.
+    ///
+    /// # Errors
+    /// When it lacks a reason, is already over, or says too much.
+    pub fn check(&self, now: Timestamp) -> Result<(), CommandError> {
+        let (Hold::Freeze { reason, until, .. } | Hold::Unfreeze { reason, until }) = &self.hold;
+        if reason.trim().is_empty() {
+            return Err(CommandError::NoReason);
+        }
+        if until.is_some_and(|until| until <= now) {
+            return Err(CommandError::UntilIsPast);
+        }
+        if self.words() > MOST_WORDS {
+            return Err(CommandError::TooLong);
+        }
+        Ok(())
+    }
+
     /// How much of it people wrote, in bytes.
     fn words(&self) -> usize {
         let (reason, exempt): (&str, &[String]) = match &self.hold {
@@ -278,16 +296,7 @@ impl Engine {
     /// # Errors
     /// When the order lacks a reason, is already over, or says too much; nothing has changed then.
     pub fn command(&mut self, command: Command, now: Timestamp) -> Result<Board, CommandError> {
-        let (Hold::Freeze { reason, until, .. } | Hold::Unfreeze { reason, until }) = &command.hold;
-        if reason.trim().is_empty() {
-            return Err(CommandError::NoReason);
-        }
-        if until.is_some_and(|until| until <= now) {
-            return Err(CommandError::UntilIsPast);
-        }
-        if command.words() > MOST_WORDS {
-            return Err(CommandError::TooLong);
-        }
+        command.check(now)?;
         let before = self.gates[command.service.0].clone();
         let state = self.gates[command.service.0].get_or_insert_with(|| GateState {
             level: Level::Unknown,

@@ -12,19 +12,23 @@
 //! - A snapshot that shows a change of a gate is published after the change is durable; an order is answered after that.
 //! - When the store cannot be written, counting goes on in memory and the gate keeps answering; everything is written
 //!   when that is possible again. When counting cannot keep up, channels fill and files wait: nothing is dropped.
+//! - A damaged store is no reason not to answer: see [`rescue`].
 //! - Shutdown: sources stop first, then the owner commits what they delivered, then HTTP stops.
 
 mod follow;
 mod owner;
+mod rescue;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 
 use crossbeam_channel::bounded;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
 use crate::api::{self, Access, Api, Limits, NoToken, Token};
@@ -32,10 +36,11 @@ use crate::classify::TooComplex;
 use crate::engine::Engine;
 use crate::intake::tail::SavedError;
 use crate::spec::{Catalog, SourceId, StoreUrl};
-use crate::store::{Redb, Store, StoreError, Writer, restore_into};
+use crate::store::{Store, StoreError, Writer, restore_into};
 use crate::time::{Clock, Horizon, SystemClock, Timestamp};
 use follow::Follower;
 use owner::{Owner, Published};
+use rescue::{Lost, Opened};
 
 /// Why the server cannot start: one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -87,14 +92,39 @@ pub fn serve<S>(catalog: Arc<Catalog>, shutdown: S, started: impl FnOnce(SocketA
 where
     S: Future<Output = ()> + Send + 'static,
 {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let token = token(&catalog)?;
-    let StoreUrl::Redb(path) = &catalog.store;
-    let store: Arc<dyn Store> = Arc::new(Redb::open(path)?);
-    let loaded = store.load()?;
-    let engine = restore(&catalog, &*store, clock.now())?;
-    let followers = followers(&catalog, &loaded.positions)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(HTTP_THREADS).enable_all().build()?;
+    let (mut shutdown, mut started) = (Box::pin(shutdown), Some(started));
+    loop {
+        let has_started = |address| started.take().into_iter().for_each(|started| started(address));
+        match serve_store(&catalog, &runtime, shutdown.as_mut(), has_started)? {
+            Ended::Stopped => break,
+            Ended::Found => tracing::info!("there is a sound store again; starting from it"),
+        }
+    }
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    Ok(())
+}
+
+/// Why a server ended.
+enum Ended {
+    /// It was told to.
+    Stopped,
+    /// Its store was damaged, and there is a sound one now.
+    Found,
+}
+
+/// Serves from the store as it is now.
+fn serve_store(
+    catalog: &Arc<Catalog>,
+    runtime: &Runtime,
+    shutdown: Pin<&mut impl Future<Output = ()>>,
+    started: impl FnOnce(SocketAddr),
+) -> Result<Ended, StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let token = token(catalog)?;
+    let StoreUrl::Redb(path) = &catalog.store;
+    let Opened { store, engine, loaded, lost } = rescue::open(catalog, path, clock.now())?;
+    let followers = if lost.is_some() { Vec::new() } else { followers(catalog, &loaded.positions)? };
     let address = catalog.server.listen;
     let listener = runtime.block_on(TcpListener::bind(address));
     let listener = listener.map_err(|source| StartError::Listen { address, source })?;
@@ -106,24 +136,41 @@ where
     let stop = Arc::new(AtomicBool::new(false));
     let (mut owner, snapshots) =
         Owner::new(engine, writer, store, Arc::clone(&clock), Arc::clone(&now), Arc::clone(&stop));
+    if let Some(lost) = &lost {
+        owner.lose_store(&lost.why);
+    }
     let mut threads = Vec::new();
     for follower in followers {
         let (stop, out, now) = (Arc::clone(&stop), deliveries_in.clone(), Arc::clone(&now));
         let name = format!("follow {}", follower.name());
         threads.push(thread::Builder::new().name(name).spawn(move || follower.run(&stop, &out, &now))?);
     }
-    // The followers hold the only senders now: when they have stopped, the owner sees the end of deliveries.
-    drop(deliveries_in);
     let owning = thread::Builder::new().name("owner".into()).spawn(move || owner.run(&deliveries, &questions))?;
     started(listener.local_addr().unwrap_or(address));
     let http = runtime.spawn(answer(listener, snapshots, questions_in, Access::new(address, token), clock));
-    runtime.block_on(shutdown);
+    let ended = runtime.block_on(wait(shutdown, lost));
     stop.store(true, Ordering::Relaxed);
     threads.into_iter().for_each(|thread| drop(thread.join()));
+    // This is the last sender now: the owner sees the end of deliveries.
+    drop(deliveries_in);
     drop(owning.join());
     http.abort();
-    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-    Ok(())
+    // Nobody listens any more when it has ended.
+    drop(runtime.block_on(http));
+    Ok(ended)
+}
+
+async fn wait(shutdown: Pin<&mut impl Future<Output = ()>>, lost: Option<Lost>) -> Ended {
+    let found = async {
+        match lost {
+            Some(lost) => lost.found().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = shutdown => Ended::Stopped,
+        () = found => Ended::Found,
+    }
 }
 
 /// The configured token. A variable that is not set is no token: then only this machine may give orders, and an address
@@ -178,3 +225,6 @@ fn followers(catalog: &Arc<Catalog>, positions: &[crate::store::Position]) -> Re
 fn read_time(now: &RwLock<Timestamp>) -> Timestamp {
     *now.read().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,8 @@
 //! Counts, read positions, gate states and audit entries are kept together in one transaction, so that a crash at any
 //! instruction replays from the last commit and arrives at the same integers. Everything behind [`Store`] is plain data
 //! of the rooms above; no room above knows how it is kept. There are two: [`Redb`], one file on this machine, and
-//! [`Memory`], its twin for tests and for a server that need not remember.
+//! [`Memory`], its twin for tests and for a server that need not remember. [`Reserved`] adds to one of them what is kept
+//! for it while it cannot be written.
 //!
 //! - A store counts its commits: the [revision](Store::revision). A commit names the revision that it makes, so that
 //!   none can be made twice, and after an error anyone can see whether it was made after all. [`Writer`] does that.
@@ -12,10 +13,12 @@
 //!
 //! It keeps no sample of refused records, which may hold what nobody wants to find on a disk.
 
+mod damaged;
 mod memory;
 mod pages;
 mod record;
 mod redb;
+mod reserve;
 mod writer;
 
 use std::path::PathBuf;
@@ -26,8 +29,10 @@ use crate::spec::Catalog;
 use crate::tally::Tally;
 use crate::time::{Minute, Timestamp};
 
-pub use self::redb::Redb;
+pub use self::redb::{Claim, Redb, look_at_file};
+pub use damaged::{Damaged, set_aside};
 pub use memory::Memory;
+pub use reserve::{Reserve, Reserved};
 pub use writer::Writer;
 
 /// How many gap records [`Store::load`] gives at most, the newest; all are kept.
@@ -110,6 +115,24 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// When they cannot be read.
     fn audit(&self, after: u64, limit: usize, service: Option<&str>) -> Result<Vec<AuditEntry>, StoreError>;
 
+    /// A number for an order, as a position that is to be committed together with what the order comes to, whether it is
+    /// [kept](Store::keep) before or not: it also covers whatever was kept earlier. `None` when there is no reserve.
+    fn ticket(&self) -> Option<Position> {
+        None
+    }
+
+    /// Keeps an order that could not be committed, so that the next process finds it unless a commit with its ticket was
+    /// made; see [`Reserved`]. Only freezes are kept; they get the number of their entry later.
+    ///
+    /// # Errors
+    /// When it is not known to be durable, or there is no room for it.
+    ///
+    /// # Panics
+    /// When the ticket is none of this store's, or the order is no freeze.
+    fn keep(&self, _ticket: &Position, _order: &AuditEntry) -> Result<(), StoreError> {
+        Err(StoreError::NoReserve)
+    }
+
     /// Looks at everything there is for damage.
     ///
     /// # Errors
@@ -150,8 +173,8 @@ pub enum StoreError {
     },
     /// It is not a sound store.
     #[error(
-        "{}: the store is damaged ({detail}); nothing was changed: put a backup in its place, or move the file away to \
-         begin anew",
+        "{}: the store is damaged ({detail}); nothing was changed: put a backup in its place, or stop the server, run \
+         `slogate store set-aside` and start it to begin anew",
         path.display()
     )]
     Corrupt {
@@ -167,7 +190,11 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The disk did not do what it was asked to, and what is on it is not certain any more.
-    #[error("{}: the disk failed to make a write durable; restart to see what it holds", path.display())]
+    #[error(
+        "{}: the disk failed to make a write durable; what it holds is looked at once more, and after another failure \
+         only by a restart",
+        path.display()
+    )]
     Failed {
         /// The file.
         path: PathBuf,
@@ -180,6 +207,9 @@ pub enum StoreError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// There is no reserve.
+    #[error("there is no reserved file for it")]
+    NoReserve,
     /// The commit is not the next one: it has been made already, or there is another writer.
     #[error("commit {given} does not follow revision {stored}")]
     OutOfOrder {

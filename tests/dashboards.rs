@@ -72,7 +72,7 @@ fn exposed() -> BTreeSet<String> {
     let catalog = Arc::new(slogate::spec::load(&root.join("slo-specs")).expect("the shipped specs").catalog);
     let mut engine = Engine::new(Arc::clone(&catalog));
     let board = engine.tick(Timestamp::from_seconds(1_795_169_520));
-    names(&metrics(&catalog, &board))
+    names(&metrics(&catalog, &board, true))
 }
 
 #[test]

@@ -30,14 +30,25 @@ pub struct Snapshot {
 /// How the program itself is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
-    /// Whether what was counted could be written last; otherwise what went wrong.
-    pub store: Result<(), String>,
+    /// Whether what was counted could be written last.
+    pub store: Result<(), StoreTrouble>,
     /// Whether every source has begun to be read.
     pub sources_started: bool,
     /// The specs in force.
     pub specs: SpecsHealth,
     /// Everything written to the sources before this instant has been counted, if that is known.
     pub data_as_of: Option<Timestamp>,
+}
+
+/// Why what is counted cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreTrouble {
+    /// Since when.
+    pub since: Timestamp,
+    /// What is wrong, and what is to be done.
+    pub why: String,
+    /// Whether what was counted before is lost to this process, so that it knows nothing.
+    pub is_lost: bool,
 }
 
 /// Which specs are in force.
@@ -98,8 +109,8 @@ pub struct Order {
 pub struct Followed {
     /// The first [`Snapshot::revision`] that shows it.
     pub revision: u64,
-    /// The number of its audit entry.
-    pub audit: u64,
+    /// The number of its audit entry; `None` when it gets one only once the store can be written.
+    pub audit: Option<u64>,
 }
 
 /// Why an order is not in force.
@@ -114,6 +125,9 @@ pub enum OrderError {
     /// It could not be made durable.
     #[error("the order could not be written and is not in force: {0}")]
     NotWritten(String),
+    /// A freeze is in force, but could not be made durable.
+    #[error("the gate is frozen until the server stops, but that could not be written: {0}")]
+    NotDurable(String),
 }
 
 /// Everything as of a past instant.

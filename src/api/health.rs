@@ -55,7 +55,7 @@ pub(super) async fn readyz(State(api): State<Arc<Api>>, asked: Asked) -> Result<
     let document = Ready {
         ready,
         at: board.at,
-        store: health.store.as_ref().map_or_else(String::as_str, |()| "ok"),
+        store: health.store.as_ref().map_or_else(|trouble| trouble.why.as_str(), |()| "ok"),
         sources_started: health.sources_started,
         specs: Specs { loaded_at: health.specs.loaded_at, rejected: health.specs.rejected.as_deref() },
         data_as_of: health.data_as_of,
@@ -66,8 +66,9 @@ pub(super) async fn readyz(State(api): State<Arc<Api>>, asked: Asked) -> Result<
 /// `GET /metrics`
 pub(super) async fn metrics(State(api): State<Arc<Api>>, asked: Asked) -> Result<Response, Problem> {
     asked.query(&[])?;
+    let is_store_healthy = api.snapshots.borrow().health.store.is_ok();
     let view = api.now();
-    let text = document::metrics(&view.catalog, &view.board);
+    let text = document::metrics(&view.catalog, &view.board, is_store_healthy);
     Ok(with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
 }
 

@@ -48,12 +48,12 @@ struct UnfreezeBody {
     until: Option<String>,
 }
 
-/// The new state of the gate, and the number of the audit entry that says so.
+/// The new state of the gate, and the number of the audit entry that says so, once it has one.
 #[derive(Serialize)]
 struct Done<'a> {
     #[serde(flatten)]
     gate: GateStatus<'a>,
-    audit: u64,
+    audit: Option<u64>,
 }
 
 /// `POST /api/v1/gates/{service}/freeze`
@@ -175,6 +175,8 @@ fn refused(service: &str, error: &OrderError) -> Problem {
     match error {
         OrderError::UnknownService => Problem::unknown("service", service, []),
         OrderError::Refused(error) => Problem::new(Kind::BadBody, error.to_string()),
-        OrderError::NotWritten(_) => Problem::new(Kind::NotWritten, error.to_string()).retry_after(5),
+        OrderError::NotWritten(_) | OrderError::NotDurable(_) => {
+            Problem::new(Kind::NotWritten, error.to_string()).retry_after(5)
+        }
     }
 }

@@ -56,7 +56,7 @@ impl Kind {
             Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "The body must be JSON"),
             Self::TooManyAttempts => (StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", "Too many wrong tokens"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "The engine cannot answer now"),
-            Self::NotWritten => (StatusCode::SERVICE_UNAVAILABLE, "not-written", "The order is not in force"),
+            Self::NotWritten => (StatusCode::INSUFFICIENT_STORAGE, "not-written", "The order could not be written"),
             Self::Late => (StatusCode::GATEWAY_TIMEOUT, "late", "The engine did not answer in time"),
         }
     }

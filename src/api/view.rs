@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::problem::{Kind, Problem};
-use super::{Api, Ask, Snapshot, asked::Query};
+use super::{Api, Ask, Snapshot, StoreTrouble, asked::Query};
 use crate::engine::{Board, NotKept};
 use crate::gate::{Level, Reason};
 use crate::spec::{Catalog, JourneyId, ServiceId, SloId, SourceId, StoryId};
@@ -24,11 +24,10 @@ impl Api {
     pub(super) fn now(&self) -> View {
         // The owner cannot publish while this is borrowed.
         let snapshot = Arc::clone(&self.snapshots.borrow());
-        let Snapshot { catalog, board, .. } = &*snapshot;
-        let (catalog, board) = (Arc::clone(catalog), Arc::clone(board));
-        match doubtful_gates(&catalog, &board, self.clock.0.now()) {
-            gates if gates.is_empty() => View { catalog, board },
-            gates => View { board: Arc::new(doubted(&board, &gates)), catalog },
+        let (catalog, board) = (Arc::clone(&snapshot.catalog), Arc::clone(&snapshot.board));
+        match doubts(&snapshot, self.clock.0.now()) {
+            doubts if doubts.is_empty() => View { catalog, board },
+            doubts => View { board: Arc::new(doubted(&board, doubts)), catalog },
         }
     }
 
@@ -67,21 +66,30 @@ impl From<NotKept> for Problem {
     }
 }
 
-/// The gates about which a board that is this old says too much.
-fn doubtful_gates(catalog: &Catalog, board: &Board, now: Timestamp) -> Vec<ServiceId> {
-    let age_ms = now.millis().saturating_sub(board.at.millis());
-    let services = catalog.services.iter().enumerate();
-    let too_old = services.filter(|(_, service)| age_ms > service.policy.stale_after_ms);
-    too_old.map(|(id, _)| ServiceId(id)).filter(|id| board[*id].state.level != Level::Frozen).collect()
+/// The gates about which a board says too much, and why. A frozen gate stays frozen.
+fn doubts(Snapshot { catalog, board, health, .. }: &Snapshot, now: Timestamp) -> Vec<(ServiceId, Reason)> {
+    let age_ms = |since: Timestamp| now.millis().saturating_sub(since.millis());
+    let doubt = |stale_after_ms: i64| match &health.store {
+        Err(StoreTrouble { why, is_lost: true, .. }) => Some(Reason::StoreCorrupt { why: why.clone() }),
+        _ if age_ms(board.at) > stale_after_ms => Some(Reason::BoardStale { decided_at: board.at }),
+        Err(StoreTrouble { since, why, .. }) if age_ms(*since) > stale_after_ms => {
+            Some(Reason::StoreFailed { since: *since, why: why.clone() })
+        }
+        Err(_) | Ok(()) => None,
+    };
+    let ids = (0..catalog.services.len()).map(ServiceId).filter(|id| board[*id].state.level != Level::Frozen);
+    ids.filter_map(|id| Some((id, doubt(catalog[id].policy.stale_after_ms)?))).collect()
 }
 
 /// The same board, with these gates unknown.
-fn doubted(board: &Board, gates: &[ServiceId]) -> Board {
+fn doubted(board: &Board, doubts: Vec<(ServiceId, Reason)>) -> Board {
     let mut doubted = board.clone();
-    for id in gates {
+    for (id, doubt) in doubts {
         let decision = &mut doubted.gates[id.0];
-        (decision.state.level, decision.state.since) = (Level::Unknown, board.at);
-        decision.reasons.insert(0, Reason::BoardStale { decided_at: board.at });
+        if decision.state.level != Level::Unknown {
+            (decision.state.level, decision.state.since) = (Level::Unknown, board.at);
+        }
+        decision.reasons.insert(0, doubt);
     }
     doubted
 }

@@ -53,7 +53,7 @@ struct Order {
 #[derive(Debug, Deserialize)]
 struct Done {
     level: String,
-    audit: u64,
+    audit: Option<u64>,
 }
 
 /// Who somebody says they are.
@@ -97,7 +97,10 @@ fn order(order: &Order, verb: &str, mut body: Map<String, Value>) -> Exit {
     };
     match (answer.status, serde_json::from_str::<Done>(&answer.body)) {
         (200, Ok(Done { level, audit })) => {
-            let line = format!("{}: the gate is {} now (audit entry {audit})\n", order.service, printable(&level));
+            let audit = audit.map_or("the audit follows when the store can be written".to_owned(), |number| {
+                format!("audit entry {number}")
+            });
+            let line = format!("{}: the gate is {} now ({audit})\n", order.service, printable(&level));
             super::print(&line, Exit::Done)
         }
         (400..=499, _) => {

@@ -2,7 +2,7 @@
 //!
 //! - Labels hold names of the specs and words of this program, never anything that traffic brought along, so that the
 //!   number of series follows from the specs: per SLO 5 and one per burn window, per journey 2, per service 4, per
-//!   source 22, and one more.
+//!   source 22, and two more.
 //! - No data is no sample: a ratio of nothing is left out, and neither 0 nor 1 nor NaN stands in for it.
 
 use std::fmt::{Display, Write};
@@ -22,13 +22,16 @@ const REASONS: [Rejection; 5] = [
     Rejection::Expired,
 ];
 
-/// The whole board, as `/metrics` gives it.
-pub fn metrics(catalog: &Catalog, board: &Board) -> String {
+/// The whole board, as `/metrics` gives it, and whether what is counted can be written.
+pub fn metrics(catalog: &Catalog, board: &Board, is_store_healthy: bool) -> String {
     let mut page = Page(String::with_capacity(4_096 + 2_048 * catalog.slos.len()));
     slos(&mut page, catalog, board);
     journeys(&mut page, catalog, board);
     gates(&mut page, catalog, board);
     sources(&mut page, catalog, board);
+    let name = "slogate_store_healthy";
+    page.family(name, "gauge", "1 when what is counted can be written, 0 when counting waits until it can.");
+    page.sample(name, &[], u8::from(is_store_healthy));
     page.family("slogate_build_info", "gauge", "The version of this program.");
     page.sample("slogate_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     page.0

@@ -4,7 +4,7 @@
 //! - An order and the change of level that it makes are one entry. An order that changes nothing is an entry too.
 //! - What people write is kept as they wrote it; whoever shows it escapes it. The engine limits its length.
 
-use crate::engine::Command;
+use crate::engine::{Command, Engine};
 use crate::gate::{Decision, GateState, Hold, Level};
 use crate::spec::Catalog;
 use crate::time::Timestamp;
@@ -82,6 +82,23 @@ impl Action {
             Self::Level => "level",
             Self::Promise { .. } => "promise",
             Self::Rules { .. } => "rules",
+        }
+    }
+}
+
+impl Engine {
+    /// The entry that a freeze makes when it is followed at `now`, but for its number, which is 0.
+    pub fn entry_of(&self, freeze: &Command, now: Timestamp) -> AuditEntry {
+        AuditEntry {
+            number: 0,
+            at: now,
+            service: self.catalog[freeze.service].name.clone(),
+            by: freeze.by.clone(),
+            action: Action::of(&freeze.hold),
+            reason: reason_of(&freeze.hold).to_owned(),
+            before: self.gates[freeze.service.0].as_ref().map(|state| state.level),
+            after: Some(Level::Frozen),
+            cause: "order".to_owned(),
         }
     }
 }

@@ -98,6 +98,18 @@ pub enum Reason {
         /// When something was decided last.
         decided_at: Timestamp,
     },
+    /// The store cannot be written, and so nothing more has been counted for too long.
+    StoreFailed {
+        /// Since when.
+        since: Timestamp,
+        /// What is wrong and what is to be done.
+        why: String,
+    },
+    /// The store is damaged, and so nothing is known of what was counted.
+    StoreCorrupt {
+        /// What is wrong and what is to be done.
+        why: String,
+    },
 }
 
 impl Reason {
@@ -117,6 +129,8 @@ impl Reason {
             Self::Exempt { .. } => "exempt",
             Self::UnknownAllowed => "unknown_allowed",
             Self::BoardStale { .. } => "board_stale",
+            Self::StoreFailed { .. } => "store_failed",
+            Self::StoreCorrupt { .. } => "store_corrupt",
         }
     }
 
@@ -196,6 +210,8 @@ impl Reason {
                 "the policy allows changes without sound evidence (on_unknown = \"allow\")".to_owned()
             }
             Self::BoardStale { decided_at } => format!("nothing has been counted and decided since {decided_at}"),
+            Self::StoreFailed { since, why } => format!("nothing has been counted since {since}: {why}"),
+            Self::StoreCorrupt { why } => why.clone(),
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::follow::Delivery;
 use super::restore;
-use crate::api::{self, Ask, Followed, Health, Order, OrderError, Snapshot, SpecsHealth};
+use crate::api::{self, Ask, Followed, Health, Order, OrderError, Snapshot, SpecsHealth, StoreTrouble};
 use crate::document::{Actor, AuditEntry};
 use crate::engine::{Board, Command, Engine, Gap};
 use crate::gate::{Doubt, Hold};
@@ -49,7 +49,9 @@ pub(super) struct Owner {
     pending: Commit,
     /// By source: whether everything that was there had been read at the last delivery.
     caught_up: Vec<Option<bool>>,
-    store_health: Result<(), String>,
+    store_health: Result<(), StoreTrouble>,
+    /// Up to when everything had been counted, as it was said last.
+    data_as_of: Option<Timestamp>,
     watch: Stopwatch,
     committed_ms: u64,
     ticked_ms: u64,
@@ -86,11 +88,20 @@ impl Owner {
             pending: Commit::default(),
             caught_up,
             store_health: Ok(()),
+            data_as_of: None,
             watch: Stopwatch::start(),
             committed_ms: 0,
             ticked_ms: 0,
         };
         (owner, receiver)
+    }
+
+    /// Says from now on that nothing of what the store held is known.
+    pub(super) fn lose_store(&mut self, why: &str) {
+        let since = self.loaded_at;
+        self.store_health = Err(StoreTrouble { since, why: why.to_owned(), is_lost: true });
+        let board = self.engine.tick(since);
+        self.publish(board);
     }
 
     /// Works until there are no deliveries any more, then commits for the last time.
@@ -197,24 +208,36 @@ impl Owner {
     }
 
     fn note_store_health(&mut self, made: &Result<u64, StoreError>) {
-        let health = made.as_ref().map(|_| ()).map_err(ToString::to_string);
-        if health != self.store_health {
-            match &health {
-                Ok(()) => tracing::info!("the store can be written again; nothing was lost"),
-                Err(why) => tracing::error!("{why}"),
+        match (made, &mut self.store_health) {
+            (Ok(_), Ok(())) => {}
+            (Ok(_), health) => {
+                tracing::info!("the store can be written again; nothing was lost");
+                *health = Ok(());
             }
-            self.store_health = health;
+            (Err(error), health) => {
+                let why = error.to_string();
+                let before = health.as_ref().err();
+                if before.is_none_or(|before| before.why != why) {
+                    tracing::error!("{why}");
+                    let since = before.map_or_else(|| self.clock.now(), |before| before.since);
+                    *health = Err(StoreTrouble { since, why, is_lost: before.is_some_and(|before| before.is_lost) });
+                }
+            }
         }
     }
 
     fn publish(&mut self, board: Board) -> u64 {
         self.revision += 1;
         let all_read = self.caught_up.iter().all(|caught_up| *caught_up == Some(true));
+        // Nothing is counted while something waits to be written.
+        if !self.writer.is_behind() {
+            self.data_as_of = all_read.then_some(board.at);
+        }
         let health = Health {
             store: self.store_health.clone(),
             sources_started: self.caught_up.iter().all(Option::is_some),
             specs: SpecsHealth { loaded_at: self.loaded_at, rejected: None },
-            data_as_of: all_read.then_some(board.at),
+            data_as_of: self.data_as_of,
         };
         let catalog = Arc::clone(self.engine.catalog());
         let snapshot = Snapshot { revision: self.revision, catalog, board: Arc::new(board), health };
@@ -253,28 +276,52 @@ impl Owner {
 
     /// Follows an order: it is in force when it is durable, and not before.
     fn follow(&mut self, order: Order) -> Result<Followed, OrderError> {
-        // What waits goes first, so that a store that cannot be written refuses the order before anything changed.
-        self.commit().map_err(not_written)?;
+        // What waits goes first, so that a store that cannot be written is known of before anything changes.
+        let written = self.commit();
         let services = &self.engine.catalog().services;
         let service = services.iter().position(|service| service.name == order.service);
         let service = service.map(ServiceId).ok_or(OrderError::UnknownService)?;
         let is_freeze = matches!(order.hold, Hold::Freeze { .. });
         let now = self.clock.now();
         let command = Command { service, hold: order.hold, by: order.actor.name() };
+        command.check(now)?;
+        match written {
+            Ok(_) => {}
+            Err(error) if is_freeze => return self.freeze_unwritten(command, now, &error),
+            Err(error) => return Err(not_written(error)),
+        }
         let board = self.engine.command(command, now)?;
+        let ticket = self.store.ticket();
+        self.pending.positions.extend(ticket.clone());
         let commit = self.take_pending();
-        let audit = commit.checkpoint.audit.last().map_or(0, |entry| entry.number);
+        let entry = commit.checkpoint.audit.iter().rfind(|entry| entry.cause == "order").cloned();
         let made = self.writer.commit(commit);
         self.note_store_health(&made);
-        match made {
-            Ok(_) => Ok(Followed { revision: self.publish(board), audit }),
-            Err(error) => {
-                if !is_freeze {
-                    self.take_back(service, now);
-                }
-                Err(not_written(error))
-            }
+        let error = match made {
+            Ok(_) => return Ok(Followed { revision: self.publish(board), audit: entry.map(|entry| entry.number) }),
+            Err(error) => error,
+        };
+        if !is_freeze {
+            self.take_back(service, now);
+            return Err(not_written(error));
         }
+        let kept = ticket.zip(entry).map(|(ticket, entry)| self.store.keep(&ticket, &entry));
+        let revision = self.publish(board);
+        match kept {
+            Some(Ok(())) => Ok(Followed { revision, audit: None }),
+            Some(Err(worse)) => Err(OrderError::NotDurable(format!("{error}; {worse}"))),
+            None => Err(OrderError::NotDurable(error.to_string())),
+        }
+    }
+
+    /// Freezes although the store cannot be written, if the freeze can be kept elsewhere; otherwise nothing changes.
+    fn freeze_unwritten(&mut self, freeze: Command, now: Timestamp, why: &StoreError) -> Result<Followed, OrderError> {
+        let refused = |worse: StoreError| OrderError::NotWritten(format!("{why}; {worse}"));
+        let ticket = self.store.ticket().ok_or(StoreError::NoReserve).map_err(refused)?;
+        self.store.keep(&ticket, &self.engine.entry_of(&freeze, now)).map_err(refused)?;
+        let board = self.engine.command(freeze, now)?;
+        self.pending.positions.push(ticket);
+        Ok(Followed { revision: self.publish(board), audit: None })
     }
 
     /// An order to open that nobody could prove later does not open: the gate is shut until somebody can order again.
@@ -282,6 +329,11 @@ impl Owner {
         let reason = "an order to unfreeze could not be written to the store".to_owned();
         let hold = Hold::Freeze { reason, until: None, exempt: Vec::new() };
         let command = Command { service, hold, by: Actor::ENGINE.name() };
+        if let Some(ticket) = self.store.ticket() {
+            // The order may have been written after all. That this is kept as well is not certain, and not promised.
+            let _ = self.store.keep(&ticket, &self.engine.entry_of(&command, now));
+            self.pending.positions.push(ticket);
+        }
         if let Ok(board) = self.engine.command(command, now) {
             self.publish(board);
         }

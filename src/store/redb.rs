@@ -7,8 +7,10 @@
 //! - Counts are keyed minute first: those of one minute lie side by side, and old minutes go in one range.
 //! - *An error closes the file.* What redb holds in memory after a failed write is not what is on the disk, so the next
 //!   call opens the file anew and sees what it holds. A full disk needs nothing more when there is room again.
-//! - *A failed sync is final.* The kernel may have dropped what it could not write and say nothing the next time, so
-//!   nothing is written any more until another [`Redb`] has looked at the file.
+//! - *A failed sync is never tried again as if it had worked.* The kernel may have dropped what it could not write and
+//!   say nothing the next time. The file is closed, opened once more and looked at like at a start; what it holds then is
+//!   what was committed, and [`Store::revision`] tells whether that includes the last commit. When a sync fails after
+//!   that, nothing is written any more until another process has looked at the file.
 //! - The file is looked at before it is touched: a damaged one, or one of a later version, is refused as it is.
 
 mod disk;
@@ -24,8 +26,9 @@ use super::{Commit, EachMinute, Loaded, Store, StoreError};
 use crate::engine::AuditEntry;
 use crate::time::Minute;
 
-use disk::Disk;
-use open::Presence;
+pub(super) use disk::{Disk, io_error};
+pub use open::{Claim, look_at_file};
+pub(super) use open::{beside, sync_directory};
 
 /// The version of what is in the file; a later one may mean something else.
 const SCHEMA: u64 = 1;
@@ -37,11 +40,30 @@ const CACHE_BYTES: usize = 16 << 20;
 #[derive(Debug)]
 pub struct Redb {
     path: PathBuf,
-    disk: Disk,
+    opener: Opener,
+    file: RwLock<OpenFile>,
+    /// Dropped after the file is closed.
+    _claim: Option<Claim>,
+}
+
+/// What opens the disk that the store is on.
+struct Opener(Box<dyn Fn() -> Result<Disk, Trouble> + Send + Sync>);
+
+impl std::fmt::Debug for Opener {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Opener")
+    }
+}
+
+/// What is open of the file.
+#[derive(Debug)]
+struct OpenFile {
     /// `None` after an error, until somebody needs it again.
-    database: RwLock<Option<Database>>,
-    /// Dropped after the database is closed.
-    _presence: Option<Presence>,
+    database: Option<Database>,
+    /// `None` when it could not even be opened once more.
+    disk: Option<Disk>,
+    /// Whether it has been opened once more after a failed sync, which is not done twice.
+    is_second: bool,
 }
 
 impl Redb {
@@ -50,26 +72,33 @@ impl Redb {
     /// # Errors
     /// When it is in use, may not be read and written, is damaged, or is of a later version; it is left as it was.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        open::open(path)
+        Self::open_claimed(path, &Claim::on(path)?)
+    }
+
+    /// Opens or creates the store at `path`, which this process has claimed.
+    ///
+    /// # Errors
+    /// As [`Redb::open`].
+    pub fn open_claimed(path: &Path, claim: &Claim) -> Result<Self, StoreError> {
+        open::open(path, claim)
     }
 
     /// Opens or creates a store on any kind of disk.
-    fn on(disk: Disk, path: &Path, presence: Option<Presence>) -> Result<Self, StoreError> {
+    fn on(opener: Opener, path: &Path, claim: Option<Claim>) -> Result<Self, StoreError> {
+        let disk = (opener.0)().map_err(|trouble| trouble.at(path))?;
         open::look_at(&disk, path)?;
         let database = open::database(disk.clone()).map_err(|trouble| trouble.at(path))?;
-        Ok(Self { path: path.to_owned(), disk, database: RwLock::new(Some(database)), _presence: presence })
+        let file = OpenFile { database: Some(database), disk: Some(disk), is_second: false };
+        Ok(Self { path: path.to_owned(), opener, file: RwLock::new(file), _claim: claim })
     }
 
     /// Does something with the open file, and closes it when that fails.
     fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, Trouble>) -> Result<T, StoreError> {
         let result = loop {
-            if self.disk.has_failed() {
-                return Err(StoreError::Failed { path: self.path.clone() });
-            }
-            let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
-            match &*database {
+            let file = self.file.read().unwrap_or_else(PoisonError::into_inner);
+            match &file.database {
                 Some(database) => break work(database),
-                None => drop(database),
+                None => drop(file),
             }
             self.reopen()?;
         };
@@ -77,19 +106,46 @@ impl Redb {
     }
 
     fn reopen(&self) -> Result<(), StoreError> {
-        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
-        if database.is_none() {
-            *database = Some(open::database(self.disk.clone()).map_err(|trouble| trouble.at(&self.path))?);
+        let mut file = self.file.write().unwrap_or_else(PoisonError::into_inner);
+        match &file.disk {
+            _ if file.database.is_some() => Ok(()),
+            Some(disk) if !disk.has_failed() => {
+                let database = open::database(disk.clone()).map_err(|trouble| trouble.at(&self.path))?;
+                file.database = Some(database);
+                Ok(())
+            }
+            Some(_) if !file.is_second => self.open_once_more(&mut file),
+            Some(_) | None => Err(self.failed()),
         }
+    }
+
+    /// After a failed sync: looks at what the file holds and goes on from there. Whatever goes wrong now is final.
+    fn open_once_more(&self, file: &mut OpenFile) -> Result<(), StoreError> {
+        tracing::warn!("{}: a sync failed; looking at what the store holds", self.path.display());
+        file.is_second = true;
+        // It is locked as long as it is open.
+        file.disk = None;
+        let disk = (self.opener.0)().map_err(|trouble| trouble.at(&self.path))?;
+        open::look_at(&disk, &self.path)?;
+        disk.make_header_durable().map_err(|_| self.failed())?;
+        let opened = open::database(disk.clone());
+        file.database =
+            Some(opened.map_err(|trouble| if disk.has_failed() { self.failed() } else { trouble.at(&self.path) })?);
+        file.disk = Some(disk);
         Ok(())
     }
 
+    fn failed(&self) -> StoreError {
+        StoreError::Failed { path: self.path.clone() }
+    }
+
     fn close_after(&self, trouble: Trouble) -> StoreError {
+        let mut file = self.file.write().unwrap_or_else(PoisonError::into_inner);
         if !matches!(trouble, Trouble::Refused(_)) {
-            *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
+            file.database = None;
         }
-        match self.disk.has_failed() {
-            true => StoreError::Failed { path: self.path.clone() },
+        match file.disk.as_ref().is_none_or(Disk::has_failed) {
+            true => self.failed(),
             false => trouble.at(&self.path),
         }
     }
@@ -118,9 +174,9 @@ impl Store for Redb {
 
     fn check(&self) -> Result<(), StoreError> {
         self.revision()?;
-        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
-        let checked = database.as_mut().map_or(Ok(()), open::check);
-        drop(database);
+        let mut file = self.file.write().unwrap_or_else(PoisonError::into_inner);
+        let checked = file.database.as_mut().map_or(Ok(()), open::check);
+        drop(file);
         checked.map_err(|trouble| self.close_after(trouble))
     }
 }
@@ -156,7 +212,7 @@ impl Trouble {
         match self {
             Self::Refused(error) => error,
             Self::Unreadable(detail) => corrupt(path, detail),
-            Self::Redb(Error::Io(source)) => disk::io_error(path, source),
+            Self::Redb(Error::Io(source)) => io_error(path, source),
             Self::Redb(Error::DatabaseAlreadyOpen) => StoreError::InUse { path, pid: None },
             Self::Redb(error @ (Error::PreviousIo | Error::DatabaseClosed | Error::LockPoisoned(_))) => {
                 StoreError::Io { path, source: std::io::Error::other(error) }
@@ -167,4 +223,4 @@ impl Trouble {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -138,8 +138,7 @@ fn the_description_has_every_route_every_status_and_every_field() {
     description.check("post", freeze, &post(server.address, "/api/v1/gates/apj/freeze", &headers, &sound));
     server.clock.advance(3 * 3_600_000);
     server.owner(|owner| {
-        owner.health.store = Err("no space left on device".into());
-        owner.broken = owner.health.store.clone().err();
+        owner.fail("no space left on device", false);
         owner.publish();
     });
     description.check("post", freeze, &order(freeze, &headers, &sound.replace("12:00", "23:00")));

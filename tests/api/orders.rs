@@ -263,11 +263,11 @@ fn a_body_beyond_its_bound_is_413_however_it_is_sent() {
 }
 
 #[test]
-fn an_order_that_is_not_durable_is_not_in_force() {
+fn f05_an_order_that_is_not_durable_is_not_in_force() {
     let server = with_token();
     server.owner(|owner| owner.broken = Some("no space left on device".into()));
     let reply = post(server.address, FREEZE, &[bearer()], BODY);
-    check_refused(&server, &reply, 503, "not-written", "not in force: no space left on device");
+    check_refused(&server, &reply, 507, "not-written", "not in force: no space left on device");
     assert_eq!(reply.header("retry-after"), Some("5"));
     assert_eq!(get(server.address, "/api/v1/gates/api/check").status, 200);
     assert_eq!(get(server.address, "/api/v1/audit").status, 503);

@@ -7,8 +7,10 @@ use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use slogate::api::SpecsHealth;
-use slogate::api::{self, Access, Api, Ask, AuditQuery, Followed, Health, Limits, Order, OrderError, Snapshot, Token};
+use slogate::api::{
+    self, Access, Api, Ask, AuditQuery, Followed, Health, Limits, Order, OrderError, Snapshot, SpecsHealth,
+    StoreTrouble, Token,
+};
 use slogate::counts::{Batch, Page, Rejection, Sample, columns};
 use slogate::document::{AuditAction, AuditEntry};
 use slogate::engine::{Command, Engine, Gap, Reading};
@@ -300,6 +302,12 @@ impl Owner {
         }
     }
 
+    /// From now on nothing can be written.
+    pub fn fail(&mut self, why: &str, is_lost: bool) {
+        self.health.store = Err(StoreTrouble { since: self.clock.now(), why: why.to_owned(), is_lost });
+        self.broken = Some(why.to_owned());
+    }
+
     /// How many questions wait.
     pub fn waiting(&self) -> usize {
         self.unanswered.len()
@@ -342,10 +350,10 @@ impl Owner {
             exempt,
         });
         if self.hasty {
-            return Ok(Followed { revision: self.revision + 1, audit });
+            return Ok(Followed { revision: self.revision + 1, audit: Some(audit) });
         }
         self.publish();
-        Ok(Followed { revision: self.revision, audit })
+        Ok(Followed { revision: self.revision, audit: Some(audit) })
     }
 
     fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, String> {

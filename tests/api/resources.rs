@@ -255,6 +255,51 @@ fn an_owner_that_has_stopped_deciding_leaves_gates_unknown_but_not_thawed() {
     check_verdict(&server, "api", "feature", 200, "open", true);
 }
 
+/// Nothing is counted while the store cannot be written, so that a verdict is soon too old; a freeze is not.
+#[test]
+fn f06_a_store_that_fails_for_too_long_leaves_gates_unknown_but_not_thawed() {
+    let server = filled();
+    server.owner(|owner| {
+        let hold = Hold::Freeze { reason: "release".into(), until: None, exempt: Vec::new() };
+        let service = ServiceId(owner.engine.catalog().service_named("search").unwrap().0);
+        owner.engine.command(slogate::engine::Command { service, hold, by: "loopback".into() }, NOW).unwrap();
+        owner.fail("the disk is full", false);
+        owner.publish();
+    });
+    server.clock.advance(600_000);
+    server.fill();
+    check_verdict(&server, "api", "feature", 200, "open", true);
+    server.clock.advance(1);
+    server.fill();
+    let reply = check_verdict(&server, "api", "feature", 503, "unknown", false);
+    let reason = &reply.json()["reasons"][0];
+    assert_eq!(reason["kind"], "store_failed");
+    assert_eq!(reason["text"], "nothing has been counted since 2026-11-20T10:12:00Z: the disk is full");
+    check_verdict(&server, "search", "feature", 423, "frozen", false);
+    server.owner(|owner| owner.health.store = Ok(()));
+    server.fill();
+    check_verdict(&server, "api", "feature", 200, "open", true);
+}
+
+#[test]
+fn f07_without_what_the_store_held_every_gate_is_unknown_at_once() {
+    let server = filled();
+    server.owner(|owner| {
+        owner.fail("slogate.redb: the store is damaged", true);
+        owner.publish();
+    });
+    for (service, change, status, allow) in [("api", "feature", 503, false), ("api", "fix", 200, true)] {
+        let reply = check_verdict(&server, service, change, status, "unknown", allow);
+        let reason = &reply.json()["reasons"][0];
+        assert_eq!(reason["kind"], "store_corrupt");
+        assert_eq!(reason["text"], "slogate.redb: the store is damaged");
+    }
+    // The policy of this one allows changes without sound evidence.
+    check_verdict(&server, "search", "feature", 200, "unknown", true);
+    let metrics = get(server.address, "/metrics").body;
+    assert!(metrics.contains("slogate_gate_level{service=\"api\",level=\"unknown\"} 1\n"), "{metrics}");
+}
+
 #[test]
 fn a_past_instant_is_answered_from_the_counts_of_then() {
     let server = filled();
@@ -359,7 +404,7 @@ fn health_is_alive_and_readiness_is_what_can_be_relied_on() {
     });
     assert_eq!((ready.status, ready.json()), (200, expected));
     server.owner(|owner| {
-        owner.health.store = Err("no space left on device".into());
+        owner.fail("no space left on device", false);
         owner.health.specs.rejected = Some("slogate.toml:1:1: unknown key".into());
         owner.publish();
     });
@@ -368,6 +413,7 @@ fn health_is_alive_and_readiness_is_what_can_be_relied_on() {
     assert_eq!(unready.json()["store"], "no space left on device");
     assert_eq!(unready.json()["specs"]["rejected"], "slogate.toml:1:1: unknown key");
     assert_eq!(get(server.address, "/healthz").status, 200);
+    assert!(get(server.address, "/metrics").body.contains("\nslogate_store_healthy 0\n"));
     server.owner(|owner| {
         owner.health.store = Ok(());
         owner.health.sources_started = false;

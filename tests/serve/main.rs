@@ -12,6 +12,7 @@ mod live;
 mod nginx;
 mod quality;
 mod server;
+mod store;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -178,19 +179,6 @@ fn a21_a_log_that_may_not_be_read_is_named_and_counted_when_it_may() {
     let both = log.expected.plus(&others.expected);
     place.wait_for(&both);
     assert!(server.stop().success());
-}
-
-#[test]
-fn f07_a_store_that_is_none_is_refused_and_left_as_it_is() {
-    let place = Place::new();
-    let store = place.path("store.redb");
-    for bytes in [&b""[..], b"not a store", &[0; 1 << 16], &[0xA5; 100_000]] {
-        fs::write(&store, bytes).expect("written");
-        let (code, said) = place.start_in_vain();
-        assert_eq!(code, Some(3), "{said}");
-        assert!(said.contains("store.redb: the store is damaged (") && said.contains("put a backup"), "{said}");
-        assert!(fs::read(&store).expect("it is there") == bytes, "the file was touched");
-    }
 }
 
 #[test]

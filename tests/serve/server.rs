@@ -152,6 +152,16 @@ max_unparsed = 10.0 # the logs of most tests have lines that cannot be read
         self.spawn_command(command)
     }
 
+    /// Starts a server whose files may not grow beyond so many bytes, which it meets like a full disk.
+    pub fn spawn_limited(&self, bytes: Option<u64>) -> Server<'_> {
+        let mut command = self.command(Path::new("/bin/sh"));
+        // Without this, the system ends whoever writes more.
+        command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", "/usr/bin/prlimit"]);
+        command.arg(file_limit(bytes)).arg(env!("CARGO_BIN_EXE_slogate")).arg("serve");
+        command.arg("--specs").arg(self.path("specs"));
+        self.spawn_command(command)
+    }
+
     fn spawn_command(&self, mut command: Command) -> Server<'_> {
         let words = File::options().create(true).append(true).open(self.path("words")).expect("a file for its words");
         let process = command.stdout(Stdio::null()).stderr(words).spawn().expect("the binary runs");
@@ -234,6 +244,13 @@ impl Server<'_> {
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// From now on its files may not grow beyond so many bytes.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let mut command = Command::new("/usr/bin/prlimit");
+        let status = command.arg(file_limit(bytes)).arg("--pid").arg(self.pid().to_string()).status();
+        assert!(status.expect("prlimit runs").success());
     }
 
     /// Waits until it says that it is ready.
@@ -325,6 +342,11 @@ pub fn free_address() -> SocketAddr {
             return address;
         }
     }
+}
+
+fn file_limit(bytes: Option<u64>) -> String {
+    let bytes = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+    format!("--fsize={bytes}:unlimited")
 }
 
 fn give_to(path: &Path, uid: u32) {

@@ -14,19 +14,28 @@ use crate::store::StoreError;
 /// A disk that redb may close and open again: locks are held until the last clone is dropped. After a failed sync it
 /// takes no more writes.
 #[derive(Clone, Debug)]
-pub(super) struct Disk {
+pub(in crate::store) struct Disk {
     inner: Arc<dyn StorageBackend>,
     failed: Arc<AtomicBool>,
 }
 
 impl Disk {
-    pub(super) fn new(inner: impl StorageBackend) -> Self {
+    pub(in crate::store) fn new(inner: impl StorageBackend) -> Self {
         Self { inner: Arc::new(inner), failed: Arc::default() }
     }
 
     /// Whether a sync has failed.
     pub(super) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::SeqCst)
+    }
+
+    /// Sees to it that the header is on the disk as it is read: after a sync that failed, what is read may be in the
+    /// kernel's memory only. The pages that it leads to were durable before it was turned to them.
+    pub(super) fn make_header_durable(&self) -> Result<()> {
+        let mut header = vec![0; self.len()?.min(BLOCK as u64) as usize];
+        self.read(0, &mut header)?;
+        self.write(0, &header)?;
+        self.sync_data()
     }
 
     fn refuse_when_failed(&self) -> Result<()> {
@@ -172,7 +181,7 @@ impl StorageBackend for Overlay {
 }
 
 /// What an error of the system means for a store.
-pub(super) fn io_error(path: PathBuf, source: Error) -> StoreError {
+pub(in crate::store) fn io_error(path: PathBuf, source: Error) -> StoreError {
     match source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => StoreError::Full { path },
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => super::open::denied(path),

@@ -11,52 +11,74 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ::redb::backends::FileBackend;
 use ::redb::{Builder, Database, StorageBackend};
 
 use super::disk::{Disk, Overlay, io_error};
-use super::{CACHE_BYTES, Redb, SCHEMA, Trouble, tables};
+use super::{CACHE_BYTES, Opener, Redb, SCHEMA, Trouble, tables};
 use crate::store::StoreError;
 
-/// That this process has the store open; the lock goes with the file.
-#[derive(Debug)]
-pub(super) struct Presence {
-    _lock: File,
+/// That this process, and no other, has to do with the store at a path; as long as a clone of it lives.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    _lock: Arc<File>,
 }
 
-pub(super) fn open(path: &Path) -> Result<Redb, StoreError> {
-    let presence = be_present(path)?;
+pub(super) fn open(path: &Path, claim: &Claim) -> Result<Redb, StoreError> {
     if !path.try_exists().map_err(|source| io_error(path.to_owned(), source))? {
         create(path)?;
     }
+    let file = path.to_owned();
+    Redb::on(Opener(Box::new(move || disk_at(&file))), path, Some(claim.clone()))
+}
+
+/// Looks at the store at `path` without touching it: that every checksum in it holds, and that its version is known.
+///
+/// # Errors
+/// When there is none, it cannot be read, is damaged, or is of a later version.
+pub fn look_at_file(path: &Path, _claim: &Claim) -> Result<(), StoreError> {
+    look_at(&disk_at(path).map_err(|trouble| trouble.at(path))?, path)
+}
+
+fn disk_at(path: &Path) -> Result<Disk, Trouble> {
     let file = OpenOptions::new().read(true).write(true).open(path);
-    let file = file.map_err(|source| io_error(path.to_owned(), source))?;
-    let backend = FileBackend::new(file).map_err(|error| Trouble::from(error).at(path))?;
-    Redb::on(Disk::new(backend), path, Some(presence))
+    let file = file.map_err(|source| Trouble::Redb(::redb::Error::Io(source)))?;
+    Ok(Disk::new(FileBackend::new(file)?))
 }
 
-/// Takes the lock and says who has it.
-fn be_present(path: &Path) -> Result<Presence, StoreError> {
-    let lock_path = beside(path, ".lock");
-    let fail = |source| io_error(lock_path.clone(), source);
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&lock_path);
-    let mut lock = opened.map_err(fail)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let pid = lock.read_to_string(&mut holder).ok().and_then(|_| holder.trim().parse().ok());
-            return Err(StoreError::InUse { path: path.to_owned(), pid });
+impl Claim {
+    /// Takes the lock beside the store at `path`, which need not be there, and writes into it who has it.
+    ///
+    /// # Errors
+    /// When another process has it, or this one may not write there.
+    pub fn on(path: &Path) -> Result<Self, StoreError> {
+        let lock_path = beside(path, ".lock");
+        let fail = |source| io_error(lock_path.clone(), source);
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&lock_path);
+        let mut lock = opened.map_err(fail)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let pid = lock.read_to_string(&mut holder).ok().and_then(|_| holder.trim().parse().ok());
+                return Err(StoreError::InUse { path: path.to_owned(), pid });
+            }
+            Err(TryLockError::Error(source)) => return Err(fail(source)),
         }
-        Err(TryLockError::Error(source)) => return Err(fail(source)),
+        let pid = format!("{}\n", std::process::id());
+        // In this order it needs no more room than it has, and where there is none at all nobody is told the number.
+        let written = lock.write_all(pid.as_bytes()).and_then(|()| lock.set_len(pid.len() as u64));
+        match written.map_err(fail) {
+            Ok(()) | Err(StoreError::Full { .. }) => Ok(Self { _lock: Arc::new(lock) }),
+            Err(error) => Err(error),
+        }
     }
-    let pid = format!("{}\n", std::process::id());
-    lock.set_len(0).and_then(|()| lock.write_all(pid.as_bytes())).map_err(fail)?;
-    Ok(Presence { _lock: lock })
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+/// The path with something added to its name.
+pub(in crate::store) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
@@ -87,7 +109,7 @@ fn create_as(new: &Path) -> Result<(), Trouble> {
     whole.sync_all().map_err(io)
 }
 
-fn sync_directory(path: &Path) -> std::io::Result<()> {
+pub(in crate::store) fn sync_directory(path: &Path) -> std::io::Result<()> {
     let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
     File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }

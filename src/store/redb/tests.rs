@@ -1,21 +1,28 @@
 //! What only a store on a disk can meet: full disks, failed syncs, power cuts, damaged files and other processes.
 
-mod disks;
+pub(in crate::store) mod disks;
 mod faults;
 mod power;
+mod syncs;
 
+use std::sync::Arc;
+
+use ::redb::StorageBackend;
+
+use super::disk::Disk;
+use super::{Opener, Redb};
 use crate::engine::{Action, AuditEntry, Checkpoint, Gap, MinuteCounts, SeriesId, Totals};
 use crate::gate::Level;
-use crate::store::{Commit, Position, Store};
+use crate::store::{Commit, Memory, Position, Store, StoreError, Writer};
 use crate::tally::Tally;
 use crate::time::{Minute, Timestamp};
 
 /// A small generator of pseudo-random numbers (Steele, Lea and Flood, "SplitMix", 2014).
 #[derive(Clone, Debug)]
-struct Random(u64);
+pub(in crate::store) struct Random(pub u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -23,7 +30,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    pub fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 }
@@ -82,4 +89,49 @@ fn contents(store: &dyn Store) -> String {
     let audit = store.audit(0, usize::MAX, None).expect("the audit can be read");
     let of_api = store.audit(0, usize::MAX, Some("api")).expect("the audit can be read");
     format!("{loaded:?} {minutes:?} {audit:?} {of_api:?}")
+}
+
+/// The store on a disk, which can be opened again and again.
+fn opened(disk: &(impl StorageBackend + Clone)) -> Result<Redb, StoreError> {
+    let disk = disk.clone();
+    Redb::on(Opener(Box::new(move || Ok(Disk::new(disk.clone())))), "faulty.redb".as_ref(), None)
+}
+
+/// What a store holds, the number of commits aside.
+fn all_of(store: &dyn Store) -> String {
+    contents(store).split_once(", ").unwrap().1.to_owned()
+}
+
+/// A writer on a faulty disk, and what everything it was handed adds up to.
+struct Written {
+    writer: Writer,
+    random: Random,
+    last_audit: u64,
+    all: Memory,
+    /// Until the first error.
+    acknowledged: Memory,
+}
+
+impl Written {
+    fn to(store: Arc<dyn Store>, seed: u64) -> Self {
+        let revision = store.revision().unwrap();
+        let (all, acknowledged) = (Memory::new(), Memory::new());
+        Self { writer: Writer::new(store, revision), random: Random(seed), last_audit: 0, all, acknowledged }
+    }
+
+    fn commits(&mut self, count: u64) {
+        (0..count).for_each(|_| assert!(self.commit().is_ok()));
+    }
+
+    fn commit(&mut self) -> Result<u64, StoreError> {
+        let revision = self.all.revision().unwrap() + 1;
+        let commit = commit(&mut self.random, revision, self.last_audit);
+        self.last_audit += commit.checkpoint.audit.len() as u64;
+        self.all.commit(revision, &commit).unwrap();
+        let made = self.writer.commit(commit.clone());
+        if made.is_ok() && self.acknowledged.revision().unwrap() + 1 == revision {
+            self.acknowledged.commit(revision, &commit).unwrap();
+        }
+        made
+    }
 }

@@ -26,6 +26,9 @@ struct State {
     is_off: bool,
     /// Whether syncs say that they are done and do nothing.
     lies: bool,
+    /// After so many syncs one fails.
+    until_sync_fails: Option<u64>,
+    syncs: u64,
 }
 
 #[derive(Debug)]
@@ -57,18 +60,27 @@ impl CutDisk {
     /// Cuts the power if it is still on, and turns it on again.
     pub fn power_cycle(&self, random: &mut Random) {
         let mut state = self.state();
-        let mut platter = std::mem::take(&mut state.durable);
-        for change in std::mem::take(&mut state.unsynced) {
-            match change {
-                Change::Length(length) if random.below(2) == 0 => platter.resize(length, 0),
-                Change::Length(_) => {}
-                Change::Write(offset, data) => survive(&mut platter, offset, &data, random),
-            }
-        }
-        state.seen.clone_from(&platter);
-        state.durable = platter;
+        state.forget_unsynced(random);
+        state.seen = state.durable.clone();
         state.until_cut = None;
         state.is_off = false;
+    }
+
+    /// Lets a sync fail after so many that do not. What it was to make durable is so in part, and is not tried again by
+    /// any later sync.
+    pub fn fail_sync_after(&self, syncs: u64) {
+        self.state().until_sync_fails = Some(syncs);
+    }
+
+    /// After a sync that failed, lets reads see what is durable; without this they see what was written.
+    pub fn drop_cache(&self) {
+        let mut state = self.state();
+        state.seen = state.durable.clone();
+    }
+
+    /// How many times it was asked to sync.
+    pub fn syncs(&self) -> u64 {
+        self.state().syncs
     }
 }
 
@@ -95,6 +107,31 @@ impl State {
             None => {}
         }
         self.power()
+    }
+
+    /// Makes a part of what was not synced durable, and forgets the rest.
+    fn forget_unsynced(&mut self, random: &mut Random) {
+        for change in std::mem::take(&mut self.unsynced) {
+            match change {
+                Change::Length(length) if random.below(2) == 0 => self.durable.resize(length, 0),
+                Change::Length(_) => {}
+                Change::Write(offset, data) => survive(&mut self.durable, offset, &data, random),
+            }
+        }
+    }
+
+    /// Makes durable what was not synced.
+    fn sync(&mut self) {
+        for change in std::mem::take(&mut self.unsynced) {
+            match change {
+                Change::Length(length) => self.durable.resize(length, 0),
+                Change::Write(offset, data) => {
+                    let end = offset + data.len();
+                    self.durable.resize(self.durable.len().max(end), 0);
+                    self.durable[offset..end].copy_from_slice(&data);
+                }
+            }
+        }
     }
 
     fn power(&self) -> Result<()> {
@@ -128,10 +165,19 @@ impl StorageBackend for CutDisk {
     fn sync_data(&self) -> Result<()> {
         let mut state = self.state();
         state.change()?;
+        state.syncs += 1;
+        match &mut state.until_sync_fails {
+            Some(0) => {
+                state.until_sync_fails = None;
+                let mut random = Random(state.syncs);
+                state.forget_unsynced(&mut random);
+                return Err(Error::other("input/output error"));
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
         if !state.lies {
-            state.unsynced.clear();
-            let State { seen, durable, .. } = &mut *state;
-            durable.clone_from(seen);
+            state.sync();
         }
         Ok(())
     }

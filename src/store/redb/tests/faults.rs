@@ -4,14 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::disks::FaultyDisk;
-use super::{Random, commit, contents};
+use super::{Random, Written, all_of, contents, opened};
 use crate::store::redb::disk::Disk;
 use crate::store::redb::{Redb, open, tables};
-use crate::store::{Commit, Memory, Store, StoreError, Writer};
-
-fn on(disk: &FaultyDisk) -> Result<Redb, StoreError> {
-    Redb::on(Disk::new(disk.clone()), "faulty.redb".as_ref(), None)
-}
+use crate::store::{Commit, Store, StoreError};
 
 fn fresh() -> FaultyDisk {
     let disk = FaultyDisk::default();
@@ -19,50 +15,11 @@ fn fresh() -> FaultyDisk {
     disk
 }
 
-/// A writer on a faulty disk, and what everything it was handed adds up to.
-struct Written {
-    writer: Writer,
-    random: Random,
-    last_audit: u64,
-    all: Memory,
-    /// Until the first error.
-    acknowledged: Memory,
-}
-
-impl Written {
-    fn to(store: Arc<dyn Store>, seed: u64) -> Self {
-        let revision = store.revision().unwrap();
-        let (all, acknowledged) = (Memory::new(), Memory::new());
-        Self { writer: Writer::new(store, revision), random: Random(seed), last_audit: 0, all, acknowledged }
-    }
-
-    fn commits(&mut self, count: u64) {
-        (0..count).for_each(|_| assert!(self.commit().is_ok()));
-    }
-
-    fn commit(&mut self) -> Result<u64, StoreError> {
-        let revision = self.all.revision().unwrap() + 1;
-        let commit = commit(&mut self.random, revision, self.last_audit);
-        self.last_audit += commit.checkpoint.audit.len() as u64;
-        self.all.commit(revision, &commit).unwrap();
-        let made = self.writer.commit(commit.clone());
-        if made.is_ok() && self.acknowledged.revision().unwrap() + 1 == revision {
-            self.acknowledged.commit(revision, &commit).unwrap();
-        }
-        made
-    }
-}
-
-/// What a store holds, the number of commits aside.
-fn all_of(store: &dyn Store) -> String {
-    contents(store).split_once(", ").unwrap().1.to_owned()
-}
-
 #[test]
 fn f04_a_full_disk_takes_a_commit_whole_or_not_at_all() {
     for room in 0..40 {
         let disk = fresh();
-        let store = Arc::new(on(&disk).unwrap());
+        let store = Arc::new(opened(&disk).unwrap());
         let mut written = Written::to(store.clone(), 7);
         written.commits(5);
         disk.set_room(Some(room));
@@ -79,40 +36,8 @@ fn f04_a_full_disk_takes_a_commit_whole_or_not_at_all() {
         assert!(all_of(&*store) == all_of(&written.all), "room for {room} blocks");
         store.check().unwrap();
         drop((store, written.writer));
-        assert!(all_of(&on(&disk).unwrap()) == all_of(&written.all));
+        assert!(all_of(&opened(&disk).unwrap()) == all_of(&written.all));
     }
-}
-
-#[test]
-fn f06_a_failed_sync_is_never_tried_again_as_if_it_had_worked() {
-    let disk = fresh();
-    let store = Arc::new(on(&disk).unwrap());
-    let mut written = Written::to(store.clone(), 8);
-    written.commits(3);
-    disk.set_fails_to_sync(true);
-    assert!(matches!(written.commit(), Err(StoreError::Failed { .. })));
-    disk.set_fails_to_sync(false);
-    let syncs = disk.syncs();
-    for _ in 0..3 {
-        assert!(matches!(written.commit(), Err(StoreError::Failed { .. })));
-        assert!(matches!(store.load(), Err(StoreError::Failed { .. })));
-        assert!(matches!(store.check(), Err(StoreError::Failed { .. })));
-    }
-    drop((store, written.writer));
-    assert_eq!(disk.syncs(), syncs, "nothing was synced any more");
-    // A restart looks at what is there: three commits and perhaps the fourth, none of them in part.
-    let store = on(&disk).unwrap();
-    let revision = store.revision().unwrap();
-    assert!((3..=4).contains(&revision));
-    let mut random = Random(8);
-    let expected = Memory::new();
-    let mut last_audit = 0;
-    for number in 1..=revision {
-        let commit = commit(&mut random, number, last_audit);
-        last_audit += commit.checkpoint.audit.len() as u64;
-        expected.commit(number, &commit).unwrap();
-    }
-    assert!(contents(&store) == contents(&expected));
 }
 
 /// A store in a directory, with a few commits, closed.

@@ -2,7 +2,7 @@
 //! all. `SLOGATE_CUTS` sets how many there are.
 
 use super::disks::CutDisk;
-use super::{Random, commit, contents};
+use super::{Random, commit, contents, opened};
 use crate::store::redb::disk::Disk;
 use crate::store::redb::{Redb, open, tables};
 use crate::store::{Loaded, Memory, Store};
@@ -100,7 +100,7 @@ impl Life<'_> {
 
     /// Opens the store and compares it with what it has to hold.
     fn wake(&mut self) -> Result<Redb, String> {
-        let store = Redb::on(Disk::new(self.disk.clone()), "cut.redb".as_ref(), None);
+        let store = opened(&self.disk);
         let store = store.map_err(|error| format!("opening: {error}"))?;
         let stored = store.revision().map_err(|error| error.to_string())?;
         let expected = self.acknowledged.revision().map_err(|error| error.to_string())?;
