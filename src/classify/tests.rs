@@ -58,7 +58,7 @@ fn catalog(slos: Vec<(Requests, Sli)>) -> Catalog {
         objective: Objective::new(999_000_000).unwrap(),
         window: Horizon::DAYS_28,
         source: SourceId(0),
-        requests,
+        requests: Some(requests),
         sli,
     };
 

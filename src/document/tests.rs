@@ -26,7 +26,7 @@ fn catalog() -> Arc<Catalog> {
         objective: Objective::new(999_500_000).unwrap(),
         window: Horizon::DAYS_28,
         source: SourceId(0),
-        requests: Requests { patterns: Vec::new(), hosts: Vec::new() },
+        requests: Some(Requests { patterns: Vec::new(), hosts: Vec::new() }),
         sli: Sli::Availability { good: Statuses::range(100, 499), ignore: Statuses::NONE },
     };
     let policy = GatePolicy {

@@ -24,7 +24,7 @@ fn catalog(slis: Vec<Sli>) -> Arc<Catalog> {
         objective: Objective::new(900_000_000).unwrap(),
         window: Horizon::DAYS_28,
         source: SourceId(0),
-        requests: Requests { patterns: Vec::new(), hosts: Vec::new() },
+        requests: Some(Requests { patterns: Vec::new(), hosts: Vec::new() }),
         sli,
     };
     let policy = GatePolicy {

@@ -8,6 +8,7 @@ mod engine;
 mod gate;
 mod journey;
 mod names;
+mod scrape;
 mod story;
 mod value;
 

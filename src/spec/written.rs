@@ -4,6 +4,7 @@
 //! fit together, is found by [`super::compile`].
 
 mod engine;
+mod scrape;
 mod story;
 
 use std::path::Path;
@@ -11,6 +12,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 pub(super) use engine::{Engine, FileSource, Gate, Source, SourceKind};
+pub(super) use scrape::ScrapeSource;
 pub(super) use story::{Journey, Member, Sli, Slo, Story};
 
 use super::fault::{Faults, Place, SpecFile, printable, quoted};

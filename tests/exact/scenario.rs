@@ -204,7 +204,7 @@ impl SloPlan {
             objective: Objective::new(self.objective).unwrap(),
             window: Horizon::of_minutes(self.window),
             source: SourceId(self.source),
-            requests: Requests { patterns: Vec::new(), hosts: Vec::new() },
+            requests: Some(Requests { patterns: Vec::new(), hosts: Vec::new() }),
             sli: match self.kind {
                 KindPlan::Availability => Sli::Availability { good: statuses, ignore: Statuses::NONE },
                 KindPlan::Latency => Sli::Latency { threshold_us: 500_000, count: statuses },

@@ -3,7 +3,7 @@
 use super::names::{NamedStory, Names};
 use super::value::{self, Bounds};
 use crate::spec::catalog::{
-    HostRule, Methods, Objective, Pattern, Percentile, Requests, Sli, Slo, Source, SourceId, SourceKind, Statuses,
+    FileSource, HostRule, Methods, Objective, Pattern, Percentile, Requests, Sli, Slo, Source, SourceId, Statuses,
     Story, StoryId,
 };
 use crate::spec::fault::{At, Faults, listed, quoted};
@@ -75,7 +75,15 @@ impl Context<'_> {
         let requests = kind.and_then(|kind| self.requests(kind));
         let sli = kind.and_then(|kind| self.sli(&kind.value, window));
         let (source, requests) = requests?;
-        Some(Slo { name: name?, story, objective: objective?, window: window?, source, requests, sli: sli? })
+        Some(Slo {
+            name: name?,
+            story,
+            objective: objective?,
+            window: window?,
+            source,
+            requests: Some(requests),
+            sli: sli?,
+        })
     }
 
     /// The one kind of an SLO. The others are checked, too.
@@ -176,8 +184,7 @@ struct Lacks {
 
 impl Lacks {
     fn of(source: &Source) -> Self {
-        let SourceKind::File(file) = &source.kind;
-        let format = &file.format;
+        let Some(FileSource { format, .. }) = source.kind.file() else { return Self::default() };
         Self { duration: !format.has_duration(), host: !format.has_host(), method: !format.has_method() }
     }
 }

@@ -2,6 +2,7 @@
 
 use toml::de::DeTable;
 
+use super::scrape::{self, ScrapeSource};
 use crate::spec::fault::{At, Faults, Place};
 use crate::spec::number::Number;
 use crate::spec::table::{Field, Refused, Shape, Table, Texts};
@@ -27,14 +28,15 @@ pub(in crate::spec) struct Source {
     /// Its head.
     pub place: Place,
     pub name: Field<String>,
-    /// What it reads, if said.
-    pub kind: Option<SourceKind>,
+    /// Each kind's table; a sound source has one.
+    pub kinds: Vec<SourceKind>,
     /// Whether a kind that does not exist was reported.
     pub has_strange_tables: bool,
 }
 
 pub(in crate::spec) enum SourceKind {
     File(FileSource),
+    Scrape(ScrapeSource),
 }
 
 /// `[source.file]`.
@@ -63,8 +65,11 @@ pub(in crate::spec) struct Gate {
     pub exempt: Field<Texts>,
 }
 
-const SECRET: &str = "secrets are never written in specs; use `token_env = \"NAME\"` or `token_file = \"path\"`";
-const NO_SUCH_SOURCE: &str = "this kind of source is not supported by this version; the only kind is [source.file]";
+pub(super) const SECRET: &str =
+    "secrets are never written in specs; use `token_env = \"NAME\"` or `token_file = \"path\"`";
+const NO_SUCH_SOURCE: &str =
+    "this kind of source is not supported by this version; the kinds are [source.file] and [source.scrape]";
+const SCRAPE: &str = "Prometheus endpoints are scraped by [source.scrape]";
 const OWN_FILE: &str = "stories and journeys belong in files of their own beside slogate.toml";
 
 const ENGINE: Shape = Shape {
@@ -94,10 +99,9 @@ const STORE: Shape = Shape {
 };
 const SOURCE: Shape = Shape {
     name: "[[source]]",
-    keys: &["name", "file"],
+    keys: &["name", "file", "scrape"],
     refused: &[
-        Refused::new("scrape", NO_SUCH_SOURCE),
-        Refused::new("prometheus", NO_SUCH_SOURCE),
+        Refused { key: "prometheus", why: SCRAPE, instead: "scrape" },
         Refused::new("query", NO_SUCH_SOURCE),
         Refused::new("push", NO_SUCH_SOURCE),
         Refused::new("http", NO_SUCH_SOURCE),
@@ -149,8 +153,14 @@ pub(super) fn read(file: usize, tree: &DeTable<'_>, faults: &Faults<'_>) -> Engi
 }
 
 fn source(table: &Table<'_>) -> Source {
-    let kind = table.has("file").then(|| SourceKind::File(file(&table.table("file", &FILE))));
-    Source { place: table.place, name: table.text("name"), kind, has_strange_tables: table.has_strange_tables }
+    let file = table.has("file").then(|| SourceKind::File(file(&table.table("file", &FILE))));
+    let scrape = table.has("scrape").then(|| SourceKind::Scrape(scrape::scrape(table)));
+    Source {
+        place: table.place,
+        name: table.text("name"),
+        kinds: file.into_iter().chain(scrape).collect(),
+        has_strange_tables: table.has_strange_tables,
+    }
 }
 
 fn file(table: &Table<'_>) -> FileSource {

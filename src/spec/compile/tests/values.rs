@@ -221,7 +221,7 @@ fn hosts_and_statuses_are_read() {
     );
     let slo = &catalog.unwrap().catalog.slos[0];
     let rules = [HostRule::Exact("a.example.com".to_owned()), HostRule::Suffix(".b.com".to_owned())];
-    assert_eq!(slo.requests.hosts, rules);
+    assert_eq!(slo.hosts(), rules);
     let ignore = Statuses::range(499, 499).union(Statuses::range(400, 401));
     assert_eq!(slo.sli, Sli::Availability { good: Statuses::range(200, 299), ignore });
     check(&[
@@ -272,4 +272,56 @@ fn lists_have_bounds() {
     let big = format!("[story]\nname = \"big\"\nservice = \"api\"\n{slos}");
     let found = load(&[("big.toml", &big), ("slogate.toml", ENGINE)]).unwrap_err();
     assert_eq!(found, ["specs/big.toml:60004:1: more than 10000 SLOs in one directory"]);
+}
+
+/// The engine's file with a scraped source beside the log.
+fn scraped(lines: &str) -> Result<ScrapeSource, Vec<String>> {
+    let source = format!("[[source]]\nname = \"app\"\n[source.scrape]\n{lines}\n[gate]");
+    let catalog = edited("[gate]", &source)?.catalog;
+    match &catalog.sources[1].kind {
+        SourceKind::Scrape(scrape) => Ok(scrape.clone()),
+        SourceKind::File(file) => panic!("{file:?}"),
+    }
+}
+
+#[test]
+fn what_is_scraped_is_read_with_prometheus_defaults() {
+    let scrape = scraped("targets = [\"http://a:9100\", \"https://b/metrics?x=1\"]").unwrap();
+    assert_eq!(scrape.targets, ["http://a:9100/metrics", "https://b/metrics?x=1"]);
+    assert_eq!((scrape.interval_ms, scrape.timeout_ms, scrape.follow_redirects), (15_000, 10_000, false));
+    assert_eq!(scrape.limits, ScrapeLimits { body_bytes: 64 << 20, samples: 200_000, labels: 64, label_bytes: 4_096 });
+    let scrape = scraped(
+        "file_sd = [\"targets/*.json\"]\ndns = [\"http://api.internal:9100/\"]\ninterval = \"2s\"\ntoken_env = \"T\"",
+    )
+    .unwrap();
+    assert_eq!((scrape.interval_ms, scrape.timeout_ms), (2_000, 2_000), "a scrape is over when the next begins");
+    assert_eq!(
+        (scrape.file_sd, scrape.dns),
+        (vec!["specs/targets/*.json".to_owned()], vec!["http://api.internal:9100/".to_owned()])
+    );
+    assert_eq!(scrape.token, Some(Secret::Env("T".to_owned())));
+}
+
+#[test]
+fn what_cannot_be_scraped_is_refused_where_it_stands() {
+    let one = "targets = [\"http://a/metrics\"]\n";
+    for (lines, expected) in [
+        ("", "12:1: missing what to scrape: one of `targets`, `file_sd` or `dns`"),
+        ("targets = []", "13:11: `targets` is empty"),
+        ("targets = [\"a:9100\"]", "13:12: `a:9100` is not a URL such as \"http://host:9100/metrics\""),
+        ("targets = [\"ftp://a/m\"]", "13:12: `ftp://a/m` is neither http:// nor https://"),
+        ("targets = [\"http://me:hush@a/m\"]", "13:12: a target has a password in it; use `token_env` or `token_file`"),
+        ("targets = [\"http://a/m\", \"http://a:80/m\"]", "13:26: `http://a:80/m` is listed twice"),
+        (&format!("{one}interval = \"90d\""), "14:12: the interval `90d` is not between 1s and 1h"),
+        (&format!("{one}interval = \"5s\"\ntimeout = \"6s\""), "15:11: the timeout `6s` is longer than the interval"),
+        (&format!("{one}max_samples = 0"), "14:15: `max_samples` `0` is not between 1 and 10000000"),
+        (
+            &format!("{one}insecure_skip_verify = true"),
+            "14:1: key `insecure_skip_verify`: a target whose certificate is not checked may be anyone; name its authority in `ca_file`",
+        ),
+    ] {
+        let found = scraped(lines).expect_err(lines);
+        let expected = format!("specs/slogate.toml:{expected}");
+        assert_eq!(found, [expected], "{lines}");
+    }
 }
