@@ -5,6 +5,7 @@
 
 mod cells;
 mod check;
+mod export;
 mod gate;
 mod orders;
 mod remote;
@@ -38,6 +39,9 @@ enum Command {
     /// Follow the logs and answer over HTTP until told to stop
     #[command(after_help = serve::HELP)]
     Serve(serve::Arguments),
+    /// Write the alert rules in another program's terms
+    #[command(after_help = export::HELP)]
+    Export(export::Arguments),
     /// Show how everything stands, as the server sees it
     #[command(after_help = status::HELP)]
     Status(status::Arguments),
@@ -90,6 +94,7 @@ pub(crate) fn run() -> Exit {
         Command::Check(arguments) => check::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Gate(arguments) => gate::run(&arguments),
         Command::Freeze(arguments) => orders::freeze(&arguments),

@@ -8,6 +8,8 @@
 //! - *Hysteresis.* A budget at or below `frozen_below` closes the gate and the SLO is remembered as holding it; the gate
 //!   opens again only when each SLO that holds it has been seen, with sound evidence, above `thaw_above`. An SLO
 //!   whose evidence grows thin or disappears in the meantime goes on holding: quiet is not recovery.
+//! - *Alerts.* Where the policy says so, an alert that fires freezes the gate, and only while it fires: its short window
+//!   is what keeps it from lingering.
 //! - *Evidence.* Fewer than `min_events` in the window can neither freeze nor thaw. A source that has gone silent leaves
 //!   its SLOs without sound evidence; what it has already proved, a spent budget, still freezes.
 //! - *Holds.* People overrule the automatic part in both directions, and there is one order at a time: a freeze beats
@@ -21,6 +23,7 @@ mod reason;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
+use crate::alert::AlertStanding;
 use crate::budget::Standing;
 use crate::spec::{GatePolicy, OnUnknown, SloId, SourceId};
 use crate::tally::Tally;
@@ -106,14 +109,25 @@ pub struct Witness {
     pub standing: Standing,
     /// What that is worth.
     pub evidence: Evidence,
+    /// The most urgent of its alerts that fire.
+    pub firing: Option<AlertStanding>,
 }
 
 impl Witness {
     /// Whether it has shown, with enough events, that its budget is spent. A silent source does not take that back.
     fn is_spent(&self, policy: &GatePolicy) -> bool {
+        self.has_enough(policy) && self.standing.compare_remaining(policy.frozen_below_billionths) != Ordering::Greater
+    }
+
+    fn has_enough(&self, policy: &GatePolicy) -> bool {
         let tally = self.standing.tally;
-        let enough = !tally.is_empty() && tally.total() >= policy.min_events;
-        enough && self.standing.compare_remaining(policy.frozen_below_billionths) != Ordering::Greater
+        !tally.is_empty() && tally.total() >= policy.min_events
+    }
+
+    /// The alert for which the policy freezes, if one fires and there is enough to believe it.
+    fn burning(&self, policy: &GatePolicy) -> Option<AlertStanding> {
+        let freezes = |alert: &AlertStanding| policy.freeze_on.is_some_and(|least| alert.rule.severity >= least);
+        self.firing.filter(freezes).filter(|_| self.has_enough(policy))
     }
 
     fn is_sound(&self) -> bool {
@@ -155,11 +169,11 @@ impl Hold {
     }
 
     /// Whether it still has something to say: until its time, and an unfreeze only while there is something to hold off.
-    fn is_in_force(&self, holding: &BTreeSet<SloId>, now: Timestamp) -> bool {
+    fn is_in_force(&self, is_held: bool, now: Timestamp) -> bool {
         let in_time = self.until().is_none_or(|until| now < until);
         match self {
             Self::Freeze { .. } => in_time,
-            Self::Unfreeze { .. } => in_time && !holding.is_empty(),
+            Self::Unfreeze { .. } => in_time && is_held,
         }
     }
 }
@@ -201,7 +215,8 @@ pub struct Verdict {
 /// orders. Decisions are to be made in the order of their time.
 pub fn decide(policy: &GatePolicy, slos: &[Witness], before: Option<&GateState>, now: Timestamp) -> Decision {
     let holding = holding(policy, slos, before.map(|state| &state.holding));
-    let hold = before.and_then(|state| state.hold.clone()).filter(|hold| hold.is_in_force(&holding, now));
+    let is_held = !holding.is_empty() || slos.iter().any(|slo| slo.burning(policy).is_some());
+    let hold = before.and_then(|state| state.hold.clone()).filter(|hold| hold.is_in_force(is_held, now));
     let (level, reasons) = weigh(policy, slos, &holding, hold.as_ref());
     let since = before.filter(|state| state.level == level).map_or(now, |state| state.since);
     Decision { state: GateState { level, since, holding, hold }, reasons }
@@ -290,7 +305,11 @@ fn reasons_to_freeze(policy: &GatePolicy, slos: &[Witness], holding: &BTreeSet<S
         evidence: slo.evidence,
         thaw_above_billionths: policy.thaw_above_billionths,
     });
-    spent.chain(waiting).collect()
+    let burning = slos.iter().filter_map(|slo| {
+        let alert = slo.burning(policy)?;
+        Some(Reason::Burning { slo: slo.slo, objective: slo.standing.objective, alert })
+    });
+    spent.chain(waiting).chain(burning).collect()
 }
 
 /// Why the SLOs are not enough to judge by; empty when they are.

@@ -94,7 +94,7 @@ fn the_shipped_specs_are_valid_and_print_what_they_compile_to() {
         "profile/p99 api 90% 28d every 1m with traffic of p99 <= 500ms lb",
         "home/throughput web 99% 7d every 5m of requests/s >= 0.2 lb",
         "browse 99.9% 28d requests 1 home/availability",
-        "shop deny 0 0.05 0.5 10m 100 fix rollback security 6",
+        "shop deny 0 0.05 0.5 10m 100 fix rollback security none 6",
     ] {
         let is_row = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ").starts_with(row);
         assert!(tables.lines().any(is_row), "{row}\n{tables}");

@@ -44,6 +44,7 @@ fn catalog(slos: Vec<(Requests, Sli)>) -> Catalog {
         stale_after_ms: 600_000,
         min_events: 100,
         exempt: vec![],
+        freeze_on: None,
     };
     let source = FileSource {
         paths: vec![],
@@ -60,6 +61,7 @@ fn catalog(slos: Vec<(Requests, Sli)>) -> Catalog {
         source: SourceId(0),
         requests: Some(requests),
         sli,
+        alerts: Vec::new(),
     };
 
     Catalog {

@@ -6,8 +6,8 @@ use clap::Args;
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle, presets};
 use slogate::classify::Classifier;
 use slogate::spec::{
-    Catalog, Decimal, FileSource, GatePolicy, HostRule, Journey, OnUnknown, ScrapeSource, Secret, Service, Sli, Slo,
-    Source, SourceId, SourceKind, Start, Statuses, StoreUrl, printable,
+    AlertRule, Catalog, Decimal, FileSource, GatePolicy, HostRule, Journey, OnUnknown, ScrapeSource, Secret, Service,
+    Severity, Sli, Slo, Source, SourceId, SourceKind, Start, Statuses, StoreUrl, printable,
 };
 
 use super::{Exit, SpecsArgument};
@@ -164,7 +164,7 @@ fn targets(scrape: &ScrapeSource) -> Vec<String> {
 }
 
 fn slos(catalog: &Catalog) -> Table {
-    let mut table = table(&["SLO", "service", "objective", "window", "of", "is good when", "source"]);
+    let mut table = table(&["SLO", "service", "objective", "window", "of", "is good when", "alerts", "source"]);
     for slo in &catalog.slos {
         let story = &catalog[slo.story];
         table.add_row([
@@ -174,10 +174,24 @@ fn slos(catalog: &Catalog) -> Table {
             slo.window.to_string(),
             events(slo),
             good(&slo.sli),
+            alerts(slo),
             catalog[slo.source].name.clone(),
         ]);
     }
     table
+}
+
+/// The alert rules of an SLO, one a line.
+fn alerts(slo: &Slo) -> String {
+    let hold = |rule: &AlertRule| match rule.hold_ms {
+        0 => String::new(),
+        hold_ms => format!(" for {}", duration(hold_ms.unsigned_abs() * 1_000)),
+    };
+    let rule = |rule: &AlertRule| {
+        let AlertRule { severity, long, short, factor, .. } = rule;
+        format!("{} {factor} over {long}, {short}{}", severity.name(), hold(rule))
+    };
+    slo.alerts.iter().map(rule).collect::<Vec<_>>().join("\n")
 }
 
 /// The events of an SLO: requests, or slices of them.
@@ -252,6 +266,7 @@ fn gates(catalog: &Catalog) -> Table {
         "stale after",
         "min events",
         "exempt",
+        "freezes on",
         "SLOs",
     ]);
     for Service { name, policy, slos } in &catalog.services {
@@ -270,6 +285,7 @@ fn gates(catalog: &Catalog) -> Table {
             duration(policy.stale_after_ms.unsigned_abs() * 1_000),
             min_events.to_string(),
             exempt.join(" "),
+            policy.freeze_on.map_or("none", Severity::name).to_owned(),
             slos.len().to_string(),
         ]);
     }

@@ -36,7 +36,23 @@ struct Status {
     stories: Vec<Story>,
     journeys: Vec<Journey>,
     gates: Vec<Gate>,
+    /// Absent in the answers of older servers.
+    #[serde(default)]
+    alerts: Vec<Alert>,
     sources: Vec<Source>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Alert {
+    story: String,
+    slo: String,
+    severity: String,
+    state: String,
+    long: String,
+    factor: f64,
+    burn_long: Option<f64>,
+    since: Option<String>,
+    resolved_at: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -168,6 +184,9 @@ fn all(text: &mut String, status: &Status) {
     if !status.journeys.is_empty() {
         section(text, "Journeys", &journey_table(&status.journeys));
     }
+    if !status.alerts.is_empty() {
+        section(text, "Alerts", &alert_table(&status.alerts));
+    }
     section(text, "Sources", &source_table(&status.sources));
 }
 
@@ -231,6 +250,23 @@ fn gate_table(gates: &[Gate]) -> comfy_table::Table {
             if gate.allow { "may be deployed" } else { "must wait" }.to_owned(),
             if reasons.is_empty() { "every SLO has budget to spend".to_owned() } else { reasons.join("\n") },
         ]);
+    }
+    table
+}
+
+fn alert_table(alerts: &[Alert]) -> comfy_table::Table {
+    let mut table = table(["SLO", "alert", "state", "since", "over", "burn", "from"], &[5, 6]);
+    for alert in alerts {
+        let mut row = vec![
+            Cell::new(format!("{}/{}", printable(&alert.story), printable(&alert.slo))),
+            Cell::new(printable(&alert.severity)),
+            Cell::new(printable(&alert.state)),
+            Cell::new(alert.resolved_at.as_deref().or(alert.since.as_deref()).map_or("-".to_owned(), printable)),
+            Cell::new(printable(&alert.long)),
+        ];
+        row.push(burn(alert.burn_long));
+        row.push(Cell::new(alert.factor));
+        table.add_row(row);
     }
     table
 }

@@ -26,6 +26,7 @@ fn catalog(slis: Vec<Sli>) -> Arc<Catalog> {
         source: SourceId(0),
         requests: Some(Requests { patterns: Vec::new(), hosts: Vec::new() }),
         sli,
+        alerts: Vec::new(),
     };
     let policy = GatePolicy {
         on_unknown: OnUnknown::Deny,
@@ -35,6 +36,7 @@ fn catalog(slis: Vec<Sli>) -> Arc<Catalog> {
         stale_after_ms: 600_000,
         min_events: 1,
         exempt: vec!["fix".into()],
+        freeze_on: None,
     };
     let slos: Vec<SloId> = (0..slis.len()).map(SloId).collect();
     Arc::new(Catalog {

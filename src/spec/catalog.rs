@@ -7,6 +7,7 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
+use super::alerts::{AlertRule, Severity};
 use crate::formats::Template;
 use crate::time::Horizon;
 
@@ -273,6 +274,8 @@ pub struct Slo {
     pub requests: Option<Requests>,
     /// How good and bad are told apart.
     pub sli: Sli,
+    /// When its budget burns too fast, the most urgent rule first as written.
+    pub alerts: Vec<AlertRule>,
 }
 
 impl Slo {
@@ -597,6 +600,8 @@ pub struct GatePolicy {
     pub min_events: u64,
     /// Change kinds that pass an automatic freeze and an unknown gate.
     pub exempt: Vec<String>,
+    /// An alert at least this urgent freezes the gate while it fires; none does when `None`.
+    pub freeze_on: Option<Severity>,
 }
 
 /// The answer for want of evidence; an operator must choose.

@@ -205,6 +205,7 @@ impl SloPlan {
             window: Horizon::of_minutes(self.window),
             source: SourceId(self.source),
             requests: Some(Requests { patterns: Vec::new(), hosts: Vec::new() }),
+            alerts: AlertRule::recommended(Horizon::of_minutes(self.window)),
             sli: match self.kind {
                 KindPlan::Availability => Sli::Availability { good: statuses, ignore: Statuses::NONE },
                 KindPlan::Latency => Sli::Latency { threshold_us: 500_000, count: statuses },
@@ -248,6 +249,7 @@ impl PolicyPlan {
             stale_after_ms: self.stale_after_ms,
             min_events: self.min_events,
             exempt: vec!["fix".into()],
+            freeze_on: None,
         }
     }
 }

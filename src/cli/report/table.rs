@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use comfy_table::{Cell, Color, Table};
-use slogate::document::{GateStatus, JourneyStatus, SloStatus, SourceStatus, Status, StoryStatus};
+use slogate::document::{AlertStatus, GateStatus, JourneyStatus, SloStatus, SourceStatus, Status, StoryStatus};
 
 use crate::cli::cells::{BURNS, budget, burn, grouped, indented, percent, section, state, table};
 
@@ -24,6 +24,9 @@ pub(super) fn text(status: &Status<'_>, source: &str) -> String {
     }
     if !status.gates.is_empty() {
         section(&mut text, "Gates", &gates(&status.gates));
+    }
+    if !status.alerts.is_empty() {
+        section(&mut text, "Alerts", &alerts(&status.alerts));
     }
     for source in status.sources.iter().filter(|found| found.source == source) {
         let _ = writeln!(text, "\nLines of source {}\n{}", source.source, indented(&lines(source)));
@@ -111,6 +114,27 @@ fn gates(gates: &[GateStatus<'_>]) -> Table {
             Cell::new(gate.level).fg(colour),
             Cell::new(if gate.allow { "may be deployed" } else { "must wait" }),
             Cell::new(if reasons.is_empty() { "every SLO has budget to spend".to_owned() } else { reasons.join("\n") }),
+        ]);
+    }
+    table
+}
+
+fn alerts(alerts: &[AlertStatus<'_>]) -> Table {
+    let mut table = table(["SLO", "alert", "state", "since", "burn", "", "from"], &[4, 5, 6]);
+    for alert in alerts {
+        let colour = if alert.state == "firing" { Color::Red } else { Color::Yellow };
+        let since = alert.resolved_at.or(alert.since);
+        let rate = |window: &str, rate: Option<f64>| {
+            Cell::new(format!("{} over {window}", rate.map_or("-".to_owned(), |rate| format!("{rate:.2}"))))
+        };
+        table.add_row([
+            Cell::new(format!("{}/{}", alert.story, alert.slo)),
+            Cell::new(alert.severity),
+            Cell::new(alert.state).fg(colour),
+            Cell::new(since.map_or("-".to_owned(), |since| since.to_string())),
+            rate(&alert.long, alert.burn_long),
+            rate(&alert.short, alert.burn_short),
+            Cell::new(alert.factor),
         ]);
     }
     table

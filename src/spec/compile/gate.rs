@@ -2,6 +2,7 @@
 
 use super::names::Names;
 use super::value::{self, Bounds};
+use crate::spec::alerts::Severity;
 use crate::spec::catalog::{BILLION, GatePolicy, OnUnknown, ServiceId};
 use crate::spec::fault::{At, Faults, quoted};
 use crate::spec::number::{Decimal, Number};
@@ -51,6 +52,7 @@ struct Keys {
     stale_after_ms: Option<i64>,
     min_events: Option<u64>,
     exempt: Option<Vec<String>>,
+    freeze_on: Option<FreezeOn>,
 }
 
 impl Keys {
@@ -63,6 +65,7 @@ impl Keys {
             stale_after_ms: Some(STALE_AFTER_MS),
             min_events: Some(MIN_EVENTS),
             exempt: Some(EXEMPT.map(str::to_owned).to_vec()),
+            freeze_on: Some(FreezeOn::None),
         }
     }
 
@@ -76,6 +79,7 @@ impl Keys {
             stale_after_ms: gate.stale_after.given().and_then(|at| stale_after_ms(at, faults)),
             min_events: gate.min_events.given().and_then(|at| min_events(at, faults)),
             exempt: gate.exempt.given().and_then(|at| exempt(at, faults)),
+            freeze_on: gate.freeze_on.given().and_then(|at| freeze_on(at, faults)),
         }
     }
 
@@ -88,6 +92,7 @@ impl Keys {
             stale_after_ms: self.stale_after_ms.or(other.stale_after_ms),
             min_events: self.min_events.or(other.min_events),
             exempt: self.exempt.or(other.exempt),
+            freeze_on: self.freeze_on.or(other.freeze_on),
         }
     }
 
@@ -100,8 +105,34 @@ impl Keys {
             stale_after_ms: self.stale_after_ms?,
             min_events: self.min_events?,
             exempt: self.exempt?,
+            freeze_on: self.freeze_on?.severity(),
         })
     }
+}
+
+/// The alerts that freeze a gate.
+#[derive(Clone, Copy)]
+enum FreezeOn {
+    None,
+    Alert(Severity),
+}
+
+impl FreezeOn {
+    fn severity(self) -> Option<Severity> {
+        match self {
+            Self::None => None,
+            Self::Alert(severity) => Some(severity),
+        }
+    }
+}
+
+fn freeze_on(at: &At<String>, faults: &Faults<'_>) -> Option<FreezeOn> {
+    const ALERTS: [(&str, FreezeOn); 3] = [
+        ("page", FreezeOn::Alert(Severity::Page)),
+        ("ticket", FreezeOn::Alert(Severity::Ticket)),
+        ("none", FreezeOn::None),
+    ];
+    value::choice(at, "what `freeze_on` may say", &ALERTS, faults)
 }
 
 /// A gate that thaws below where it freezes would flap with every event. Reported where this table says either.

@@ -6,7 +6,7 @@ use super::*;
 use crate::spec::catalog::{
     HostRule, OnUnknown, ScrapeLimits, ScrapeSource, Secret, Sli, SourceKind, Statuses, StoreUrl,
 };
-use crate::spec::{Fault, load_texts};
+use crate::spec::{AlertRule, Fault, Severity, load_texts};
 use crate::time::Horizon;
 
 mod values;

@@ -2,6 +2,7 @@
 
 use toml::de::DeTable;
 
+use super::alert::{self, Alert};
 use super::scrape::{self, ScrapeSource};
 use crate::spec::fault::{At, Faults, Place};
 use crate::spec::number::Number;
@@ -17,6 +18,8 @@ pub(in crate::spec) struct Engine {
     pub store_url: Field<String>,
     /// Each `[[source]]`.
     pub sources: Field<Vec<Source>>,
+    /// Each `[[alert]]`.
+    pub alerts: Field<Vec<Alert>>,
     /// `[gate]`.
     pub gate: Gate,
     /// `[gate.service.NAME]`, by name.
@@ -63,6 +66,7 @@ pub(in crate::spec) struct Gate {
     pub stale_after: Field<String>,
     pub min_events: Field<Number>,
     pub exempt: Field<Texts>,
+    pub freeze_on: Field<String>,
 }
 
 pub(super) const SECRET: &str =
@@ -74,12 +78,13 @@ const OWN_FILE: &str = "stories and journeys belong in files of their own beside
 
 const ENGINE: Shape = Shape {
     name: "slogate.toml",
-    keys: &["server", "store", "source", "gate"],
+    keys: &["server", "store", "source", "alert", "gate"],
     refused: &[
         Refused::new("story", OWN_FILE),
         Refused::new("slo", OWN_FILE),
         Refused::new("journey", OWN_FILE),
         Refused { key: "sources", why: "write [[source]] once for each source", instead: "source" },
+        Refused { key: "alerts", why: "write [[alert]] once for each rule", instead: "alert" },
     ],
 };
 const SERVER: Shape = Shape {
@@ -124,13 +129,23 @@ const GATE: Shape = Shape {
         "stale_after",
         "min_events",
         "exempt",
+        "freeze_on",
         "service",
     ],
     refused: &[Refused { key: "services", why: "write [gate.service.NAME]", instead: "service" }],
 };
 const GATE_SERVICE: Shape = Shape {
     name: "[gate.service.NAME]",
-    keys: &["on_unknown", "frozen_below", "thaw_above", "guarded_below", "stale_after", "min_events", "exempt"],
+    keys: &[
+        "on_unknown",
+        "frozen_below",
+        "thaw_above",
+        "guarded_below",
+        "stale_after",
+        "min_events",
+        "exempt",
+        "freeze_on",
+    ],
     refused: &[],
 };
 
@@ -147,6 +162,7 @@ pub(super) fn read(file: usize, tree: &DeTable<'_>, faults: &Faults<'_>) -> Engi
         token_file: server.text("token_file"),
         store_url: root.table("store", &STORE).text("url"),
         sources: root.tables("source", &SOURCE).map(|tables| tables.iter().map(source).collect()),
+        alerts: alert::alerts(&root),
         services: services.iter().map(|(name, table)| (name.clone(), policy(table))).collect(),
         gate: policy(&gate),
     }
@@ -185,5 +201,6 @@ fn policy(table: &Table<'_>) -> Gate {
         stale_after: table.text("stale_after"),
         min_events: table.number("min_events"),
         exempt: table.texts("exempt"),
+        freeze_on: table.text("freeze_on"),
     }
 }

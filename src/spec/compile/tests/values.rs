@@ -325,3 +325,102 @@ fn what_cannot_be_scraped_is_refused_where_it_stands() {
         assert_eq!(found, [expected], "{lines}");
     }
 }
+
+#[test]
+fn alert_rules_are_the_workbooks_unless_there_are_others() {
+    let rules = |old: &str, new: &str| {
+        let catalog = edited(old, new).unwrap().catalog;
+        let rule = |rule: &AlertRule| {
+            let AlertRule { severity, factor, long, short, hold_ms } = rule;
+            format!("{} {factor} {long} {short} {hold_ms}", severity.name())
+        };
+        [&catalog.slos[0], &catalog.slos[1]].map(|slo| slo.alerts.iter().map(rule).collect::<Vec<_>>().join(", "))
+    };
+    // The first SLO promises 99.95% over 7 days; the second 90% over 28, which burns 10 times too fast at most.
+    let recommended = [
+        "page 3.36 1h 5m 0, page 1.4 6h 30m 0, ticket 1 3d 6h 0",
+        "page 5.6 6h 30m 0, ticket 2.8 1d 2h 0, ticket 1 3d 6h 0",
+    ];
+    assert_eq!(rules("[gate]", "[gate]"), recommended);
+    let rule = "severity = \"page\"\nlong = \"2h\"\nshort = \"10m\"\n";
+    let common = format!("[[alert]]\n{rule}budget = 2.5\nfor = \"1m\"\n[gate]");
+    assert_eq!(rules("[gate]", &common), ["page 2.1 2h 10m 60000", "page 8.4 2h 10m 60000"]);
+    let own = format!("[[slo.alert]]\n{rule}factor = 14.4\n[slo.availability]");
+    assert_eq!(rules("[slo.availability]", &own), ["page 14.4 2h 10m 0", recommended[1]]);
+    assert_eq!(rules("window = \"7d\"", "window = \"7d\"\nalert = []"), ["", recommended[1]]);
+}
+
+#[test]
+fn an_alert_that_can_never_fire_is_refused() {
+    let alert = |keys: &str| format!("[[slo.alert]]\nseverity = \"page\"\n{keys}\n[slo.latency]");
+    // The second SLO promises 90%.
+    for (keys, expected) in [
+        ("long = \"1h\"\nshort = \"5m\"\nfactor = 10", None),
+        (
+            "long = \"1h\"\nshort = \"5m\"\nfactor = 10.000001",
+            Some(
+                "14:1: this alert can never fire: its factor is 10.000001, and at an objective of 90% no budget burns faster than 10",
+            ),
+        ),
+        (
+            "long = \"1h\"\nshort = \"1h\"\nfactor = 2",
+            Some("17:9: the short window `1h` is not shorter than the long one"),
+        ),
+        (
+            "long = \"29d\"\nshort = \"1h\"\nfactor = 2",
+            Some("14:1: the long window of 29d is longer than the SLO's window of 28d"),
+        ),
+        (
+            "long = \"1h\"\nshort = \"5m\"",
+            Some(
+                "14:1: missing how fast is too fast: `budget` (percent of the error budget spent over `long`) or `factor` (a burn rate)",
+            ),
+        ),
+        (
+            "long = \"1h\"\nshort = \"5m\"\nfactor = 2\nbudget = 2",
+            Some("14:1: `budget` and `factor` both say how fast is too fast; keep one"),
+        ),
+        (
+            "long = \"1h\"\nshort = \"5m\"\nfactor = 0",
+            Some("18:10: the factor `0` is not above 0 and at most 1000000000"),
+        ),
+        ("long = \"1h\"\nshort = \"90s\"\nfactor = 2", Some("17:9: the window `90s` is not a whole number of minutes")),
+        (
+            "long = \"1h\"\nshort = \"5m\"\nfactor = 2\nfor = \"2d\"",
+            Some("19:7: `for` `2d` is not at most 1d, in whole milliseconds"),
+        ),
+    ] {
+        let found = edited("[slo.latency]", &alert(keys)).map(drop).err().unwrap_or_default();
+        let expected: Vec<String> = expected.iter().map(|line| format!("specs/story.toml:{line}")).collect();
+        assert_eq!(found, expected, "{keys}");
+    }
+    // A rule for all is only refused when it can fire for none.
+    let common = |factor: &str| {
+        format!("[[alert]]\nseverity = \"page\"\nlong = \"1h\"\nshort = \"5m\"\nfactor = {factor}\n[gate]")
+    };
+    let sound = edited("[gate]", &common("14.4")).unwrap().catalog;
+    assert_eq!(sound.slos.iter().map(|slo| slo.alerts.len()).collect::<Vec<_>>(), [1, 0, 0, 1]);
+    check(&[(
+        "[gate]",
+        &common("2001"),
+        &[
+            "slogate.toml:10:1: this alert can never fire: its factor is 2001, and at an objective of 99.95% no budget burns faster than 2000",
+        ],
+    )]);
+}
+
+#[test]
+fn what_freezes_a_gate_is_a_severity_or_none() {
+    let policy =
+        |text: &str| edited("[gate.service.api]", text).map(|loaded| loaded.catalog.services[0].policy.freeze_on);
+    assert_eq!(policy("[gate.service.api]"), Ok(None));
+    assert_eq!(policy("freeze_on = \"page\"\n[gate.service.api]"), Ok(Some(Severity::Page)));
+    assert_eq!(policy("freeze_on = \"page\"\n[gate.service.api]\nfreeze_on = \"none\""), Ok(None));
+    check(&[(
+        "[gate.service.api]",
+        "freeze_on = \"pages\"\n[gate.service.api]",
+        &[
+            "slogate.toml:12:13: `pages` is not what `freeze_on` may say; expected \"page\" or \"ticket\" or \"none\"; did you mean `page`?",
+        ],
+    )]);
+}
