@@ -18,6 +18,7 @@
 //! There is no arithmetic here, no cache, no TLS and no HTTP/2: a proxy in front does those better.
 
 mod access;
+mod alerts;
 mod answer;
 mod asked;
 mod audit;
@@ -89,7 +90,7 @@ impl std::fmt::Debug for ClockBox {
 }
 
 /// Every resource: its path and what answers there.
-fn routes() -> [(&'static str, MethodRouter<Arc<Api>>); 21] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Api>>); 22] {
     [
         ("/", get(page::page)),
         ("/healthz", get(health::healthz)),
@@ -109,6 +110,7 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Api>>); 21] {
         ("/api/v1/gates/{service}/check", get(gates::check)),
         ("/api/v1/gates/{service}/freeze", post(orders::freeze)),
         ("/api/v1/gates/{service}/unfreeze", post(orders::unfreeze)),
+        ("/api/v1/alerts", get(alerts::alerts)),
         ("/api/v1/audit", get(audit::audit)),
         ("/api/v1/sources", get(stories::sources)),
         ("/api/v1/sources/{source}", get(stories::source)),

@@ -20,7 +20,7 @@ mod slices;
 
 use std::cmp::Ordering;
 
-use crate::spec::{BILLION, Objective};
+use crate::spec::{AlertRule, BILLION, Objective};
 use crate::tally::Tally;
 use crate::time::Horizon;
 
@@ -39,12 +39,14 @@ pub const BURN_WINDOWS: [Horizon; 8] = [
     Horizon::DAYS_28,
 ];
 
-/// The burn windows of something promised over `own`: [`BURN_WINDOWS`] and `own` itself, shortest first.
-pub fn burn_windows(own: Horizon) -> Vec<Horizon> {
+/// The burn windows of something promised over `own` that alerts of these windows watch, shortest first:
+/// [`BURN_WINDOWS`] and all of them.
+pub fn burn_windows(own: Horizon, alerts: &[AlertRule]) -> Vec<Horizon> {
     let mut windows = BURN_WINDOWS.to_vec();
-    if let Err(place) = windows.binary_search(&own) {
-        windows.insert(place, own);
-    }
+    windows.push(own);
+    windows.extend(alerts.iter().flat_map(|rule| [rule.long, rule.short]));
+    windows.sort();
+    windows.dedup();
     windows
 }
 
@@ -292,7 +294,7 @@ mod tests {
     #[test]
     fn the_own_window_takes_its_place_among_the_burn_windows() {
         let names = |own: u32| {
-            let windows = burn_windows(Horizon::of_minutes(own));
+            let windows = burn_windows(Horizon::of_minutes(own), &[]);
             windows.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(names(40_320), "5m 30m 1h 2h 6h 1d 3d 28d");

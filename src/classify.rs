@@ -96,7 +96,7 @@ impl Classifier {
     pub fn new(catalog: &Catalog, source: SourceId) -> Result<Self, TooComplex> {
         let slos: Vec<SloId> =
             (0..catalog.slos.len()).map(SloId).filter(|slo| catalog[*slo].source == source).collect();
-        let patterns = slos.iter().flat_map(|slo| catalog[*slo].requests.patterns.iter().map(move |p| (*slo, p)));
+        let patterns = slos.iter().flat_map(|slo| catalog[*slo].patterns().iter().map(move |p| (*slo, p)));
         let patterns: Vec<_> = patterns.collect();
         let (routes, accepted) = Routes::compile(patterns.iter().map(|(_, pattern)| pattern.segments.as_slice()))?;
         let methods = methods_of(patterns.iter().map(|(_, pattern)| &pattern.methods));
@@ -205,9 +205,9 @@ fn choose(
 ) -> Result<Choice, TooComplex> {
     let mut rules: Vec<Vec<HostRule>> = Vec::new();
     for slo in slos {
-        let of_slo = &catalog[*slo].requests.hosts;
-        if !of_slo.is_empty() && !rules.contains(of_slo) {
-            rules.push(of_slo.clone());
+        let of_slo = catalog[*slo].hosts();
+        if !of_slo.is_empty() && !rules.iter().any(|rules| rules == of_slo) {
+            rules.push(of_slo.to_vec());
         }
     }
     if rules.is_empty() {
@@ -224,7 +224,7 @@ fn choose(
             continue;
         }
         let admitted = slos.iter().copied().filter(|slo| {
-            let rules = &catalog[*slo].requests.hosts;
+            let rules = catalog[*slo].hosts();
             rules.is_empty() || rules.iter().any(|rule| rule.matches(&host))
         });
         let action = compiler.action(&admitted.collect::<Vec<_>>())?;

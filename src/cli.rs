@@ -6,6 +6,7 @@
 mod cells;
 mod check;
 mod demo;
+mod export;
 mod gate;
 mod orders;
 mod remote;
@@ -43,6 +44,9 @@ enum Command {
     /// Show it all on a made-up shop: four weeks of traffic, an incident, live requests
     #[command(after_help = demo::HELP)]
     Demo(demo::Arguments),
+    /// Write the alert rules in another program's terms
+    #[command(after_help = export::HELP)]
+    Export(export::Arguments),
     /// Show how everything stands, as the server sees it
     #[command(after_help = status::HELP)]
     Status(status::Arguments),
@@ -99,6 +103,7 @@ pub(crate) fn run() -> Exit {
         Command::Report(arguments) => report::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Gate(arguments) => gate::run(&arguments),
         Command::Freeze(arguments) => orders::freeze(&arguments),

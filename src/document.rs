@@ -8,11 +8,13 @@
 //!   be meant: no data is `null`, never 0 or 1.
 //! - Maps keep the order that means something: burn windows from short to long, reasons of refusal as declared.
 
+mod alert;
 mod audit;
 mod gap;
 mod gate;
 mod history;
 mod metrics;
+mod rules;
 mod slo;
 mod source;
 
@@ -21,14 +23,16 @@ use std::fmt::Display;
 use serde::{Serialize, Serializer};
 
 use crate::engine::Board;
-use crate::spec::{Catalog, JourneyId, ServiceId, SourceId, StoryId};
+use crate::spec::{Catalog, JourneyId, ServiceId, SloId, SourceId, StoryId};
 use crate::time::Timestamp;
 
+pub use alert::AlertStatus;
 pub use audit::{Actor, AuditAction, AuditEntry, Principal};
 pub use gap::GapStatus;
 pub use gate::{GateReason, GateStatus};
 pub use history::{HistoryPoint, SloHistory};
 pub use metrics::metrics;
+pub use rules::prometheus_rules;
 pub use slo::{Budget, JourneyBudget, JourneyStatus, MemberStatus, SloStatus, StoryStatus};
 pub use source::{RejectedSample, SourceReason, SourceStatus};
 
@@ -46,6 +50,8 @@ pub struct Status<'a> {
     pub journeys: Vec<JourneyStatus<'a>>,
     /// By service.
     pub gates: Vec<GateStatus<'a>>,
+    /// Those that are pending, firing or resolved, by story and SLO.
+    pub alerts: Vec<AlertStatus<'a>>,
     /// As in `slogate.toml`.
     pub sources: Vec<SourceStatus<'a>>,
 }
@@ -56,12 +62,14 @@ impl<'a> Status<'a> {
         let stories = (0..catalog.stories.len()).map(|id| StoryStatus::new(catalog, board, StoryId(id)));
         let journeys = (0..catalog.journeys.len()).map(|id| JourneyStatus::new(catalog, board, JourneyId(id)));
         let gates = (0..catalog.services.len()).map(|id| GateStatus::new(catalog, board, ServiceId(id), change));
+        let alerts = (0..catalog.slos.len()).flat_map(|id| AlertStatus::active(catalog, board, SloId(id)));
         let sources = (0..catalog.sources.len()).map(|id| SourceStatus::new(catalog, board, SourceId(id)));
         Self {
             at: board.at,
             stories: stories.collect(),
             journeys: journeys.collect(),
             gates: gates.collect(),
+            alerts: alerts.collect(),
             sources: sources.collect(),
         }
     }

@@ -32,11 +32,12 @@ mod restore;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::alert::{self, AlertStanding, Course};
 use crate::budget::{Standing, burn_windows};
 use crate::counts::{Batch, Page};
 use crate::gate::{self, Decision, Doubt, Evidence, Feed, GateState, Hold, Level, Witness};
 use crate::journey::Weighed;
-use crate::spec::{Catalog, GatePolicy, Journey, Member, Service, ServiceId, SloId, SourceId};
+use crate::spec::{AlertRule, Catalog, GatePolicy, Journey, Member, Service, ServiceId, SloId, SourceId};
 use crate::tally::Tally;
 use crate::time::{Horizon, Minute, Timestamp};
 
@@ -69,6 +70,8 @@ pub struct Engine {
     columns: Vec<usize>,
     /// By [`ServiceId`]; `None` before the first decision.
     gates: Vec<Option<GateState>>,
+    /// By [`SloId`], the course of each of its alerts; `None` before the first tick.
+    alerts: Vec<Option<Vec<Course>>>,
     /// `None` when nothing of it is to be kept.
     tracking: Option<Box<Tracking>>,
 }
@@ -159,8 +162,9 @@ impl Engine {
         let column = |slo: usize| ledgers[catalog.slos[slo].source.0].column_of(SloId(slo));
         let columns = (0..catalog.slos.len()).map(column).collect();
         let gates = vec![None; catalog.services.len()];
+        let alerts = vec![None; catalog.slos.len()];
         let now = Timestamp::from_millis(i64::MIN);
-        Self { catalog, now, accepted, kept, ledgers, columns, gates, tracking: None }
+        Self { catalog, now, accepted, kept, ledgers, columns, gates, alerts, tracking: None }
     }
 
     /// What the engine counts for.
@@ -239,7 +243,7 @@ impl Engine {
             let newest = ledger.newest_records(now);
             ledger.quality.judge(newest);
         }
-        let slos = self.slos(now);
+        let slos = self.slos(now, &self.alerts);
         let services = (0..self.catalog.services.len()).map(ServiceId);
         let decide = |service: ServiceId| self.decide(service, &slos, self.gates[service.0].as_ref(), now);
         let gates: Vec<Decision> = services.map(decide).collect();
@@ -259,6 +263,8 @@ impl Engine {
             }
         }
         self.gates = gates.iter().map(|decision| Some(decision.state.clone())).collect();
+        let courses = slos.iter().map(|slo| Some(slo.alerts.iter().map(|alert| alert.course).collect()));
+        self.alerts = courses.collect();
         self.board(now, slos, gates)
     }
 
@@ -269,7 +275,7 @@ impl Engine {
     /// When `t` is later than now, or so early that counts of its windows may be gone.
     pub fn board_at(&self, t: Timestamp) -> Result<Board, NotKept> {
         self.check_kept(t, self.accepted)?;
-        let slos = self.slos(t);
+        let slos = self.slos(t, &vec![None; self.catalog.slos.len()]);
         let services = (0..self.catalog.services.len()).map(ServiceId);
         let gates = services.map(|service| self.decide(service, &slos, None, t)).collect();
         Ok(self.board(t, slos, gates))
@@ -352,20 +358,23 @@ impl Engine {
         }
     }
 
-    fn slos(&self, t: Timestamp) -> Vec<SloStanding> {
+    /// How every SLO stands at `t`, its alerts going on from `courses`.
+    fn slos(&self, t: Timestamp, courses: &[Option<Vec<Course>>]) -> Vec<SloStanding> {
         let oldest = self.oldest_accepted(t);
         let heard: Vec<_> = self.ledgers.iter().map(|ledger| ledger.last_heard(t, oldest)).collect();
         let slos = self.catalog.slos.iter().enumerate();
         slos.map(|(id, slo)| {
             let ledger = &self.ledgers[slo.source.0];
-            let burns = burn_windows(slo.window).into_iter();
+            let burns = burn_windows(slo.window, &slo.alerts).into_iter();
             let burns = burns.map(|window| Burn { window, tally: self.tally_at(SloId(id), window, t) });
+            let burns: Vec<Burn> = burns.collect();
             let tally = self.tally_at(SloId(id), slo.window, t);
             let policy = &self.catalog[self.catalog[slo.story].service].policy;
             let doubt = !self.doubts(slo.source, Tolerance::of([policy]), t).is_empty();
             SloStanding {
                 standing: Standing { tally, objective: slo.objective, window: slo.window },
-                burns: burns.collect(),
+                alerts: self.alerts_of(SloId(id), &burns, courses[id].as_deref(), t),
+                burns,
                 evidence: Evidence::of(policy, tally, heard[slo.source.0], doubt, t),
                 last_event: ledger.last_event(self.columns[id], t, oldest),
                 lifetime: ledger.lifetime(self.columns[id]),
@@ -375,6 +384,36 @@ impl Engine {
         .collect()
     }
 
+    /// How an SLO stands towards its alert rules, going on from `courses` or else from the counts of the past.
+    fn alerts_of(&self, id: SloId, burns: &[Burn], courses: Option<&[Course]>, t: Timestamp) -> Vec<AlertStanding> {
+        let slo = &self.catalog[id];
+        let tally = |window: Horizon| {
+            let burn = burns.iter().find(|burn| burn.window == window);
+            burn.map_or_else(|| self.tally_at(id, window, t), |burn| burn.tally)
+        };
+        let standing = |(place, rule): (usize, &AlertRule)| {
+            let (long, short) = (tally(rule.long), tally(rule.short));
+            let course = match courses.and_then(|courses| courses.get(place)) {
+                Some(course) => course.next(rule, alert::burns(rule, slo.objective, long, short), t),
+                None => self.course_of_past(id, rule, t),
+            };
+            AlertStanding { rule: *rule, long, short, course }
+        };
+        slo.alerts.iter().enumerate().map(standing).collect()
+    }
+
+    fn course_of_past(&self, id: SloId, rule: &AlertRule, t: Timestamp) -> Course {
+        // Further back, the long window would reach to minutes of which only a part may be kept.
+        let oldest = self.oldest_accepted(t).plus(rule.long.minutes() - 1);
+        let burns = |minute: Minute| {
+            let end = if minute == t.minute() { t } else { minute.plus(1).start().plus_millis(-1) };
+            // The short window is empty in most of a quiet SLO's minutes, and costs less to look at.
+            let short = self.tally_at(id, rule.short, end);
+            short.bad > 0 && alert::burns(rule, self.catalog[id].objective, self.tally_at(id, rule.long, end), short)
+        };
+        Course::of_past(rule, t, oldest, burns)
+    }
+
     fn decide(&self, service: ServiceId, slos: &[SloStanding], before: Option<&GateState>, t: Timestamp) -> Decision {
         let Service { policy, slos: members, .. } = &self.catalog[service];
         let witness = |id: &SloId| Witness {
@@ -382,6 +421,7 @@ impl Engine {
             source: self.catalog[*id].source,
             standing: slos[id.0].standing,
             evidence: slos[id.0].evidence,
+            firing: alert::most_urgent(&slos[id.0].alerts),
         };
         let witnesses: Vec<Witness> = members.iter().map(witness).collect();
         gate::decide(policy, &witnesses, &self.feeds(policy, members, t), before, t)
@@ -424,7 +464,7 @@ impl Engine {
             let tally = |member: &Member| self.tally_at(member.slo, window, t);
             Weighed::new(journey, &journey.members.iter().map(tally).collect::<Vec<_>>())
         };
-        let burns = burn_windows(journey.window).into_iter().map(|window| (window, weigh(window))).collect();
+        let burns = burn_windows(journey.window, &[]).into_iter().map(|window| (window, weigh(window))).collect();
         let sources: BTreeSet<SourceId> =
             journey.members.iter().map(|member| self.catalog[member.slo].source).collect();
         let gaps = sources.iter().flat_map(|source| self.ledgers[source.0].gaps.within(journey.window, t));

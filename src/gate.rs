@@ -8,6 +8,8 @@
 //! - *Hysteresis.* A budget at or below `frozen_below` closes the gate and the SLO is remembered as holding it; the gate
 //!   opens again only when each SLO that holds it has been seen, with sound evidence, above `thaw_above`. An SLO
 //!   whose evidence grows thin or disappears in the meantime goes on holding: quiet is not recovery.
+//! - *Alerts.* Where the policy says so, an alert that fires freezes the gate, and only while it fires: its short window
+//!   is what keeps it from lingering.
 //! - *Evidence.* Fewer than `min_events` in the window can neither freeze nor thaw. A source that has gone silent leaves
 //!   its SLOs without sound evidence; what it has already proved, a spent budget, still freezes.
 //! - *Doubt.* A source that is heard may hide errors (see [`Feed`]): as long as it does, its SLOs are no sound evidence and
@@ -25,6 +27,7 @@ mod reason;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
+use crate::alert::AlertStanding;
 use crate::budget::Standing;
 use crate::spec::{GatePolicy, OnGap, OnUnknown, SloId, SourceId};
 use crate::tally::Tally;
@@ -116,14 +119,25 @@ pub struct Witness {
     pub standing: Standing,
     /// What that is worth.
     pub evidence: Evidence,
+    /// The most urgent of its alerts that fire.
+    pub firing: Option<AlertStanding>,
 }
 
 impl Witness {
     /// Whether it has shown, with enough events, that its budget is spent. A silent source does not take that back.
     fn is_spent(&self, policy: &GatePolicy) -> bool {
+        self.has_enough(policy) && self.standing.compare_remaining(policy.frozen_below_billionths) != Ordering::Greater
+    }
+
+    fn has_enough(&self, policy: &GatePolicy) -> bool {
         let tally = self.standing.tally;
-        let enough = !tally.is_empty() && tally.total() >= policy.min_events;
-        enough && self.standing.compare_remaining(policy.frozen_below_billionths) != Ordering::Greater
+        !tally.is_empty() && tally.total() >= policy.min_events
+    }
+
+    /// The alert for which the policy freezes, if one fires and there is enough to believe it.
+    fn burning(&self, policy: &GatePolicy) -> Option<AlertStanding> {
+        let freezes = |alert: &AlertStanding| policy.freeze_on.is_some_and(|least| alert.rule.severity >= least);
+        self.firing.filter(freezes).filter(|_| self.has_enough(policy))
     }
 
     fn is_sound(&self) -> bool {
@@ -165,11 +179,11 @@ impl Hold {
     }
 
     /// Whether it still has something to say: until its time, and an unfreeze only while there is something to hold off.
-    fn is_in_force(&self, holding: &BTreeSet<SloId>, now: Timestamp) -> bool {
+    fn is_in_force(&self, is_held: bool, now: Timestamp) -> bool {
         let in_time = self.until().is_none_or(|until| now < until);
         match self {
             Self::Freeze { .. } => in_time,
-            Self::Unfreeze { .. } => in_time && !holding.is_empty(),
+            Self::Unfreeze { .. } => in_time && is_held,
         }
     }
 }
@@ -218,7 +232,8 @@ pub fn decide(
     now: Timestamp,
 ) -> Decision {
     let holding = holding(policy, slos, before.map(|state| &state.holding));
-    let hold = before.and_then(|state| state.hold.clone()).filter(|hold| hold.is_in_force(&holding, now));
+    let is_held = !holding.is_empty() || slos.iter().any(|slo| slo.burning(policy).is_some());
+    let hold = before.and_then(|state| state.hold.clone()).filter(|hold| hold.is_in_force(is_held, now));
     let (level, mut reasons) = weigh(policy, slos, feeds, &holding, hold.as_ref());
     for reason in feeds.iter().flat_map(|feed| reasons_of(feed).chain(reason_of_loss(feed))) {
         if !reasons.contains(&reason) {
@@ -313,7 +328,11 @@ fn reasons_to_freeze(policy: &GatePolicy, slos: &[Witness], holding: &BTreeSet<S
         evidence: slo.evidence,
         thaw_above_billionths: policy.thaw_above_billionths,
     });
-    spent.chain(waiting).collect()
+    let burning = slos.iter().filter_map(|slo| {
+        let alert = slo.burning(policy)?;
+        Some(Reason::Burning { slo: slo.slo, objective: slo.standing.objective, alert })
+    });
+    spent.chain(waiting).chain(burning).collect()
 }
 
 /// Why the SLOs are not enough to judge by; empty when they are.

@@ -21,6 +21,8 @@ pub mod window;
 
 pub mod budget;
 
+pub mod alert;
+
 pub mod journey;
 
 pub mod gate;

@@ -22,7 +22,7 @@ use crate::counts::{Batch, Bounds, Counter, Seen, Unmatched};
 use crate::engine::{AHEAD_MS, Board, Engine};
 use crate::formats::Technique;
 use crate::intake::{Archive, IntakeError, LineBlocks, Piece, Range};
-use crate::spec::{Catalog, SourceId, SourceKind};
+use crate::spec::{Catalog, SourceId};
 use crate::time::Timestamp;
 
 /// What to report on.
@@ -85,6 +85,9 @@ const RANGES_PER_WORKER: u64 = 16;
 ///
 /// # Errors
 /// When the request patterns cannot be compiled.
+///
+/// # Panics
+/// When the plan's source reads no access logs.
 pub fn run(plan: &Plan, logs: Vec<Archive>, progress: &(dyn Fn(u64) + Sync)) -> Result<Report, TooComplex> {
     let classifier = Classifier::new(&plan.catalog, plan.source)?;
     let shared = Shared::new(plan, &classifier, &logs, progress);
@@ -182,7 +185,7 @@ impl LogSeen {
 
 impl<'r> Shared<'r> {
     fn new(plan: &'r Plan, classifier: &'r Classifier, logs: &[Archive], progress: &'r (dyn Fn(u64) + Sync)) -> Self {
-        let SourceKind::File(file) = &plan.catalog[plan.source].kind;
+        let file = plan.catalog[plan.source].kind.file().expect("a report reads access logs");
         let bounds = plan.at.map_or(Bounds::NONE, |at| Bounds {
             earliest: plan.catalog.longest_window().first_minute(at.minute()),
             latest: at.plus_millis(AHEAD_MS),

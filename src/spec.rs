@@ -16,6 +16,7 @@
 //! Left out on purpose: whether log files exist, whether a token's variable is set, whether a port is free. Specs are
 //! checked on laptops and in CI, where none of that is there.
 
+mod alerts;
 mod catalog;
 mod compile;
 mod fault;
@@ -27,6 +28,7 @@ mod written;
 
 use std::path::Path;
 
+pub use alerts::{AlertRule, Factor, Severity};
 pub use catalog::*;
 pub use fault::{Fault, SpecErrors, nearest, printable};
 pub use number::Decimal;

@@ -24,7 +24,7 @@ slogate.toml:2:10: `127.0.0.1` is not an address and a port such as "127.0.0.1:9
 slogate.toml:3:1: key `token`: secrets are never written in specs; use `token_env = "NAME"` or `token_file = "path"`
 slogate.toml:9:10: `combind` is not a log format by name; did you mean `combined`?
 slogate.toml:12:8: duplicate source `lb`; the first is at tests/specs/faults/slogate.toml:6:8
-slogate.toml:13:9: key `scrape`: this kind of source is not supported by this version; the only kind is [source.file]
+slogate.toml:14:1: key `url`: write `targets = ["http://..."]`
 slogate.toml:16:1: missing key `on_unknown` in [gate]
 slogate.toml:17:16: `thaw_above` (0.05) is less than `frozen_below` (0.1)
 slogate.toml:19:15: no story names the service `apy`; did you mean `api`?
@@ -88,13 +88,13 @@ fn the_shipped_specs_are_valid_and_print_what_they_compile_to() {
     let tables = stdout(&output);
     assert!(tables.ends_with('\n') && !tables.contains(" \n"), "the last line is a whole one, and none ends in blanks");
     for row in [
-        "lb file beginning 65536 bytes /var/log/nginx/access.log*",
+        "lb file /var/log/nginx/access.log* from the beginning, lines of at most 65536 bytes",
         "profile/availability api 99.95% 28d GET /profile/{user} status 100-499 lb",
         "profile/latency api 90% 28d GET /profile/{user} duration <= 500ms lb",
         "profile/p99 api 90% 28d every 1m with traffic of p99 <= 500ms lb",
         "home/throughput web 99% 7d every 5m of requests/s >= 0.2 lb",
         "browse 99.9% 28d requests 1 home/availability",
-        "shop deny 0 0.05 0.5 10m 100 1% show fix rollback security 6",
+        "shop deny 0 0.05 0.5 10m 100 1% show fix rollback security none 6",
     ] {
         let is_row = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ").starts_with(row);
         assert!(tables.lines().any(is_row), "{row}\n{tables}");

@@ -37,7 +37,7 @@ fn assert_ids_fit(Loaded { catalog, .. }: &Loaded) {
     assert!(!catalog.stories.is_empty() && !catalog.slos.is_empty());
     for slo in &catalog.slos {
         assert!(catalog[slo.story].slos.iter().any(|id| catalog[*id].name == slo.name));
-        assert!(!catalog[slo.source].name.is_empty() && !slo.requests.patterns.is_empty());
+        assert!(!catalog[slo.source].name.is_empty() && !slo.patterns().is_empty());
     }
     for story in &catalog.stories {
         let service = &catalog[story.service];

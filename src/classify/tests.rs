@@ -46,6 +46,7 @@ fn catalog(slos: Vec<(Requests, Sli)>) -> Catalog {
         max_unparsed_billionths: 10_000_000,
         on_gap: OnGap::Show,
         exempt: vec![],
+        freeze_on: None,
     };
     let source = FileSource {
         paths: vec![],
@@ -60,8 +61,9 @@ fn catalog(slos: Vec<(Requests, Sli)>) -> Catalog {
         objective: Objective::new(999_000_000).unwrap(),
         window: Horizon::DAYS_28,
         source: SourceId(0),
-        requests,
+        requests: Some(requests),
         sli,
+        alerts: Vec::new(),
     };
 
     Catalog {

@@ -6,8 +6,8 @@ use clap::Args;
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle, presets};
 use slogate::classify::Classifier;
 use slogate::spec::{
-    Catalog, Decimal, GatePolicy, HostRule, Journey, OnGap, OnUnknown, Requests, Secret, Service, Sli, Slo, SourceId,
-    SourceKind, Start, Statuses, StoreUrl, printable,
+    AlertRule, Catalog, Decimal, FileSource, GatePolicy, HostRule, Journey, OnGap, OnUnknown, ScrapeSource, Secret,
+    Service, Severity, Sli, Slo, Source, SourceId, SourceKind, Start, Statuses, StoreUrl, printable,
 };
 
 use super::{Exit, SpecsArgument};
@@ -27,7 +27,8 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     match super::load(&arguments.specs) {
         Ok(loaded) => {
             // Specs that cannot be counted by are no valid specs.
-            for source in (0..loaded.catalog.sources.len()).map(SourceId) {
+            let sources = (0..loaded.catalog.sources.len()).map(SourceId);
+            for source in sources {
                 if let Err(error) = Classifier::new(&loaded.catalog, source) {
                     super::say(&format!("{}: {error}", arguments.specs.specs.display()));
                     return Exit::Refused;
@@ -76,9 +77,16 @@ fn summary(catalog: &Catalog) -> String {
 fn not_checked(catalog: &Catalog) -> Vec<String> {
     let mut lines = Vec::new();
     for source in &catalog.sources {
-        let SourceKind::File(file) = &source.kind;
-        let paths = file.paths.join(", ");
-        lines.push(format!("not checked: whether {paths} can be read and have the format of source {}", source.name));
+        let name = &source.name;
+        lines.push(match &source.kind {
+            SourceKind::File(file) => {
+                let paths = file.paths.join(", ");
+                format!("not checked: whether {paths} can be read and have the format of source {name}")
+            }
+            SourceKind::Scrape(scrape) => {
+                format!("not checked: whether {} answer with the metrics of source {name}", targets(scrape).join(", "))
+            }
+        });
     }
     match &catalog.server.token {
         Some(Secret::Env(name)) => lines.push(format!("not checked: whether the variable {name} is set")),
@@ -117,21 +125,46 @@ fn engine(catalog: &Catalog) -> Table {
 }
 
 fn sources(catalog: &Catalog) -> Table {
-    let mut table = table(&["source", "kind", "start", "longest line", "paths", "format"]);
-    for source in &catalog.sources {
-        let SourceKind::File(file) = &source.kind;
-        let start = match file.start {
-            Start::Beginning => "beginning",
-            Start::End => "end",
+    let mut table = table(&["source", "kind", "reads", "how"]);
+    for Source { name, kind } in &catalog.sources {
+        let (reads, how) = match kind {
+            SourceKind::File(file) => (file.paths.clone(), how_file(file)),
+            SourceKind::Scrape(scrape) => (targets(scrape), how_scrape(scrape)),
         };
-        let longest = format!("{} bytes", file.max_line);
-        table.add_row([&source.name, "file", start, &longest, &file.paths.join("\n"), &printable(file.format.text())]);
+        table.add_row([name, kind.name(), &reads.join("\n"), &how]);
     }
     table
 }
 
+fn how_file(file: &FileSource) -> String {
+    let start = match file.start {
+        Start::Beginning => "beginning",
+        Start::End => "end",
+    };
+    let format = printable(file.format.text());
+    format!("from the {start}, lines of at most {} bytes\n{format}", file.max_line)
+}
+
+fn how_scrape(scrape: &ScrapeSource) -> String {
+    let time = |millis: u64| duration(millis * 1_000);
+    let limits = &scrape.limits;
+    format!(
+        "every {}, within {}\nat most {} bytes, {} samples",
+        time(scrape.interval_ms),
+        time(scrape.timeout_ms),
+        limits.body_bytes,
+        limits.samples
+    )
+}
+
+/// What a source scrapes, as written.
+fn targets(scrape: &ScrapeSource) -> Vec<String> {
+    let dns = scrape.dns.iter().map(|url| format!("{url} (each address)"));
+    scrape.targets.iter().cloned().chain(scrape.file_sd.iter().cloned()).chain(dns).collect()
+}
+
 fn slos(catalog: &Catalog) -> Table {
-    let mut table = table(&["SLO", "service", "objective", "window", "of", "is good when", "source"]);
+    let mut table = table(&["SLO", "service", "objective", "window", "of", "is good when", "alerts", "source"]);
     for slo in &catalog.slos {
         let story = &catalog[slo.story];
         table.add_row([
@@ -141,15 +174,29 @@ fn slos(catalog: &Catalog) -> Table {
             slo.window.to_string(),
             events(slo),
             good(&slo.sli),
+            alerts(slo),
             catalog[slo.source].name.clone(),
         ]);
     }
     table
 }
 
+/// The alert rules of an SLO, one a line.
+fn alerts(slo: &Slo) -> String {
+    let hold = |rule: &AlertRule| match rule.hold_ms {
+        0 => String::new(),
+        hold_ms => format!(" for {}", duration(hold_ms.unsigned_abs() * 1_000)),
+    };
+    let rule = |rule: &AlertRule| {
+        let AlertRule { severity, long, short, factor, .. } = rule;
+        format!("{} {factor} over {long}, {short}{}", severity.name(), hold(rule))
+    };
+    slo.alerts.iter().map(rule).collect::<Vec<_>>().join("\n")
+}
+
 /// The events of an SLO: requests, or slices of them.
 fn events(slo: &Slo) -> String {
-    let requests = requests(&slo.requests);
+    let requests = requests(slo);
     match &slo.sli {
         Sli::Availability { ignore, .. } if *ignore == Statuses::NONE => requests,
         Sli::Availability { ignore, .. } => format!("{requests}\nbut status {ignore}"),
@@ -160,9 +207,9 @@ fn events(slo: &Slo) -> String {
     }
 }
 
-fn requests(requests: &Requests) -> String {
-    let patterns = requests.patterns.iter().map(|pattern| pattern.text.clone());
-    let hosts = requests.hosts.iter().map(|rule| match rule {
+fn requests(slo: &Slo) -> String {
+    let patterns = slo.patterns().iter().map(|pattern| pattern.text.clone());
+    let hosts = slo.hosts().iter().map(|rule| match rule {
         HostRule::Exact(name) => format!("on {name}"),
         HostRule::Suffix(suffix) => format!("on *{suffix}"),
     });
@@ -221,6 +268,7 @@ fn gates(catalog: &Catalog) -> Table {
         "max unparsed",
         "on a gap",
         "exempt",
+        "freezes on",
         "SLOs",
     ]);
     for Service { name, policy, slos } in &catalog.services {
@@ -245,6 +293,7 @@ fn gates(catalog: &Catalog) -> Table {
             format!("{}%", Decimal { units: policy.max_unparsed_billionths, places: 7 }),
             gap.to_owned(),
             exempt.join(" "),
+            policy.freeze_on.map_or("none", Severity::name).to_owned(),
             slos.len().to_string(),
         ]);
     }

@@ -95,20 +95,28 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 
 /// The named source, or the only one; tells stderr when that is nobody.
 fn choose_source(catalog: &Catalog, name: Option<&str>) -> Option<SourceId> {
-    let names: Vec<&str> = catalog.sources.iter().map(|source| source.name.as_str()).collect();
+    let logs = catalog.sources.iter().enumerate().filter(|(_, source)| source.kind.file().is_some());
+    let logs: Vec<(SourceId, &str)> = logs.map(|(id, source)| (SourceId(id), source.name.as_str())).collect();
     let found = match name {
-        Some(name) => names.iter().position(|known| *known == name),
-        None if names.len() == 1 => Some(0),
+        Some(name) => logs.iter().find(|(_, known)| *known == name),
+        None if logs.len() == 1 => logs.first(),
         None => None,
     };
     if found.is_none() {
         let wrong = match name {
+            Some(name) if catalog.source_named(name).is_some() => format!("source `{name}` reads no logs"),
             Some(name) => format!("there is no source `{name}`"),
+            None if logs.is_empty() => "no source reads logs".to_owned(),
             None => "there are several sources".to_owned(),
         };
-        super::say(&format!("{wrong}; choose the one that wrote these logs with --source: {}", names.join(", ")));
+        let names: Vec<&str> = logs.iter().map(|(_, name)| *name).collect();
+        let choose = "choose the one that wrote these logs with --source: ";
+        super::say(&match names.is_empty() {
+            true => format!("{wrong}; add a [source.file] with their format to slogate.toml"),
+            false => format!("{wrong}; {choose}{}", names.join(", ")),
+        });
     }
-    found.map(SourceId)
+    found.map(|(id, _)| *id)
 }
 
 fn open(files: &[PathBuf]) -> (Vec<Archive>, Vec<intake::IntakeError>) {

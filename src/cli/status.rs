@@ -36,7 +36,23 @@ struct Status {
     stories: Vec<Story>,
     journeys: Vec<Journey>,
     gates: Vec<Gate>,
+    /// Absent in the answers of older servers.
+    #[serde(default)]
+    alerts: Vec<Alert>,
     sources: Vec<Source>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Alert {
+    story: String,
+    slo: String,
+    severity: String,
+    state: String,
+    long: String,
+    factor: f64,
+    burn_long: Option<f64>,
+    since: Option<String>,
+    resolved_at: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -187,6 +203,9 @@ fn all(text: &mut String, status: &Status) {
     if !status.journeys.is_empty() {
         section(text, "Journeys", &journey_table(&status.journeys));
     }
+    if !status.alerts.is_empty() {
+        section(text, "Alerts", &alert_table(&status.alerts));
+    }
     section(text, "Sources", &source_table(&status.sources));
     for source in &status.sources {
         told(text, &source.source, &source.reasons, source.gaps_total, &source.gaps);
@@ -262,6 +281,23 @@ fn gate_table(shown: &[Gate]) -> comfy_table::Table {
     for of in shown {
         let reasons: Vec<String> = of.reasons.iter().map(|reason| printable(&reason.text)).collect();
         table.add_row(gate(&printable(&of.service), &printable(&of.level), of.allow, &reasons));
+    }
+    table
+}
+
+fn alert_table(alerts: &[Alert]) -> comfy_table::Table {
+    let mut table = table(["SLO", "alert", "state", "since", "over", "burn", "from"], &[5, 6]);
+    for alert in alerts {
+        let mut row = vec![
+            Cell::new(format!("{}/{}", printable(&alert.story), printable(&alert.slo))),
+            Cell::new(printable(&alert.severity)),
+            Cell::new(printable(&alert.state)),
+            Cell::new(alert.resolved_at.as_deref().or(alert.since.as_deref()).map_or("-".to_owned(), printable)),
+            Cell::new(printable(&alert.long)),
+        ];
+        row.push(burn(alert.burn_long));
+        row.push(Cell::new(alert.factor));
+        table.add_row(row);
     }
     table
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use super::{Batch, Column, PAGE_MINUTES, Page, Rejection, Sample, Unmatched, columns};
 use crate::classify::{Classifier, Outcome, UNMATCHED};
 use crate::formats::{Index, LineReader, Request, Technique, Unparsed};
-use crate::spec::{Catalog, SourceId, SourceKind};
+use crate::spec::{Catalog, SourceId};
 use crate::time::{MILLIS_PER_MINUTE, Minute, Timestamp};
 
 /// The times that are accepted.
@@ -92,8 +92,11 @@ const MOST_OPEN_LINES: u64 = 1 << 31;
 
 impl<'c> Counter<'c> {
     /// A counter for the records of `source`, judged by `classifier`.
+    ///
+    /// # Panics
+    /// When the source reads no access logs.
     pub fn new(catalog: &'c Catalog, source: SourceId, classifier: &'c Classifier, technique: Technique) -> Self {
-        let SourceKind::File(file) = &catalog[source].kind;
+        let file = catalog[source].kind.file().expect("lines are counted of access logs only");
         let columns = columns(catalog, source);
         Self {
             source,

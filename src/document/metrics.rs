@@ -1,12 +1,13 @@
 //! Metrics: the board as Prometheus' text exposition format, version 0.0.4.
 //!
 //! - Labels hold names of the specs and words of this program, never anything that traffic brought along, so that the
-//!   number of series follows from the specs: per SLO 5 and one per burn window, per journey 2, per service 4, per
-//!   source 22, and two more.
+//!   number of series follows from the specs: per SLO 5, one per burn window and 2 per alert rule, per journey 2, per
+//!   service 4, per source 22, and two more.
 //! - No data is no sample: a ratio of nothing is left out, and neither 0 nor 1 nor NaN stands in for it.
 
 use std::fmt::{Display, Write};
 
+use crate::alert::{AlertStanding, Course};
 use crate::counts::Rejection;
 use crate::engine::{Board, Gap};
 use crate::formats::Unparsed;
@@ -65,6 +66,23 @@ fn slos(page: &mut Page, catalog: &Catalog, board: &Board) {
             page.maybe(name, &[story, slo, service, ("window", &window)], burn.rate(catalog[id].objective));
         }
     }
+
+    let alerts = |page: &mut Page, name: &str, is: fn(Course) -> bool| {
+        for id in ids() {
+            let [story, slo, service] = labels(id);
+            for AlertStanding { rule, course, .. } in &board[id].alerts {
+                let (window, severity) = (rule.long.to_string(), rule.severity.name());
+                let labels = [story, slo, service, ("severity", severity), ("window", &window)];
+                page.sample(name, &labels, u8::from(is(*course)));
+            }
+        }
+    };
+    let name = "slogate_alert_firing";
+    page.family(name, "gauge", "1 while the alert fires; the window is its long one.");
+    alerts(page, name, Course::is_firing);
+    let name = "slogate_alert_pending";
+    page.family(name, "gauge", "1 while the alert burns, but not for as long as its rule asks.");
+    alerts(page, name, |course| matches!(course, Course::Pending { .. }));
 
     let name = "slogate_slo_events_total";
     page.family(name, "counter", "Requests counted since the store began.");

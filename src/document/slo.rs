@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{GapStatus, Ordered};
+use super::{AlertStatus, GapStatus, Ordered};
 use crate::engine::Board;
 use crate::spec::{Catalog, JourneyId, SloId, StoryId};
 use crate::time::{Horizon, Timestamp};
@@ -43,6 +43,8 @@ pub struct SloStatus<'a> {
     pub budget: Budget,
     /// Burn rates.
     pub burn: Burns,
+    /// Its alerts that are pending, firing or resolved.
+    pub alerts: Vec<AlertStatus<'a>>,
     /// `ok`, `thin`, `degraded`, `stale` or `none`.
     pub evidence: &'static str,
     /// Its newest event.
@@ -94,6 +96,7 @@ impl<'a> SloStatus<'a> {
                 remaining_seconds: standing.remaining_seconds(),
             },
             burn: Ordered(burns.collect()),
+            alerts: AlertStatus::active(catalog, board, id),
             evidence: found.evidence.name(),
             last_event: found.last_event,
             gaps,

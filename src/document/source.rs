@@ -9,7 +9,7 @@ use crate::counts::{Rejection, Sample};
 use crate::engine::{Board, SourceStanding};
 use crate::formats::Unparsed;
 use crate::gate::Doubt;
-use crate::spec::{Catalog, SourceId, SourceKind};
+use crate::spec::{Catalog, SourceId};
 use crate::time::Timestamp;
 
 /// One source. records = matched + unmatched + the sum of rejected.
@@ -79,9 +79,7 @@ impl<'a> SourceStatus<'a> {
         let lag_ms = found.last_event.map(|event| board.at.millis().saturating_sub(event.millis()).max(0));
         Self {
             source: &source.name,
-            kind: match source.kind {
-                SourceKind::File(_) => "file",
-            },
+            kind: source.kind.name(),
             records: found.records(),
             matched: found.accepted.good,
             unmatched: found.accepted.bad,

@@ -26,8 +26,9 @@ fn catalog() -> Arc<Catalog> {
         objective: Objective::new(999_500_000).unwrap(),
         window: Horizon::DAYS_28,
         source: SourceId(0),
-        requests: Requests { patterns: Vec::new(), hosts: Vec::new() },
+        requests: Some(Requests { patterns: Vec::new(), hosts: Vec::new() }),
         sli: Sli::Availability { good: Statuses::range(100, 499), ignore: Statuses::NONE },
+        alerts: Vec::new(),
     };
     let policy = GatePolicy {
         on_unknown: OnUnknown::Deny,
@@ -39,6 +40,7 @@ fn catalog() -> Arc<Catalog> {
         max_unparsed_billionths: 10_000_000,
         on_gap: OnGap::Show,
         exempt: vec!["fix".into()],
+        freeze_on: None,
     };
     let journey = Journey {
         name: "browse".into(),
@@ -105,7 +107,7 @@ fn an_slo_is_written_as_the_contract_has_it() {
         "good": 1999200, "bad": 800, "total": 2000000, "compliance": 0.9996,
         "budget": { "allowed": 1000.0, "spent": 800, "remaining": 0.2, "remaining_seconds": 241.92 },
         "burn": { "5m": null, "30m": null, "1h": null, "2h": null, "6h": 0.8, "1d": 0.8, "3d": 0.8, "28d": 0.8 },
-        "evidence": "ok", "last_event": "2026-11-20T10:11:58Z", "gaps": [], "gaps_total": 0
+        "alerts": [], "evidence": "ok", "last_event": "2026-11-20T10:11:58Z", "gaps": [], "gaps_total": 0
     });
     let story = &value["stories"][0];
     assert_eq!(story["slos"][0], expected);

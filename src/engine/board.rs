@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::alert::AlertStanding;
 use crate::budget::{Standing, burn_rate};
 use crate::counts::{Rejection, Sample};
 use crate::engine::gaps::Missing;
@@ -36,6 +37,8 @@ pub struct SloStanding {
     pub standing: Standing,
     /// Over every burn window, shortest first.
     pub burns: Vec<Burn>,
+    /// How it stands towards each of its alert rules, in their order.
+    pub alerts: Vec<AlertStanding>,
     /// What that is worth.
     pub evidence: Evidence,
     /// Its newest event that is still counted; at worst the start of that event's minute. `None` when there is none.

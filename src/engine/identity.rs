@@ -11,7 +11,7 @@ use crate::engine::audit::{Action, AuditEntry, ITSELF, Journal};
 use crate::engine::ledger::all_columns;
 use crate::engine::{Kept, Series, SeriesId, SeriesName};
 use crate::gate::Level;
-use crate::spec::{Catalog, HostRule, Methods, Objective, Pattern, Requests, Segment, Sli, SloId, SourceId};
+use crate::spec::{Catalog, HostRule, Methods, Objective, Pattern, Segment, Sli, SloId, SourceId};
 use crate::time::{Minute, Timestamp};
 
 /// Every series, and the columns of today that count for some of them.
@@ -151,15 +151,14 @@ fn describe(catalog: &Catalog, source: SourceId, column: Column) -> Series {
 /// Everything that decides which requests are counted for an SLO, and as what.
 fn rules(catalog: &Catalog, slo: SloId) -> String {
     let slo = &catalog[slo];
-    let Requests { patterns, hosts } = &slo.requests;
     let mut text = format!("{} of {}: ", slo.sli.kind(), catalog[slo.source].name);
-    text.push_str(&sorted(patterns.iter().map(pattern)));
-    if !hosts.is_empty() {
+    text.push_str(&sorted(slo.patterns().iter().map(pattern)));
+    if !slo.hosts().is_empty() {
         let host = |rule: &HostRule| match rule {
             HostRule::Exact(name) => name.clone(),
             HostRule::Suffix(suffix) => format!("*{suffix}"),
         };
-        let _ = write!(text, " on {}", sorted(hosts.iter().map(host)));
+        let _ = write!(text, " on {}", sorted(slo.hosts().iter().map(host)));
     }
     // What a percentile or a throughput makes of its requests is decided when the counts are read.
     let _ = match &slo.sli {

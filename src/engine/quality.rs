@@ -229,6 +229,7 @@ mod tests {
             max_unparsed_billionths,
             on_gap: OnGap::Show,
             exempt: Vec::new(),
+            freeze_on: None,
         }
     }
 

@@ -25,8 +25,9 @@ fn catalog(slis: Vec<Sli>) -> Arc<Catalog> {
         objective: Objective::new(900_000_000).unwrap(),
         window: Horizon::DAYS_28,
         source: SourceId(0),
-        requests: Requests { patterns: Vec::new(), hosts: Vec::new() },
+        requests: Some(Requests { patterns: Vec::new(), hosts: Vec::new() }),
         sli,
+        alerts: Vec::new(),
     };
     let policy = GatePolicy {
         on_unknown: OnUnknown::Deny,
@@ -38,6 +39,7 @@ fn catalog(slis: Vec<Sli>) -> Arc<Catalog> {
         max_unparsed_billionths: 10_000_000,
         on_gap: OnGap::Show,
         exempt: vec!["fix".into()],
+        freeze_on: None,
     };
     let slos: Vec<SloId> = (0..slis.len()).map(SloId).collect();
     Arc::new(Catalog {

@@ -1,8 +1,9 @@
 //! Reasons: why a gate stands where it stands, typed for programs and as a sentence for people.
 
-use crate::budget::Standing;
+use crate::alert::AlertStanding;
+use crate::budget::{Standing, burn_rate};
 use crate::gate::{Doubt, Evidence, Level, Lost};
-use crate::spec::{Catalog, SloId, SourceId};
+use crate::spec::{AlertRule, Catalog, Objective, SloId, SourceId};
 use crate::time::{Horizon, Timestamp};
 
 /// One reason of a decision.
@@ -32,6 +33,15 @@ pub enum Reason {
         evidence: Evidence,
         /// What it must rise above, in billionths of its budget.
         thaw_above_billionths: i64,
+    },
+    /// An alert fires for which the policy freezes.
+    Burning {
+        /// Whose budget burns.
+        slo: SloId,
+        /// What it promises.
+        objective: Objective,
+        /// The alert.
+        alert: AlertStanding,
     },
     /// A source has gone silent.
     SourceStale {
@@ -119,6 +129,7 @@ impl Reason {
             Self::ManualFreeze { .. } => "manual_freeze",
             Self::BudgetSpent { .. } => "budget_spent",
             Self::NotRecovered { .. } => "not_recovered",
+            Self::Burning { .. } => "burning",
             Self::SourceStale { .. } => "source_stale",
             Self::SourceDegraded { .. } => "source_degraded",
             Self::Gap { .. } => "gap",
@@ -140,6 +151,7 @@ impl Reason {
             Self::BudgetSpent { slo, .. }
             | Self::NotRecovered { slo, .. }
             | Self::ThinEvidence { slo, .. }
+            | Self::Burning { slo, .. }
             | Self::BudgetLow { slo, .. } => Some(*slo),
             Self::NoEvidence { slo } => *slo,
             _ => None,
@@ -190,6 +202,12 @@ impl Reason {
             Self::NotRecovered { slo, .. } => {
                 let name = path(catalog, *slo);
                 format!("{name} had spent its error budget, and there is no sound evidence that it has recovered")
+            }
+            Self::Burning { slo, objective, alert } => {
+                let (name, AlertRule { severity, long, short, factor, .. }) = (path(catalog, *slo), alert.rule);
+                let rate = burn_rate(alert.long, *objective).unwrap_or_default();
+                let often = format!("{name} burns its error budget {rate:.1} times too fast over {long}");
+                format!("{often} (a {} from {factor} over {long} and {short})", severity.name())
             }
             Self::SourceStale { source, last_heard, stale_after_ms } => {
                 let (name, longest) = (&catalog[*source].name, length(*stale_after_ms));

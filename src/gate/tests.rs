@@ -1,5 +1,6 @@
 use super::*;
-use crate::spec::Objective;
+use crate::alert::Course;
+use crate::spec::{AlertRule, Factor, Objective, Severity};
 use crate::time::Horizon;
 
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
@@ -15,6 +16,7 @@ fn policy() -> GatePolicy {
         max_unparsed_billionths: 10_000_000,
         on_gap: OnGap::Show,
         exempt: vec!["fix".into(), "rollback".into()],
+        freeze_on: None,
     }
 }
 
@@ -23,7 +25,7 @@ fn witness(slo: usize, good: u64, bad: u64, silent_ms: i64) -> Witness {
     let tally = Tally::new(good, bad);
     let standing = Standing { tally, objective: Objective::new(900_000_000).unwrap(), window: Horizon::DAYS_28 };
     let evidence = Evidence::of(&policy(), tally, Some(NOW.plus_millis(-silent_ms)), false, NOW);
-    Witness { slo: SloId(slo), source: SourceId(0), standing, evidence }
+    Witness { slo: SloId(slo), source: SourceId(0), standing, evidence, firing: None }
 }
 
 /// `used` of the 100 bad events that the budget allows.
@@ -264,4 +266,59 @@ fn a_gap_is_shown_and_decides_only_where_the_policy_says_so() {
         assert_eq!((found, told.len(), told.last()), (level, reasons, Some(&gap)));
     }
     assert_eq!(check_feed(&strict, &[spending(0, 0)], feed(None, None), None), (Level::Open, vec![]));
+}
+
+/// An SLO with half its budget left, of which an alert of this severity fires.
+fn burning(severity: Severity) -> Witness {
+    let hour = Tally::new(80, 20);
+    let rule = AlertRule {
+        severity,
+        long: Horizon::of_minutes(60),
+        short: Horizon::of_minutes(5),
+        factor: Factor::new(3, 2).unwrap(),
+        hold_ms: 0,
+    };
+    let course = Course::Firing { since: NOW, fired: NOW };
+    Witness { firing: Some(AlertStanding { rule, long: hour, short: hour, course }), ..spending(0, 50) }
+}
+
+#[test]
+fn an_alert_freezes_only_where_the_policy_says_so_and_only_while_it_fires() {
+    let page = GatePolicy { freeze_on: Some(Severity::Page), ..policy() };
+    let ticket = GatePolicy { freeze_on: Some(Severity::Ticket), ..policy() };
+    for (policy, severity, level) in [
+        (&policy(), Severity::Page, Level::Open),
+        (&page, Severity::Page, Level::Frozen),
+        (&page, Severity::Ticket, Level::Open),
+        (&ticket, Severity::Page, Level::Frozen),
+        (&ticket, Severity::Ticket, Level::Frozen),
+    ] {
+        let decision = decide(policy, &[burning(severity)], &[], None, NOW);
+        assert_eq!(decision.state.level, level, "{:?} {severity:?}", policy.freeze_on);
+        let after = decide(policy, &[spending(0, 50)], &[], Some(&decision.state), NOW);
+        assert_eq!(after.state.level, Level::Open, "it opens with the end of the alert");
+    }
+    let frozen = decide(&page, &[burning(Severity::Page)], &[], None, NOW);
+    assert_eq!(kinds(&frozen), ["burning"]);
+    assert!(frozen.verdict(&page, "fix").allow && !frozen.verdict(&page, "feature").allow);
+}
+
+#[test]
+fn an_alert_of_few_events_does_not_freeze() {
+    let page = GatePolicy { freeze_on: Some(Severity::Page), ..policy() };
+    let few = Witness { firing: burning(Severity::Page).firing, ..witness(0, 10, 1, 0) };
+    let decision = decide(&page, &[few, spending(1, 0)], &[], None, NOW);
+    assert_eq!(decision.state.level, Level::Open);
+}
+
+#[test]
+fn an_unfreeze_holds_an_alerts_freeze_off_until_the_alert_is_over() {
+    let page = GatePolicy { freeze_on: Some(Severity::Page), ..policy() };
+    let frozen = decide(&page, &[burning(Severity::Page)], &[], None, NOW).state;
+    let decision = decide(&page, &[burning(Severity::Page)], &[], Some(&held(frozen, unfreeze(None))), NOW);
+    assert_eq!((decision.state.level, kinds(&decision).as_slice()), (Level::Open, &["unfrozen"][..]));
+    let over = decide(&page, &[spending(0, 50)], &[], Some(&decision.state), NOW);
+    assert_eq!((over.state.level, over.state.hold.clone()), (Level::Open, None));
+    let again = decide(&page, &[burning(Severity::Page)], &[], Some(&over.state), NOW);
+    assert_eq!(again.state.level, Level::Frozen, "the order has ended with the alert that it was for");
 }

@@ -15,7 +15,7 @@ use crate::engine::{AHEAD_MS, Gap, Reading};
 use crate::formats::Technique;
 use crate::intake::Piece;
 use crate::intake::tail::{self, Log, Note, Progress, SavedPosition, Sink, Tail, TailOptions};
-use crate::spec::{Catalog, SourceId, SourceKind};
+use crate::spec::{Catalog, SourceId};
 use crate::store::Position;
 use crate::time::{Stopwatch, Timestamp};
 
@@ -51,7 +51,7 @@ pub(super) struct Delivery {
 impl Follower {
     /// A follower that goes on at the saved positions.
     pub(super) fn new(catalog: Arc<Catalog>, source: SourceId, saved: &[Position]) -> Result<Self, StartError> {
-        let SourceKind::File(file) = &catalog[source].kind;
+        let file = catalog[source].kind.file().expect("only access logs are followed");
         let name = &catalog[source].name;
         let of_source = saved.iter().filter(|position| position.source == *name);
         let saved = of_source.filter_map(|position| {

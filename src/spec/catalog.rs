@@ -7,6 +7,7 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
+use super::alerts::{AlertRule, Severity};
 use crate::formats::Template;
 use crate::time::Horizon;
 
@@ -156,6 +157,26 @@ pub struct Source {
 pub enum SourceKind {
     /// `[source.file]`: access logs on this machine.
     File(FileSource),
+    /// `[source.scrape]`: endpoints in the Prometheus text format.
+    Scrape(ScrapeSource),
+}
+
+impl SourceKind {
+    /// Its name in specs and answers.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::File(_) => "file",
+            Self::Scrape(_) => "scrape",
+        }
+    }
+
+    /// The access logs, when it reads any.
+    pub fn file(&self) -> Option<&FileSource> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Scrape(_) => None,
+        }
+    }
 }
 
 /// `[source.file]`.
@@ -169,6 +190,42 @@ pub struct FileSource {
     pub format: Template,
     /// Lines longer than this many bytes are refused as `oversize`.
     pub max_line: usize,
+}
+
+/// `[source.scrape]`: at least one of `targets`, `file_sd` and `dns` names something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScrapeSource {
+    /// URLs of endpoints.
+    pub targets: Vec<String>,
+    /// Paths and globs of files that list targets as Prometheus' `file_sd` does, resolved against the spec directory.
+    pub file_sd: Vec<String>,
+    /// URLs in which every address that the host's name resolves to is a target of its own.
+    pub dns: Vec<String>,
+    /// From the start of one scrape to the start of the next, in milliseconds.
+    pub interval_ms: u64,
+    /// How long a scrape may take to its last byte, in milliseconds; at most the interval.
+    pub timeout_ms: u64,
+    /// What a page may hold.
+    pub limits: ScrapeLimits,
+    /// The only authorities that are trusted, as PEM; the system's when `None`.
+    pub ca_file: Option<PathBuf>,
+    /// Sent as a bearer token to the targets, and to nobody else.
+    pub token: Option<Secret>,
+    /// Whether a target may send the scraper elsewhere; never with the token to another origin.
+    pub follow_redirects: bool,
+}
+
+/// What a page of metrics may hold at most; one that holds more is refused whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScrapeLimits {
+    /// Bytes, uncompressed.
+    pub body_bytes: usize,
+    /// Samples.
+    pub samples: usize,
+    /// Labels of one sample.
+    pub labels: usize,
+    /// Bytes of a name, a label's name or a label's value.
+    pub label_bytes: usize,
 }
 
 /// Where reading begins in a file seen for the first time.
@@ -219,10 +276,24 @@ pub struct Slo {
     pub window: Horizon,
     /// Where its events come from.
     pub source: SourceId,
-    /// Which requests count.
-    pub requests: Requests,
+    /// Which requests count; `None` for the kinds that count what scraped series tell.
+    pub requests: Option<Requests>,
     /// How good and bad are told apart.
     pub sli: Sli,
+    /// When its budget burns too fast, the most urgent rule first as written.
+    pub alerts: Vec<AlertRule>,
+}
+
+impl Slo {
+    /// The patterns of the requests that count, any of which is enough; none for the kinds on scraped series.
+    pub fn patterns(&self) -> &[Pattern] {
+        self.requests.as_ref().map_or(&[], |requests| &requests.patterns)
+    }
+
+    /// The hosts whose requests count; none means any.
+    pub fn hosts(&self) -> &[HostRule] {
+        self.requests.as_ref().map_or(&[], |requests| &requests.hosts)
+    }
 }
 
 /// How good and bad are told apart, by the kinds of the contract.
@@ -540,6 +611,8 @@ pub struct GatePolicy {
     pub on_gap: OnGap,
     /// Change kinds that pass an automatic freeze and an unknown gate.
     pub exempt: Vec<String>,
+    /// An alert at least this urgent freezes the gate while it fires; none does when `None`.
+    pub freeze_on: Option<Severity>,
 }
 
 /// The answer for want of evidence; an operator must choose.

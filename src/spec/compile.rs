@@ -4,10 +4,12 @@
 //! A part that is broken therefore neither stops the rest nor makes others complain that it does not exist. Parts that
 //! refuse something report it and yield nothing; the catalogue is put together only when there were no faults.
 
+mod alert;
 mod engine;
 mod gate;
 mod journey;
 mod names;
+mod scrape;
 mod story;
 mod value;
 
@@ -56,7 +58,12 @@ impl Parts {
         }
         let engine = written.engine.as_ref().map(|engine| engine::compile(directory, engine, faults));
         let sources = engine.as_ref().map(|engine| engine.sources.as_slice()).unwrap_or_default();
-        let slos = story::slos(&names, sources, faults);
+        let alerts = written.engine.as_ref().and_then(|engine| alert::common(&engine.alerts, faults)).flatten();
+        let slos = story::slos(&names, sources, alerts.as_deref(), faults);
+        if let Some(alerts) = &alerts {
+            let promises: Vec<_> = slos.iter().flatten().map(|slo| (slo.objective, slo.window)).collect();
+            alert::report_idle(alerts, &promises, faults);
+        }
         let stories = story::stories(&names, faults);
         let journeys = journey::journeys(&names, faults);
         let policies = written.engine.as_ref().map(|engine| gate::policies(engine, &names, faults));

@@ -3,14 +3,18 @@
 //! A slip in the shape of a file (an unknown key, a wrong type) is found here; what a value means, and whether names
 //! fit together, is found by [`super::compile`].
 
+mod alert;
 mod engine;
+mod scrape;
 mod story;
 
 use std::path::Path;
 
 use toml::de::DeTable;
 
+pub(super) use alert::Alert;
 pub(super) use engine::{Engine, FileSource, Gate, Source, SourceKind};
+pub(super) use scrape::ScrapeSource;
 pub(super) use story::{Journey, Member, Sli, Slo, Story};
 
 use super::fault::{Faults, Place, SpecFile, printable, quoted};

@@ -88,9 +88,11 @@ fn j05_the_number_of_series_follows_from_the_specs() {
         get(server.address, odd);
     }
     let catalog = catalog();
-    let burns: usize = catalog.slos.iter().map(|slo| slogate::budget::burn_windows(slo.window).len()).sum();
+    let burns: usize =
+        catalog.slos.iter().map(|slo| slogate::budget::burn_windows(slo.window, &slo.alerts).len()).sum();
     let series = catalog.slos.len() * 5 + burns + catalog.journeys.len() * 2;
-    let series = series + catalog.services.len() * 4 + catalog.sources.len() * 22 + 2;
+    let alerts: usize = catalog.slos.iter().map(|slo| slo.alerts.len() * 2).sum();
+    let series = series + alerts + catalog.services.len() * 4 + catalog.sources.len() * 22 + 2;
     let before = samples(&scrape(&server));
     assert_eq!(before.len(), series, "{before:#?}");
     server.count("search", "availability", 3, 5, 5);
@@ -123,7 +125,7 @@ fn the_exposition_is_sound() {
             [] => panic!("an empty line"),
         }
     }
-    assert_eq!(families.len(), 18, "{families:?}");
+    assert_eq!(families.len(), 20, "{families:?}");
     let Ok(mut promtool) = Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).spawn() else {
         println!("promtool is not installed; the linter was not asked");
         return;

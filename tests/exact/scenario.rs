@@ -207,7 +207,8 @@ impl SloPlan {
             objective: Objective::new(self.objective).unwrap(),
             window: Horizon::of_minutes(self.window),
             source: SourceId(self.source),
-            requests: Requests { patterns: Vec::new(), hosts: Vec::new() },
+            requests: Some(Requests { patterns: Vec::new(), hosts: Vec::new() }),
+            alerts: AlertRule::recommended(Horizon::of_minutes(self.window)),
             sli: match self.kind {
                 KindPlan::Availability => Sli::Availability { good: statuses, ignore: Statuses::NONE },
                 KindPlan::Latency => Sli::Latency { threshold_us: 500_000, count: statuses },
@@ -253,6 +254,7 @@ impl PolicyPlan {
             max_unparsed_billionths: 10_000_000,
             on_gap: OnGap::Show,
             exempt: vec!["fix".into()],
+            freeze_on: None,
         }
     }
 }

@@ -35,7 +35,7 @@ fn desk() -> Desk {
 #[test]
 fn every_object_has_the_fields_of_the_contract() {
     let document = desk().document_of(good(0, 3) + &bad(0, 1) + &line(-300, "GET /elsewhere", 200, "0.1"));
-    check_keys(&document, "at stories journeys gates sources");
+    check_keys(&document, "at stories journeys gates alerts sources");
     let story = &document["stories"][0];
     check_keys(story, "story title service owner slos");
     assert_eq!((&story["story"], &story["service"], &story["owner"]), (&"shop".into(), &"shop".into(), &Value::Null));
@@ -43,8 +43,8 @@ fn every_object_has_the_fields_of_the_contract() {
     for (slo, kind) in story["slos"].as_array().expect("SLOs").iter().zip(kinds) {
         check_keys(
             slo,
-            "story slo kind service title objective window at state good bad total compliance budget burn evidence \
-             last_event gaps gaps_total",
+            "story slo kind service title objective window at state good bad total compliance budget burn alerts \
+             evidence last_event gaps gaps_total",
         );
         check_keys(&slo["budget"], "allowed spent remaining remaining_seconds");
         assert_eq!(slo["kind"], kind);
@@ -83,13 +83,19 @@ fn every_object_has_the_fields_of_the_contract() {
 #[test]
 fn an_slo_says_what_the_contract_says_of_it() {
     let document = desk().document_of(good(-60, 199) + &bad(-7_200, 1));
+    // The one bad request was all that there was: it burnt until the good ones came.
+    let resolved = json!({
+        "story": "shop", "slo": "availability", "service": "shop", "severity": "ticket", "state": "resolved",
+        "long": "3d", "short": "6h", "factor": 1.0, "for_seconds": 0.0, "burn_long": 0.5, "burn_short": 0.5,
+        "since": "2026-11-20T08:12:00Z", "fired_at": "2026-11-20T08:12:00Z", "resolved_at": "2026-11-20T10:11:00Z"
+    });
     let expected = json!({
         "story": "shop", "slo": "availability", "kind": "availability", "service": "shop", "title": "shop",
         "objective": 0.99, "window": "7d", "at": "2026-11-20T10:11:00Z", "state": "met",
         "good": 199, "bad": 1, "total": 200, "compliance": 0.995,
         "budget": { "allowed": 2.0, "spent": 1, "remaining": 0.5, "remaining_seconds": 3024.0 },
         "burn": { "5m": 0.0, "30m": 0.0, "1h": 0.0, "2h": 0.5, "6h": 0.5, "1d": 0.5, "3d": 0.5, "7d": 0.5, "28d": 0.5 },
-        "evidence": "ok", "last_event": "2026-11-20T10:11:00Z", "gaps": [], "gaps_total": 0
+        "alerts": [resolved], "evidence": "ok", "last_event": "2026-11-20T10:11:00Z", "gaps": [], "gaps_total": 0
     });
     // 10:12 - 2h = 08:12, which is in the 2 hours that end with the minute 10:11.
     assert_eq!(document["stories"][0]["slos"][0], expected);

@@ -4,7 +4,7 @@ use slogate::counts::{Rejection, Seen};
 use slogate::engine::{SourceStanding, may_hide_errors};
 use slogate::intake;
 use slogate::report::{LogReport, Report};
-use slogate::spec::{Catalog, FileSource, SourceId, SourceKind, printable};
+use slogate::spec::{Catalog, FileSource, SourceId, printable};
 use slogate::tally::Tally;
 
 use super::super::say;
@@ -150,6 +150,5 @@ fn records_are(count: u64) -> String {
 }
 
 fn file(catalog: &Catalog, source: SourceId) -> &FileSource {
-    let SourceKind::File(file) = &catalog[source].kind;
-    file
+    catalog[source].kind.file().expect("a report reads access logs")
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use comfy_table::{Cell, Table};
-use slogate::document::{GateStatus, JourneyStatus, SloStatus, SourceStatus, Status, StoryStatus};
+use comfy_table::{Cell, Color, Table};
+use slogate::document::{AlertStatus, GateStatus, JourneyStatus, SloStatus, SourceStatus, Status, StoryStatus};
 
 use crate::cli::cells::{BURNS, budget, burn, gate, gates, grouped, indented, percent, section, state, table};
 
@@ -24,6 +24,9 @@ pub(super) fn text(status: &Status<'_>, source: &str) -> String {
     }
     if !status.gates.is_empty() {
         section(&mut text, "Gates", &gate_table(&status.gates));
+    }
+    if !status.alerts.is_empty() {
+        section(&mut text, "Alerts", &alerts(&status.alerts));
     }
     for source in status.sources.iter().filter(|found| found.source == source) {
         let _ = writeln!(text, "\nLines of source {}\n{}", source.source, indented(&lines(source)));
@@ -103,6 +106,27 @@ fn gate_table(statuses: &[GateStatus<'_>]) -> Table {
     for status in statuses {
         let reasons: Vec<String> = status.reasons.iter().map(|reason| reason.text.clone()).collect();
         table.add_row(gate(status.service, status.level, status.allow, &reasons));
+    }
+    table
+}
+
+fn alerts(alerts: &[AlertStatus<'_>]) -> Table {
+    let mut table = table(["SLO", "alert", "state", "since", "burn", "", "from"], &[4, 5, 6]);
+    for alert in alerts {
+        let colour = if alert.state == "firing" { Color::Red } else { Color::Yellow };
+        let since = alert.resolved_at.or(alert.since);
+        let rate = |window: &str, rate: Option<f64>| {
+            Cell::new(format!("{} over {window}", rate.map_or("-".to_owned(), |rate| format!("{rate:.2}"))))
+        };
+        table.add_row([
+            Cell::new(format!("{}/{}", alert.story, alert.slo)),
+            Cell::new(alert.severity),
+            Cell::new(alert.state).fg(colour),
+            Cell::new(since.map_or("-".to_owned(), |since| since.to_string())),
+            rate(&alert.long, alert.burn_long),
+            rate(&alert.short, alert.burn_short),
+            Cell::new(alert.factor),
+        ]);
     }
     table
 }

@@ -113,7 +113,7 @@ fn rules_are_the_same_however_they_are_written() {
     };
     let written = |patterns, hosts: &[&str]| {
         let hosts = hosts.iter().map(|host| HostRule::Exact((*host).to_owned())).collect();
-        changed(&catalog(vec![availability()]), |catalog| catalog.slos[0].requests = Requests { patterns, hosts })
+        changed(&catalog(vec![availability()]), |catalog| catalog.slos[0].requests = Some(Requests { patterns, hosts }))
     };
     let first = written(vec![pattern(&["GET", "HEAD"], "a"), pattern(&["GET"], "b")], &["x", "y"]);
     let same = written(vec![pattern(&["GET"], "b"), pattern(&["HEAD", "GET"], "a")], &["y", "x"]);

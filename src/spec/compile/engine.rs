@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::scrape;
 use super::value::{self, Bounds};
 use crate::formats::{Template, TemplateError};
 use crate::spec::catalog::{FileSource, Secret, Server, Source, SourceKind, Start, StoreUrl};
 use crate::spec::fault::{At, Faults, did_you_mean, listed, quoted};
-use crate::spec::table::Texts;
+use crate::spec::table::{Field, Texts};
 use crate::spec::written;
 
 const LISTEN: &str = "127.0.0.1:9999";
@@ -39,11 +40,7 @@ pub(super) fn compile(directory: &Path, written: &written::Engine, faults: &Faul
 fn server(directory: &Path, written: &written::Engine, faults: &Faults<'_>) -> Option<Server> {
     let default = LISTEN.parse().ok()?;
     let listen = written.listen.or(default, |at| listen(at, faults));
-    let env = written.token_env.or(None, |at| env(at, faults).map(Some));
-    let file = written.token_file.or(None, |at| path(directory, at, "token_file", faults).map(Secret::File).map(Some));
-    if let (Some(_), Some(second)) = (written.token_env.given(), written.token_file.given()) {
-        faults.error(second.place, "`token_env` and `token_file` both say where the token is; keep one");
-    }
+    let token = token(directory, &written.token_env, &written.token_file, faults);
     let has_token = !(written.token_env.is_absent() && written.token_file.is_absent());
     if let (Some(at), Some(address), false) = (written.listen.given(), listen, has_token)
         && !address.ip().is_loopback()
@@ -51,7 +48,22 @@ fn server(directory: &Path, written: &written::Engine, faults: &Faults<'_>) -> O
         let why = "is not a loopback address, so `token_env` or `token_file` must name a token";
         faults.missing(at.place, format!("{} {why}", quoted(&at.value)));
     }
-    Some(Server { listen: listen?, token: env?.or(file?) })
+    Some(Server { listen: listen?, token: token? })
+}
+
+/// Where a token comes from, if it is said; one place at most.
+pub(super) fn token(
+    directory: &Path,
+    token_env: &Field<String>,
+    token_file: &Field<String>,
+    faults: &Faults<'_>,
+) -> Option<Option<Secret>> {
+    let env = token_env.or(None, |at| env(at, faults).map(Some));
+    let file = token_file.or(None, |at| path(directory, at, "token_file", faults).map(Secret::File).map(Some));
+    if let (Some(_), Some(second)) = (token_env.given(), token_file.given()) {
+        faults.error(second.place, "`token_env` and `token_file` both say where the token is; keep one");
+    }
+    Some(env?.or(file?))
 }
 
 fn listen(at: &At<String>, faults: &Faults<'_>) -> Option<SocketAddr> {
@@ -80,7 +92,7 @@ fn env(at: &At<String>, faults: &Faults<'_>) -> Option<Secret> {
 }
 
 /// A path to one file, relative to the directory of specs.
-fn path(directory: &Path, at: &At<String>, key: &str, faults: &Faults<'_>) -> Option<PathBuf> {
+pub(super) fn path(directory: &Path, at: &At<String>, key: &str, faults: &Faults<'_>) -> Option<PathBuf> {
     if at.value.is_empty() || at.value.ends_with('/') || at.value.contains(char::is_control) {
         faults.error(at.place, format!("`{key}` {} is not a path to a file", quoted(&at.value)));
         return None;
@@ -115,31 +127,37 @@ fn sources(directory: &Path, at: &At<Vec<written::Source>>, faults: &Faults<'_>)
 
 fn source(directory: &Path, written: &written::Source, faults: &Faults<'_>) -> Option<Source> {
     let name = written.name.given().and_then(|at| value::name(at, "a source", faults));
-    let kind = match &written.kind {
-        Some(written::SourceKind::File(file)) => file_source(directory, file, faults).map(SourceKind::File),
-        None => {
-            if !written.has_strange_tables {
-                faults.missing(written.place, "missing the source's kind: [source.file]");
-            }
-            None
-        }
-    };
+    if written.kinds.is_empty() && !written.has_strange_tables {
+        faults.missing(written.place, "missing the source's kind: [source.file] or [source.scrape]");
+    }
+    if written.kinds.len() > 1 {
+        faults.error(written.place, "a source has one kind; write another [[source]] for the second");
+    }
+    let kinds: Vec<_> = written.kinds.iter().map(|kind| source_kind(directory, kind, faults)).collect();
+    let kind = kinds.into_iter().next().flatten();
     Some(Source { name: name?, kind: kind? })
+}
+
+fn source_kind(directory: &Path, written: &written::SourceKind, faults: &Faults<'_>) -> Option<SourceKind> {
+    match written {
+        written::SourceKind::File(file) => file_source(directory, file, faults).map(SourceKind::File),
+        written::SourceKind::Scrape(scrape) => scrape::source(directory, scrape, faults).map(SourceKind::Scrape),
+    }
 }
 
 fn file_source(directory: &Path, written: &written::FileSource, faults: &Faults<'_>) -> Option<FileSource> {
     const STARTS: [(&str, Start); 2] = [("beginning", Start::Beginning), ("end", Start::End)];
-    let paths = written.paths.required(faults).and_then(|at| paths(directory, at, faults));
+    let paths = written.paths.required(faults).and_then(|at| paths(directory, at, "paths", faults));
     let start = written.start.or(Start::Beginning, |at| value::choice(at, "where to start", &STARTS, faults));
     let max_line = written.max_line.or(MAX_LINE, |at| value::within(at, "`max_line`", &MAX_LINE_BOUNDS, faults));
     let format = format(written, faults);
     Some(FileSource { paths: paths?, start: start?, format: format?, max_line: usize::try_from(max_line?).ok()? })
 }
 
-fn paths(directory: &Path, at: &At<Texts>, faults: &Faults<'_>) -> Option<Vec<String>> {
+pub(super) fn paths(directory: &Path, at: &At<Texts>, key: &str, faults: &Faults<'_>) -> Option<Vec<String>> {
     let mut paths = Vec::new();
-    for path in value::elements(at, "paths", (1, MOST_PATHS), faults)? {
-        if let Some(path) = self::path(directory, path, "paths", faults) {
+    for path in value::elements(at, key, (1, MOST_PATHS), faults)? {
+        if let Some(path) = self::path(directory, path, key, faults) {
             paths.push(path.to_string_lossy().into_owned());
         }
     }

@@ -2,6 +2,7 @@
 
 use super::names::Names;
 use super::value::{self, Bounds};
+use crate::spec::alerts::Severity;
 use crate::spec::catalog::{BILLION, GatePolicy, OnGap, OnUnknown, ServiceId};
 use crate::spec::fault::{At, Faults, quoted};
 use crate::spec::number::{Decimal, Number};
@@ -54,6 +55,7 @@ struct Keys {
     max_unparsed: Option<i64>,
     on_gap: Option<OnGap>,
     exempt: Option<Vec<String>>,
+    freeze_on: Option<FreezeOn>,
 }
 
 impl Keys {
@@ -68,6 +70,7 @@ impl Keys {
             max_unparsed: Some(MAX_UNPARSED),
             on_gap: Some(OnGap::Show),
             exempt: Some(EXEMPT.map(str::to_owned).to_vec()),
+            freeze_on: Some(FreezeOn::None),
         }
     }
 
@@ -83,6 +86,7 @@ impl Keys {
             max_unparsed: gate.max_unparsed.given().and_then(|at| max_unparsed(at, faults)),
             on_gap: gate.on_gap.given().and_then(|at| on_gap(at, faults)),
             exempt: gate.exempt.given().and_then(|at| exempt(at, faults)),
+            freeze_on: gate.freeze_on.given().and_then(|at| freeze_on(at, faults)),
         }
     }
 
@@ -97,6 +101,7 @@ impl Keys {
             max_unparsed: self.max_unparsed.or(other.max_unparsed),
             on_gap: self.on_gap.or(other.on_gap),
             exempt: self.exempt.or(other.exempt),
+            freeze_on: self.freeze_on.or(other.freeze_on),
         }
     }
 
@@ -111,8 +116,34 @@ impl Keys {
             max_unparsed_billionths: self.max_unparsed?,
             on_gap: self.on_gap?,
             exempt: self.exempt?,
+            freeze_on: self.freeze_on?.severity(),
         })
     }
+}
+
+/// The alerts that freeze a gate.
+#[derive(Clone, Copy)]
+enum FreezeOn {
+    None,
+    Alert(Severity),
+}
+
+impl FreezeOn {
+    fn severity(self) -> Option<Severity> {
+        match self {
+            Self::None => None,
+            Self::Alert(severity) => Some(severity),
+        }
+    }
+}
+
+fn freeze_on(at: &At<String>, faults: &Faults<'_>) -> Option<FreezeOn> {
+    const ALERTS: [(&str, FreezeOn); 3] = [
+        ("page", FreezeOn::Alert(Severity::Page)),
+        ("ticket", FreezeOn::Alert(Severity::Ticket)),
+        ("none", FreezeOn::None),
+    ];
+    value::choice(at, "what `freeze_on` may say", &ALERTS, faults)
 }
 
 /// A gate that thaws below where it freezes would flap with every event. Reported where this table says either.

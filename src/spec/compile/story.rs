@@ -1,9 +1,10 @@
 //! Stories and their SLOs.
 
+use super::alert;
 use super::names::{NamedStory, Names};
 use super::value::{self, Bounds};
 use crate::spec::catalog::{
-    HostRule, Methods, Objective, Pattern, Percentile, Requests, Sli, Slo, Source, SourceId, SourceKind, Statuses,
+    FileSource, HostRule, Methods, Objective, Pattern, Percentile, Requests, Sli, Slo, Source, SourceId, Statuses,
     Story, StoryId,
 };
 use crate::spec::fault::{At, Faults, listed, quoted};
@@ -49,8 +50,13 @@ fn story(named: &NamedStory<'_>, names: &Names<'_>, faults: &Faults<'_>) -> Opti
 }
 
 /// Compiles the SLOs of every story, in the order of their ids.
-pub(super) fn slos(names: &Names<'_>, sources: &[Option<Source>], faults: &Faults<'_>) -> Vec<Option<Slo>> {
-    let context = Context { names, sources, faults };
+pub(super) fn slos(
+    names: &Names<'_>,
+    sources: &[Option<Source>],
+    alerts: Option<&[alert::Written]>,
+    faults: &Faults<'_>,
+) -> Vec<Option<Slo>> {
+    let context = Context { names, sources, alerts, faults };
     let stories = names.stories().iter().enumerate();
     stories
         .flat_map(|(number, story)| story.slos.iter().map(move |slo| (StoryId(number), slo.written)))
@@ -62,6 +68,8 @@ pub(super) fn slos(names: &Names<'_>, sources: &[Option<Source>], faults: &Fault
 struct Context<'c> {
     names: &'c Names<'c>,
     sources: &'c [Option<Source>],
+    /// The alert rules of SLOs that have none of their own, if there are any.
+    alerts: Option<&'c [alert::Written]>,
     faults: &'c Faults<'c>,
 }
 
@@ -74,8 +82,12 @@ impl Context<'_> {
         let kind = self.only_kind(written);
         let requests = kind.and_then(|kind| self.requests(kind));
         let sli = kind.and_then(|kind| self.sli(&kind.value, window));
+        let promise = objective.zip(window);
+        let alerts = promise.and_then(|promise| alert::of_slo(&written.alerts, self.alerts, promise, faults));
         let (source, requests) = requests?;
-        Some(Slo { name: name?, story, objective: objective?, window: window?, source, requests, sli: sli? })
+        let (objective, window) = promise?;
+        let requests = Some(requests);
+        Some(Slo { name: name?, story, objective, window, source, requests, sli: sli?, alerts: alerts? })
     }
 
     /// The one kind of an SLO. The others are checked, too.
@@ -176,8 +188,7 @@ struct Lacks {
 
 impl Lacks {
     fn of(source: &Source) -> Self {
-        let SourceKind::File(file) = &source.kind;
-        let format = &file.format;
+        let Some(FileSource { format, .. }) = source.kind.file() else { return Self::default() };
         Self { duration: !format.has_duration(), host: !format.has_host(), method: !format.has_method() }
     }
 }

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use super::*;
-use crate::spec::catalog::{HostRule, OnUnknown, Secret, Sli, SourceKind, Statuses, StoreUrl};
-use crate::spec::{Fault, load_texts};
+use crate::spec::catalog::{
+    HostRule, OnUnknown, ScrapeLimits, ScrapeSource, Secret, Sli, SourceKind, Statuses, StoreUrl,
+};
+use crate::spec::{AlertRule, Fault, Severity, load_texts};
 use crate::time::Horizon;
 
 mod values;
@@ -106,7 +108,7 @@ fn a_sound_directory_compiles_to_integers_and_ids() {
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     let catalog = loaded.catalog;
     assert_eq!(catalog.store, StoreUrl::Redb("specs/counts.redb".into()));
-    let SourceKind::File(file) = &catalog.sources[0].kind;
+    let file = catalog.sources[0].kind.file().unwrap();
     assert_eq!(file.paths, ["/var/log/nginx/access.log*", "specs/old/*.gz"]);
     assert_eq!(file.max_line, 65_536);
     let [availability, latency, p99, rate] = catalog.slos.as_slice() else { panic!("{:?}", catalog.slos) };
@@ -155,7 +157,7 @@ fn i1_unknown_and_duplicate_keys_are_told_with_their_place_and_what_was_meant() 
         (
             "name = \"lb\"",
             "name = \"lb\"\ncolour = 1",
-            &["slogate.toml:7:1: unknown key `colour`; [[source]] has `name`, `file`"],
+            &["slogate.toml:7:1: unknown key `colour`; [[source]] has `name`, `file`, `scrape`"],
         ),
         (
             "name = \"visit\"",
@@ -244,10 +246,15 @@ fn kinds_of_other_versions_are_refused_in_one_line() {
         ),
         (
             "[source.file]",
-            "[source.scrape]",
+            "[source.kafka]",
             &[
-                "slogate.toml:7:9: key `scrape`: this kind of source is not supported by this version; the only kind is [source.file]",
+                "slogate.toml:7:9: key `kafka`: this kind of source is not supported by this version; the kinds are [source.file] and [source.scrape]",
             ],
+        ),
+        (
+            "[source.file]",
+            "[source.scrape]\ntargets = [\"http://a/metrics\"]\n[source.file]",
+            &["slogate.toml:5:1: a source has one kind; write another [[source]] for the second"],
         ),
         (
             "[slo.throughput]",

@@ -127,6 +127,11 @@ pub(super) fn window(at: &At<String>, faults: &Faults<'_>) -> Option<Horizon> {
     minutes(at, "window", (60, "1h"), (LONGEST_WINDOW_MINUTES, "90d"), faults)
 }
 
+/// A window of an alert: whole minutes.
+pub(super) fn alert_window(at: &At<String>, faults: &Faults<'_>) -> Option<Horizon> {
+    minutes(at, "window", (1, "1m"), (LONGEST_WINDOW_MINUTES, "90d"), faults)
+}
+
 /// A slice: whole minutes; whether it fits its window is for the caller to say.
 pub(super) fn slice(at: &At<String>, faults: &Faults<'_>) -> Option<Horizon> {
     minutes(at, "slice", (1, "1m"), (LONGEST_WINDOW_MINUTES, "90d"), faults)

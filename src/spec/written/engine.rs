@@ -2,6 +2,8 @@
 
 use toml::de::DeTable;
 
+use super::alert::{self, Alert};
+use super::scrape::{self, ScrapeSource};
 use crate::spec::fault::{At, Faults, Place};
 use crate::spec::number::Number;
 use crate::spec::table::{Field, Refused, Shape, Table, Texts};
@@ -16,6 +18,8 @@ pub(in crate::spec) struct Engine {
     pub store_url: Field<String>,
     /// Each `[[source]]`.
     pub sources: Field<Vec<Source>>,
+    /// Each `[[alert]]`.
+    pub alerts: Field<Vec<Alert>>,
     /// `[gate]`.
     pub gate: Gate,
     /// `[gate.service.NAME]`, by name.
@@ -27,14 +31,15 @@ pub(in crate::spec) struct Source {
     /// Its head.
     pub place: Place,
     pub name: Field<String>,
-    /// What it reads, if said.
-    pub kind: Option<SourceKind>,
+    /// Each kind's table; a sound source has one.
+    pub kinds: Vec<SourceKind>,
     /// Whether a kind that does not exist was reported.
     pub has_strange_tables: bool,
 }
 
 pub(in crate::spec) enum SourceKind {
     File(FileSource),
+    Scrape(ScrapeSource),
 }
 
 /// `[source.file]`.
@@ -63,20 +68,25 @@ pub(in crate::spec) struct Gate {
     pub max_unparsed: Field<Number>,
     pub on_gap: Field<String>,
     pub exempt: Field<Texts>,
+    pub freeze_on: Field<String>,
 }
 
-const SECRET: &str = "secrets are never written in specs; use `token_env = \"NAME\"` or `token_file = \"path\"`";
-const NO_SUCH_SOURCE: &str = "this kind of source is not supported by this version; the only kind is [source.file]";
+pub(super) const SECRET: &str =
+    "secrets are never written in specs; use `token_env = \"NAME\"` or `token_file = \"path\"`";
+const NO_SUCH_SOURCE: &str =
+    "this kind of source is not supported by this version; the kinds are [source.file] and [source.scrape]";
+const SCRAPE: &str = "Prometheus endpoints are scraped by [source.scrape]";
 const OWN_FILE: &str = "stories and journeys belong in files of their own beside slogate.toml";
 
 const ENGINE: Shape = Shape {
     name: "slogate.toml",
-    keys: &["server", "store", "source", "gate"],
+    keys: &["server", "store", "source", "alert", "gate"],
     refused: &[
         Refused::new("story", OWN_FILE),
         Refused::new("slo", OWN_FILE),
         Refused::new("journey", OWN_FILE),
         Refused { key: "sources", why: "write [[source]] once for each source", instead: "source" },
+        Refused { key: "alerts", why: "write [[alert]] once for each rule", instead: "alert" },
     ],
 };
 const SERVER: Shape = Shape {
@@ -96,10 +106,9 @@ const STORE: Shape = Shape {
 };
 const SOURCE: Shape = Shape {
     name: "[[source]]",
-    keys: &["name", "file"],
+    keys: &["name", "file", "scrape"],
     refused: &[
-        Refused::new("scrape", NO_SUCH_SOURCE),
-        Refused::new("prometheus", NO_SUCH_SOURCE),
+        Refused { key: "prometheus", why: SCRAPE, instead: "scrape" },
         Refused::new("query", NO_SUCH_SOURCE),
         Refused::new("push", NO_SUCH_SOURCE),
         Refused::new("http", NO_SUCH_SOURCE),
@@ -124,6 +133,7 @@ const GATE: Shape = Shape {
         "max_unparsed",
         "on_gap",
         "exempt",
+        "freeze_on",
         "service",
     ],
     refused: &[Refused { key: "services", why: "write [gate.service.NAME]", instead: "service" }],
@@ -140,6 +150,7 @@ const GATE_SERVICE: Shape = Shape {
         "max_unparsed",
         "on_gap",
         "exempt",
+        "freeze_on",
     ],
     refused: &[],
 };
@@ -157,14 +168,21 @@ pub(super) fn read(file: usize, tree: &DeTable<'_>, faults: &Faults<'_>) -> Engi
         token_file: server.text("token_file"),
         store_url: root.table("store", &STORE).text("url"),
         sources: root.tables("source", &SOURCE).map(|tables| tables.iter().map(source).collect()),
+        alerts: alert::alerts(&root),
         services: services.iter().map(|(name, table)| (name.clone(), policy(table))).collect(),
         gate: policy(&gate),
     }
 }
 
 fn source(table: &Table<'_>) -> Source {
-    let kind = table.has("file").then(|| SourceKind::File(file(&table.table("file", &FILE))));
-    Source { place: table.place, name: table.text("name"), kind, has_strange_tables: table.has_strange_tables }
+    let file = table.has("file").then(|| SourceKind::File(file(&table.table("file", &FILE))));
+    let scrape = table.has("scrape").then(|| SourceKind::Scrape(scrape::scrape(table)));
+    Source {
+        place: table.place,
+        name: table.text("name"),
+        kinds: file.into_iter().chain(scrape).collect(),
+        has_strange_tables: table.has_strange_tables,
+    }
 }
 
 fn file(table: &Table<'_>) -> FileSource {
@@ -191,5 +209,6 @@ fn policy(table: &Table<'_>) -> Gate {
         max_unparsed: table.number("max_unparsed"),
         on_gap: table.text("on_gap"),
         exempt: table.texts("exempt"),
+        freeze_on: table.text("freeze_on"),
     }
 }

@@ -1,5 +1,6 @@
 //! Stories, SLOs and journeys as typed.
 
+use super::alert::{self, Alert};
 use crate::spec::fault::{At, Faults, Place};
 use crate::spec::number::Number;
 use crate::spec::table::{Field, Refused, Shape, Table, Texts};
@@ -23,6 +24,8 @@ pub(in crate::spec) struct Slo {
     pub name: Field<String>,
     pub objective: Field<Number>,
     pub window: Field<String>,
+    /// Its own alert rules.
+    pub alerts: Field<Vec<Alert>>,
     /// Each kind's table; a sound SLO has one.
     pub kinds: Vec<At<Sli>>,
     /// Whether a kind that does not exist was reported.
@@ -74,7 +77,7 @@ const STORY: Shape = Shape {
 const NO_SUCH_KIND: &str = "this kind of SLO needs a Prometheus source, which this version does not support";
 const SLO: Shape = Shape {
     name: "[[slo]]",
-    keys: &["name", "objective", "window", "availability", "latency", "percentile", "throughput"],
+    keys: &["name", "objective", "window", "alert", "availability", "latency", "percentile", "throughput"],
     refused: &[
         Refused::new("ratio", NO_SUCH_KIND),
         Refused::new("histogram", NO_SUCH_KIND),
@@ -128,6 +131,7 @@ fn slo(table: &Table<'_>) -> Slo {
         name: table.text("name"),
         objective: table.number("objective"),
         window: table.text("window"),
+        alerts: alert::alerts(table),
         kinds: KINDS.iter().filter(|(kind, ..)| table.has(kind)).map(|kind| sli(table, kind)).collect(),
         has_strange_tables: table.has_strange_tables,
     }

@@ -242,7 +242,7 @@ fn hosts_and_statuses_are_read() {
     );
     let slo = &catalog.unwrap().catalog.slos[0];
     let rules = [HostRule::Exact("a.example.com".to_owned()), HostRule::Suffix(".b.com".to_owned())];
-    assert_eq!(slo.requests.hosts, rules);
+    assert_eq!(slo.hosts(), rules);
     let ignore = Statuses::range(499, 499).union(Statuses::range(400, 401));
     assert_eq!(slo.sli, Sli::Availability { good: Statuses::range(200, 299), ignore });
     check(&[
@@ -293,4 +293,155 @@ fn lists_have_bounds() {
     let big = format!("[story]\nname = \"big\"\nservice = \"api\"\n{slos}");
     let found = load(&[("big.toml", &big), ("slogate.toml", ENGINE)]).unwrap_err();
     assert_eq!(found, ["specs/big.toml:60004:1: more than 10000 SLOs in one directory"]);
+}
+
+/// The engine's file with a scraped source beside the log.
+fn scraped(lines: &str) -> Result<ScrapeSource, Vec<String>> {
+    let source = format!("[[source]]\nname = \"app\"\n[source.scrape]\n{lines}\n[gate]");
+    let catalog = edited("[gate]", &source)?.catalog;
+    match &catalog.sources[1].kind {
+        SourceKind::Scrape(scrape) => Ok(scrape.clone()),
+        SourceKind::File(file) => panic!("{file:?}"),
+    }
+}
+
+#[test]
+fn what_is_scraped_is_read_with_prometheus_defaults() {
+    let scrape = scraped("targets = [\"http://a:9100\", \"https://b/metrics?x=1\"]").unwrap();
+    assert_eq!(scrape.targets, ["http://a:9100/metrics", "https://b/metrics?x=1"]);
+    assert_eq!((scrape.interval_ms, scrape.timeout_ms, scrape.follow_redirects), (15_000, 10_000, false));
+    assert_eq!(scrape.limits, ScrapeLimits { body_bytes: 64 << 20, samples: 200_000, labels: 64, label_bytes: 4_096 });
+    let scrape = scraped(
+        "file_sd = [\"targets/*.json\"]\ndns = [\"http://api.internal:9100/\"]\ninterval = \"2s\"\ntoken_env = \"T\"",
+    )
+    .unwrap();
+    assert_eq!((scrape.interval_ms, scrape.timeout_ms), (2_000, 2_000), "a scrape is over when the next begins");
+    assert_eq!(
+        (scrape.file_sd, scrape.dns),
+        (vec!["specs/targets/*.json".to_owned()], vec!["http://api.internal:9100/".to_owned()])
+    );
+    assert_eq!(scrape.token, Some(Secret::Env("T".to_owned())));
+}
+
+#[test]
+fn what_cannot_be_scraped_is_refused_where_it_stands() {
+    let one = "targets = [\"http://a/metrics\"]\n";
+    for (lines, expected) in [
+        ("", "12:1: missing what to scrape: one of `targets`, `file_sd` or `dns`"),
+        ("targets = []", "13:11: `targets` is empty"),
+        ("targets = [\"a:9100\"]", "13:12: `a:9100` is not a URL such as \"http://host:9100/metrics\""),
+        ("targets = [\"ftp://a/m\"]", "13:12: `ftp://a/m` is neither http:// nor https://"),
+        ("targets = [\"http://me:hush@a/m\"]", "13:12: a target has a password in it; use `token_env` or `token_file`"),
+        ("targets = [\"http://a/m\", \"http://a:80/m\"]", "13:26: `http://a:80/m` is listed twice"),
+        (&format!("{one}interval = \"90d\""), "14:12: the interval `90d` is not between 1s and 1h"),
+        (&format!("{one}interval = \"5s\"\ntimeout = \"6s\""), "15:11: the timeout `6s` is longer than the interval"),
+        (&format!("{one}max_samples = 0"), "14:15: `max_samples` `0` is not between 1 and 10000000"),
+        (
+            &format!("{one}insecure_skip_verify = true"),
+            "14:1: key `insecure_skip_verify`: a target whose certificate is not checked may be anyone; name its authority in `ca_file`",
+        ),
+    ] {
+        let found = scraped(lines).expect_err(lines);
+        let expected = format!("specs/slogate.toml:{expected}");
+        assert_eq!(found, [expected], "{lines}");
+    }
+}
+
+#[test]
+fn alert_rules_are_the_workbooks_unless_there_are_others() {
+    let rules = |old: &str, new: &str| {
+        let catalog = edited(old, new).unwrap().catalog;
+        let rule = |rule: &AlertRule| {
+            let AlertRule { severity, factor, long, short, hold_ms } = rule;
+            format!("{} {factor} {long} {short} {hold_ms}", severity.name())
+        };
+        [&catalog.slos[0], &catalog.slos[1]].map(|slo| slo.alerts.iter().map(rule).collect::<Vec<_>>().join(", "))
+    };
+    // The first SLO promises 99.95% over 7 days; the second 90% over 28, which burns 10 times too fast at most.
+    let recommended = [
+        "page 3.36 1h 5m 0, page 1.4 6h 30m 0, ticket 1 3d 6h 0",
+        "page 5.6 6h 30m 0, ticket 2.8 1d 2h 0, ticket 1 3d 6h 0",
+    ];
+    assert_eq!(rules("[gate]", "[gate]"), recommended);
+    let rule = "severity = \"page\"\nlong = \"2h\"\nshort = \"10m\"\n";
+    let common = format!("[[alert]]\n{rule}budget = 2.5\nfor = \"1m\"\n[gate]");
+    assert_eq!(rules("[gate]", &common), ["page 2.1 2h 10m 60000", "page 8.4 2h 10m 60000"]);
+    let own = format!("[[slo.alert]]\n{rule}factor = 14.4\n[slo.availability]");
+    assert_eq!(rules("[slo.availability]", &own), ["page 14.4 2h 10m 0", recommended[1]]);
+    assert_eq!(rules("window = \"7d\"", "window = \"7d\"\nalert = []"), ["", recommended[1]]);
+}
+
+#[test]
+fn an_alert_that_can_never_fire_is_refused() {
+    let alert = |keys: &str| format!("[[slo.alert]]\nseverity = \"page\"\n{keys}\n[slo.latency]");
+    // The second SLO promises 90%.
+    for (keys, expected) in [
+        ("long = \"1h\"\nshort = \"5m\"\nfactor = 10", None),
+        (
+            "long = \"1h\"\nshort = \"5m\"\nfactor = 10.000001",
+            Some(
+                "14:1: this alert can never fire: its factor is 10.000001, and at an objective of 90% no budget burns faster than 10",
+            ),
+        ),
+        (
+            "long = \"1h\"\nshort = \"1h\"\nfactor = 2",
+            Some("17:9: the short window `1h` is not shorter than the long one"),
+        ),
+        (
+            "long = \"29d\"\nshort = \"1h\"\nfactor = 2",
+            Some("14:1: the long window of 29d is longer than the SLO's window of 28d"),
+        ),
+        (
+            "long = \"1h\"\nshort = \"5m\"",
+            Some(
+                "14:1: missing how fast is too fast: `budget` (percent of the error budget spent over `long`) or `factor` (a burn rate)",
+            ),
+        ),
+        (
+            "long = \"1h\"\nshort = \"5m\"\nfactor = 2\nbudget = 2",
+            Some("14:1: `budget` and `factor` both say how fast is too fast; keep one"),
+        ),
+        (
+            "long = \"1h\"\nshort = \"5m\"\nfactor = 0",
+            Some("18:10: the factor `0` is not above 0 and at most 1000000000"),
+        ),
+        ("long = \"1h\"\nshort = \"90s\"\nfactor = 2", Some("17:9: the window `90s` is not a whole number of minutes")),
+        (
+            "long = \"1h\"\nshort = \"5m\"\nfactor = 2\nfor = \"2d\"",
+            Some("19:7: `for` `2d` is not at most 1d, in whole milliseconds"),
+        ),
+    ] {
+        let found = edited("[slo.latency]", &alert(keys)).map(drop).err().unwrap_or_default();
+        let expected: Vec<String> = expected.iter().map(|line| format!("specs/story.toml:{line}")).collect();
+        assert_eq!(found, expected, "{keys}");
+    }
+    // A rule for all is only refused when it can fire for none.
+    let common = |factor: &str| {
+        format!("[[alert]]\nseverity = \"page\"\nlong = \"1h\"\nshort = \"5m\"\nfactor = {factor}\n[gate]")
+    };
+    let sound = edited("[gate]", &common("14.4")).unwrap().catalog;
+    assert_eq!(sound.slos.iter().map(|slo| slo.alerts.len()).collect::<Vec<_>>(), [1, 0, 0, 1]);
+    check(&[(
+        "[gate]",
+        &common("2001"),
+        &[
+            "slogate.toml:10:1: this alert can never fire: its factor is 2001, and at an objective of 99.95% no budget burns faster than 2000",
+        ],
+    )]);
+}
+
+#[test]
+fn what_freezes_a_gate_is_a_severity_or_none() {
+    let policy =
+        |text: &str| edited("[gate.service.api]", text).map(|loaded| loaded.catalog.services[0].policy.freeze_on);
+    assert_eq!(policy("[gate.service.api]"), Ok(None));
+    assert_eq!(policy("freeze_on = \"page\"\n[gate.service.api]"), Ok(Some(Severity::Page)));
+    assert_eq!(policy("freeze_on = \"page\"\n[gate.service.api]\nfreeze_on = \"none\""), Ok(None));
+    check(&[(
+        "[gate.service.api]",
+        "freeze_on = \"pages\"\n[gate.service.api]",
+        &[
+            "slogate.toml:12:13: `pages` is not what `freeze_on` may say; expected \"page\" or \"ticket\" or \"none\"; did you mean `page`?",
+        ],
+    )]);
 }
