@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -121,6 +121,16 @@ fn whoever_stops_it_before_it_serves_finds_nothing_left_either() {
     let demo = Demo::spawn(&ANYWHERE);
     demo.wait("its first words", || !demo.words().is_empty());
     demo.stop("INT");
+}
+
+#[test]
+fn a_log_that_is_taken_away_ends_it_with_a_sentence() {
+    let demo = Demo::start(&[&ANYWHERE[..], &["--rotate-every", "500ms"]].concat());
+    let logs = demo.directory().join("logs");
+    fs::remove_dir_all(&logs).expect("they are removed");
+    let (code, said) = demo.ended();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.lines().last().is_some_and(|line| line.starts_with(&format!("{}: ", logs.display()))), "{said}");
 }
 
 #[test]
@@ -269,21 +279,28 @@ impl Demo {
         assert!(sent.expect("kill runs").success());
     }
 
-    /// Stops it, which must leave nothing.
+    /// Stops it.
     #[track_caller]
-    fn stop(mut self, signal: &str) {
+    fn stop(self, signal: &str) {
         self.signal("CONT");
         self.signal(signal);
+        let (code, said) = self.ended();
+        assert_eq!(code, Some(0), "{said}");
+    }
+
+    /// Waits for its end, which must leave nothing: its exit code, and what it said on stderr.
+    #[track_caller]
+    fn ended(mut self) -> (Option<i32>, String) {
         let watch = Stopwatch::start();
-        let status: ExitStatus = loop {
+        let status = loop {
             match self.process.try_wait().expect("a status") {
                 Some(status) => break status,
                 None => thread::sleep(GLANCE),
             }
-            assert!(u128::from(watch.elapsed_ms()) < PATIENCE.as_millis(), "it does not stop: {}", self.words());
+            assert!(u128::from(watch.elapsed_ms()) < PATIENCE.as_millis(), "it does not end: {}", self.words());
         };
-        assert_eq!(status.code(), Some(0), "{status}: {}", self.words());
         assert_eq!(entries(&self.temp.path().join("tmp")), Vec::<PathBuf>::new());
+        (status.code(), self.words())
     }
 }
 
