@@ -41,11 +41,11 @@ use tokio::sync::{mpsc, watch};
 
 use crate::time::Clock;
 
+pub use crate::document::SpecsHealth;
 pub use access::{Access, NoToken, Token, WeakToken};
 pub use connections::{Limits, Peer, serve};
 pub use doors::{
-    Ask, AuditQuery, Followed, Health, HistoryQuery, Order, OrderError, Past, PastHistory, Snapshot, SpecsHealth,
-    board_at, history,
+    Ask, AuditQuery, Followed, Health, HistoryQuery, Order, OrderError, Past, PastHistory, Snapshot, board_at, history,
 };
 
 /// What the handlers share.

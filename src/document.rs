@@ -14,6 +14,7 @@ mod history;
 mod metrics;
 mod slo;
 mod source;
+mod specs;
 
 use std::fmt::Display;
 
@@ -29,6 +30,7 @@ pub use history::{HistoryPoint, SloHistory};
 pub use metrics::metrics;
 pub use slo::{Budget, JourneyBudget, JourneyStatus, MemberStatus, SloStatus, StoryStatus};
 pub use source::{RejectedSample, SourceStatus};
+pub use specs::SpecsHealth;
 
 /// The kind of change that is meant when none is named.
 pub const DEFAULT_CHANGE: &str = "feature";

@@ -317,9 +317,15 @@ impl Engine {
                 evidence: Evidence::of(policy, tally, heard[slo.source.0], t),
                 last_event: ledger.last_event(self.columns[id], t, oldest),
                 lifetime: ledger.lifetime(self.columns[id]),
+                rules_changed: self.rules_changed_in(SloId(id), slo.window, t),
             }
         })
         .collect()
+    }
+
+    fn rules_changed_in(&self, slo: SloId, window: Horizon, t: Timestamp) -> Option<Timestamp> {
+        let first = window.first_minute(t.minute());
+        self.rules_changed(slo).filter(|changed| *changed <= t && changed.minute() >= first)
     }
 
     fn decide(&self, service: ServiceId, slos: &[SloStanding], before: Option<&GateState>, t: Timestamp) -> Decision {

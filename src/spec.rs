@@ -29,6 +29,7 @@ use std::path::Path;
 
 pub use catalog::*;
 pub use fault::{Fault, SpecErrors, nearest, printable};
+pub use folder::{Look, look};
 pub use number::Decimal;
 pub use requests::is_name;
 

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use crate::engine::{AuditEntry, Checkpoint, Engine, Gap, Kept, SeriesId};
 use crate::spec::Catalog;
 use crate::tally::Tally;
-use crate::time::{Minute, Timestamp};
+use crate::time::{Horizon, Minute, Timestamp};
 
 pub use self::redb::Redb;
 pub use memory::Memory;
@@ -202,13 +202,19 @@ fn owner_of(owner: Option<u32>) -> String {
     owner.map_or(String::new(), |owner| format!("; the owner is user {owner}"))
 }
 
-/// Restores an engine for `catalog` from a store, as of `now`; with it what else a start needs.
+/// Restores an engine for `catalog` from a store, as of `now`, its windows at least as long as `kept` and as the
+/// longest of the catalog; with it what else a start needs.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn restore(store: &dyn Store, catalog: Arc<Catalog>, now: Timestamp) -> Result<(Engine, Loaded), StoreError> {
+pub fn restore(
+    store: &dyn Store,
+    catalog: Arc<Catalog>,
+    kept: Horizon,
+    now: Timestamp,
+) -> Result<(Engine, Loaded), StoreError> {
     let loaded = store.load()?;
-    let mut restoring = Engine::new(catalog).restore(&loaded.kept, now);
+    let mut restoring = Engine::keeping(catalog, kept).restore(&loaded.kept, now);
     store.minutes(restoring.from(), &mut |minute, counts| restoring.add(minute, counts))?;
     Ok((restoring.finish(), loaded))
 }

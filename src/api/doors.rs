@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::document::{Actor, AuditEntry, HistoryPoint};
+use crate::document::{Actor, AuditEntry, HistoryPoint, SpecsHealth};
 use crate::engine::{Board, CommandError, Engine, NotKept};
 use crate::gate::Hold;
 use crate::spec::{Catalog, SloId};
@@ -38,15 +38,6 @@ pub struct Health {
     pub specs: SpecsHealth,
     /// Everything written to the sources before this instant has been counted, if that is known.
     pub data_as_of: Option<Timestamp>,
-}
-
-/// Which specs are in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpecsHealth {
-    /// When they were read.
-    pub loaded_at: Timestamp,
-    /// Why a later version of them was refused, if one was.
-    pub rejected: Option<String>,
 }
 
 /// What only the engine's owner can do. A reply that is dropped tells that the owner is going away.

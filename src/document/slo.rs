@@ -47,6 +47,8 @@ pub struct SloStatus<'a> {
     pub evidence: &'static str,
     /// Its newest event.
     pub last_event: Option<Timestamp>,
+    /// When the rules by which it counts changed, if some of what its window holds was counted by earlier ones.
+    pub rules_changed: Option<Timestamp>,
 }
 
 /// The error budget of an SLO.
@@ -91,6 +93,7 @@ impl<'a> SloStatus<'a> {
             burn: Ordered(burns.collect()),
             evidence: found.evidence.name(),
             last_event: found.last_event,
+            rules_changed: found.rules_changed,
         }
     }
 }

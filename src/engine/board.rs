@@ -41,6 +41,8 @@ pub struct SloStanding {
     pub last_event: Option<Timestamp>,
     /// The requests counted for it since the engine began, whatever its kind.
     pub lifetime: Tally,
+    /// When its rules changed last, if its window still holds that minute: what was counted before was counted by others.
+    pub rules_changed: Option<Timestamp>,
 }
 
 /// What happened in one burn window.

@@ -81,6 +81,16 @@ impl Engine {
         Restoring { engine: self, places, hour: 0, gathered: vec![HourCounts::ZERO; count], from, last, until: None }
     }
 
+    /// The same engine, with the refused records that `other` shows of sources that both have: those are kept for people
+    /// to look at, and nowhere else.
+    pub fn with_samples_of(mut self, other: &Self) -> Self {
+        for (ledger, source) in self.ledgers.iter_mut().zip(&self.catalog.sources) {
+            let same = other.catalog.source_named(&source.name);
+            same.into_iter().for_each(|same| ledger.show_samples_of(&other.ledgers[same.0]));
+        }
+        self
+    }
+
     fn restore_totals(&mut self, kept: &Kept, book: &Book) {
         let by_series: BTreeMap<SeriesId, &Totals> = kept.totals.iter().map(|totals| (totals.series, totals)).collect();
         for source in (0..self.ledgers.len()).map(SourceId) {

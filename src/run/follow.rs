@@ -1,21 +1,20 @@
 //! Following one source: its files into deliveries of counts.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use super::{StartError, read_time};
+use super::following::Stop;
+use super::read_time;
 use crate::classify::Classifier;
 use crate::counts::{Batch, Bounds, Counter};
 use crate::engine::AHEAD_MS;
 use crate::formats::Technique;
 use crate::intake::Piece;
-use crate::intake::tail::{self, Gap, Log, Note, Progress, SavedPosition, Sink, Tail, TailOptions};
-use crate::spec::{Catalog, SourceId, SourceKind};
+use crate::intake::tail::{self, Gap, Log, Note, Progress, SavedError, SavedPosition, Sink, Tail, TailOptions};
+use crate::spec::{Catalog, FileSource, SourceId, SourceKind};
 use crate::store::Position;
 use crate::time::{Stopwatch, Timestamp};
 
@@ -27,7 +26,18 @@ pub(super) struct Follower {
     catalog: Arc<Catalog>,
     source: SourceId,
     classifier: Classifier,
+    reading: Reading,
+}
+
+/// How far the files of a source have been read. It outlives its follower, so that nothing that is open has to be found
+/// again only because the specs were reloaded.
+pub(super) struct Reading {
+    file: FileSource,
     tail: Tail,
+    /// The time of the tail.
+    watch: Stopwatch,
+    /// The revision of the tail that was delivered last.
+    sent: u64,
 }
 
 /// What a source has seen, and how far that was: to be committed together.
@@ -42,13 +52,67 @@ pub(super) struct Delivery {
     pub(super) progress: Progress,
     /// Of which source.
     pub(super) source: SourceId,
+    /// When it was made, on the clock that the gaps are told by.
+    pub(super) elapsed_ms: u64,
 }
 
 impl Follower {
-    /// A follower that goes on at the saved positions.
-    pub(super) fn new(catalog: Arc<Catalog>, source: SourceId, saved: &[Position]) -> Result<Self, StartError> {
-        let SourceKind::File(file) = &catalog[source].kind;
-        let name = &catalog[source].name;
+    /// A follower that reads on and counts by `classifier`, which is that of the source in the catalog.
+    pub(super) fn new(catalog: Arc<Catalog>, source: SourceId, classifier: Classifier, reading: Reading) -> Self {
+        Self { catalog, source, classifier, reading }
+    }
+
+    /// The source's name.
+    pub(super) fn name(&self) -> &str {
+        &self.catalog[self.source].name
+    }
+
+    /// How far it has read.
+    pub(super) fn into_reading(self) -> (String, Reading) {
+        (self.name().to_owned(), self.reading)
+    }
+
+    /// Follows until told to stop. It looks at its files at least once, and tells what it found even when that is
+    /// nothing; when it returns, everything that it has read was delivered, if there still was somebody to take it.
+    pub(super) fn run(&mut self, stop: &Stop, out: &Sender<Delivery>, now: &RwLock<Timestamp>) {
+        let Self { catalog, source, classifier, reading } = self;
+        let name = &catalog[*source].name;
+        let mut counter = Counter::new(catalog, *source, classifier, Technique::fastest());
+        let mut is_first = true;
+        loop {
+            counter.set_bounds(bounds(catalog, read_time(now)));
+            let mut sink = Counting { counter: &mut counter, gaps: Vec::new(), source: name };
+            let progress = reading.tail.poll(reading.watch.elapsed_ms(), &mut sink);
+            let gaps = sink.gaps;
+            let changes = reading.tail.changes(reading.sent);
+            let is_news = is_first || !changes.put.is_empty() || !changes.removed.is_empty() || !gaps.is_empty();
+            if is_news || progress.bytes_read > 0 {
+                (is_first, reading.sent) = (false, changes.revision);
+                let positions = positions(name, &changes);
+                // The owner commits deliveries in order, or keeps them until it can.
+                reading.tail.committed(reading.sent);
+                let batch = counter.take();
+                let elapsed_ms = reading.watch.elapsed_ms();
+                if out.send(Delivery { batch, positions, gaps, progress, source: *source, elapsed_ms }).is_err() {
+                    return;
+                }
+            }
+            if stop.is_set() {
+                return;
+            }
+            if !progress.has_more() {
+                thread::sleep(POLL);
+            }
+        }
+    }
+}
+
+impl Reading {
+    /// Begins at the saved positions of the source called `name`.
+    ///
+    /// # Errors
+    /// When they cannot be understood.
+    pub(super) fn new(name: &str, file: &FileSource, saved: &[Position]) -> Result<Self, SavedError> {
         let of_source = saved.iter().filter(|position| position.source == *name);
         let saved: Vec<SavedPosition> = of_source
             .filter_map(|position| {
@@ -57,44 +121,19 @@ impl Follower {
             })
             .collect();
         let tail = Tail::new(TailOptions::new(file), &saved)?;
-        let classifier = Classifier::new(&catalog, source);
-        let patterns = |source| StartError::Patterns { directory: PathBuf::from(&catalog.directory), source };
-        Ok(Self { classifier: classifier.map_err(patterns)?, catalog, source, tail })
+        Ok(Self { file: file.clone(), tail, watch: Stopwatch::start(), sent: 0 })
     }
 
-    /// The source's name.
-    pub(super) fn name(&self) -> &str {
-        &self.catalog[self.source].name
+    /// Whether it is how `file` is to be read. The format has no part in that.
+    pub(super) fn is_of(&self, file: &FileSource) -> bool {
+        FileSource { format: file.format.clone(), ..self.file.clone() } == *file
     }
+}
 
-    /// Follows until told to stop.
-    pub(super) fn run(mut self, stop: &AtomicBool, out: &Sender<Delivery>, now: &RwLock<Timestamp>) {
-        let catalog = Arc::clone(&self.catalog);
-        let mut counter = Counter::new(&catalog, self.source, &self.classifier, Technique::fastest());
-        let watch = Stopwatch::start();
-        let mut sent = 0;
-        while !stop.load(Ordering::Relaxed) {
-            counter.set_bounds(bounds(&catalog, read_time(now)));
-            let mut sink = Counting { counter: &mut counter, gaps: Vec::new(), source: &catalog[self.source].name };
-            let progress = self.tail.poll(watch.elapsed_ms(), &mut sink);
-            let gaps = sink.gaps;
-            let changes = self.tail.changes(sent);
-            let is_news = sent == 0 || !changes.put.is_empty() || !changes.removed.is_empty() || !gaps.is_empty();
-            if is_news || progress.bytes_read > 0 {
-                sent = changes.revision;
-                let positions = positions(&catalog[self.source].name, &changes);
-                // The owner commits deliveries in order, or keeps them until it can.
-                self.tail.committed(sent);
-                let batch = counter.take();
-                if out.send(Delivery { batch, positions, gaps, progress, source: self.source }).is_err() {
-                    return;
-                }
-            }
-            if !progress.has_more() {
-                thread::sleep(POLL);
-            }
-        }
-    }
+/// What the source is read from.
+pub(super) fn file_of(catalog: &Catalog, source: SourceId) -> &FileSource {
+    let SourceKind::File(file) = &catalog[source].kind;
+    file
 }
 
 fn bounds(catalog: &Catalog, now: Timestamp) -> Bounds {

@@ -55,6 +55,10 @@ fn metrics_are_those_of_the_contract() {
         ("slogate_ingest_rejected_total{reason=unparsed,source=lb}".into(), 0.0),
         ("slogate_ingest_missing_field_total{field=duration,source=lb}".into(), 0.0),
         ("slogate_ingest_lag_seconds{source=lb}".into(), 0.0),
+        ("slogate_specs_reloads_total{result=accepted}".into(), 0.0),
+        ("slogate_specs_reloads_total{result=rejected}".into(), 0.0),
+        ("slogate_specs_loaded_timestamp_seconds{}".into(), 1_795_169_520.0),
+        ("slogate_specs_rejected{}".into(), 0.0),
         (format!("slogate_build_info{{version={}}}", env!("CARGO_PKG_VERSION")), 1.0),
     ] {
         let found = found.get(&name).unwrap_or_else(|| panic!("no {name} in {found:#?}"));
@@ -82,7 +86,7 @@ fn j05_the_number_of_series_follows_from_the_specs() {
     let catalog = catalog();
     let burns: usize = catalog.slos.iter().map(|slo| slogate::budget::burn_windows(slo.window).len()).sum();
     let series = catalog.slos.len() * 5 + burns + catalog.journeys.len() * 2;
-    let series = series + catalog.services.len() * 4 + catalog.sources.len() * 8 + 1;
+    let series = series + catalog.services.len() * 4 + catalog.sources.len() * 8 + 1 + 4;
     let before = samples(&scrape(&server));
     assert_eq!(before.len(), series, "{before:#?}");
     server.count("search", "availability", 3, 5, 5);
@@ -113,7 +117,7 @@ fn the_exposition_is_sound() {
             [] => panic!("an empty line"),
         }
     }
-    assert_eq!(families.len(), 13, "{families:?}");
+    assert_eq!(families.len(), 16, "{families:?}");
     let Ok(mut promtool) = Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).spawn() else {
         println!("promtool is not installed; the linter was not asked");
         return;

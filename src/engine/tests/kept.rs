@@ -15,7 +15,7 @@ struct Server {
 impl Server {
     fn start(catalog: Arc<Catalog>, now: Timestamp) -> Self {
         let store = Memory::new();
-        let engine = restore(&store, catalog, now).unwrap().0;
+        let engine = restore(&store, catalog, Horizon::DAYS_28, now).unwrap().0;
         Self { store, engine }
     }
 
@@ -29,7 +29,7 @@ impl Server {
     /// Commits, and starts anew with these specs and this clock.
     fn restart(&mut self, catalog: Arc<Catalog>, now: Timestamp) {
         self.commit();
-        self.engine = restore(&self.store, catalog, now).unwrap().0;
+        self.engine = restore(&self.store, catalog, Horizon::DAYS_28, now).unwrap().0;
     }
 
     fn tally(&mut self, slo: usize, now: Timestamp) -> Tally {
