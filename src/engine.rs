@@ -36,7 +36,7 @@ use crate::spec::{Catalog, Journey, Member, Service, ServiceId, SloId, SourceId}
 use crate::tally::Tally;
 use crate::time::{Horizon, Minute, Timestamp};
 
-pub use audit::{Action, AuditEntry, ITSELF};
+pub use audit::{Action, AuditEntry, ITSELF, SPECS};
 pub use board::{Board, Burn, Health, JourneyStanding, SloStanding, SourceStanding};
 use checkpoint::Tracking;
 pub use expiry::Expiry;

@@ -202,7 +202,7 @@ fn followers(
         let same = readings.iter().position(|(of, reading)| of == name && reading.is_of(file));
         let reading = match same {
             Some(same) => readings.swap_remove(same).1,
-            None => Reading::new(name, file, positions)?,
+            None => Reading::new(catalog, source, positions)?,
         };
         Ok(Follower::new(Arc::clone(catalog), source, classifier, reading))
     };

@@ -1,5 +1,6 @@
 //! Following one source: its files into deliveries of counts.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, RwLock};
 use std::thread;
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub(super) struct Reading {
     watch: Stopwatch,
     /// The revision of the tail that was delivered last.
     sent: u64,
+    /// Positions that this reading took over, to be taken out when it has saved its own.
+    taken_over: Vec<Position>,
 }
 
 /// What a source has seen, and how far that was: to be committed together.
@@ -88,7 +91,8 @@ impl Follower {
             let is_news = is_first || !changes.put.is_empty() || !changes.removed.is_empty() || !gaps.is_empty();
             if is_news || progress.bytes_read > 0 {
                 (is_first, reading.sent) = (false, changes.revision);
-                let positions = positions(name, &changes);
+                let mut positions = positions(name, &changes);
+                positions.append(&mut reading.taken_over);
                 // The owner commits deliveries in order, or keeps them until it can.
                 reading.tail.committed(reading.sent);
                 let batch = counter.take();
@@ -108,26 +112,46 @@ impl Follower {
 }
 
 impl Reading {
-    /// Begins at the saved positions of the source called `name`.
+    /// Begins where a source was read up to, by its saved positions. One that has none takes over those of a source
+    /// that no spec names any more, if its files are among them: it was renamed, and to read them again would be to
+    /// count them twice.
     ///
     /// # Errors
     /// When they cannot be understood.
-    pub(super) fn new(name: &str, file: &FileSource, saved: &[Position]) -> Result<Self, SavedError> {
-        let of_source = saved.iter().filter(|position| position.source == *name);
-        let saved: Vec<SavedPosition> = of_source
-            .filter_map(|position| {
-                let key = String::from_utf8(position.key.clone()).ok()?;
-                Some(SavedPosition { key, value: position.at.clone()? })
-            })
-            .collect();
-        let tail = Tail::new(TailOptions::new(file), &saved)?;
-        Ok(Self { file: file.clone(), tail, watch: Stopwatch::start(), sent: 0 })
+    pub(super) fn new(catalog: &Catalog, source: SourceId, saved: &[Position]) -> Result<Self, SavedError> {
+        let (name, file) = (&catalog[source].name, file_of(catalog, source));
+        let mut positions = saved_of(name, saved);
+        let mut taken_over = Vec::new();
+        if positions.is_empty() {
+            let nameless: BTreeSet<&String> = saved.iter().map(|position| &position.source).collect();
+            let mut nameless = nameless.into_iter().filter(|name| catalog.source_named(name).is_none());
+            if let Some(old) = nameless.find(|old| tail::are_about(&saved_of(old, saved), &file.paths)) {
+                tracing::info!(
+                    "source {name} goes on where {old} was, which no spec names any more and read its files"
+                );
+                positions = saved_of(old, saved);
+                let of_old = saved.iter().filter(|position| position.source == *old);
+                taken_over = of_old.map(|position| Position { at: None, ..position.clone() }).collect();
+            }
+        }
+        let tail = Tail::new(TailOptions::new(file), &positions)?;
+        Ok(Self { file: file.clone(), tail, watch: Stopwatch::start(), sent: 0, taken_over })
     }
 
     /// Whether it is how `file` is to be read. The format has no part in that.
     pub(super) fn is_of(&self, file: &FileSource) -> bool {
         FileSource { format: file.format.clone(), ..self.file.clone() } == *file
     }
+}
+
+/// The saved positions of the source called `name`.
+fn saved_of(name: &str, saved: &[Position]) -> Vec<SavedPosition> {
+    let of_source = saved.iter().filter(|position| position.source == *name);
+    let known = of_source.filter_map(|position| {
+        let key = String::from_utf8(position.key.clone()).ok()?;
+        Some(SavedPosition { key, value: position.at.clone()? })
+    });
+    known.collect()
 }
 
 /// What the source is read from.

@@ -10,6 +10,7 @@ mod live;
 #[path = "../support/nginx.rs"]
 #[allow(dead_code, reason = "shared with a test that sends nginx more than this one does")]
 mod nginx;
+mod reload;
 mod server;
 
 use std::fs;

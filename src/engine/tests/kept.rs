@@ -70,7 +70,7 @@ fn i03_a_promise_that_changes_keeps_the_counts_and_is_audited() {
     let (from, to) = ("90% over 28d".to_owned(), "50% over 28d".to_owned());
     assert_eq!(entry.action, Action::Promise { slo: "profile/availability0".into(), from, to });
     assert_eq!((entry.before, entry.after), (Some(Level::Frozen), Some(Level::Frozen)));
-    assert_eq!((entry.by.as_str(), entry.cause.as_str()), (ITSELF, "specs"));
+    assert_eq!((entry.by.as_str(), entry.cause.as_str()), (SPECS, "specs"));
     assert_eq!(entry.reason, "profile/availability0 promises 50% over 28d, and promised 90% over 28d");
 }
 
