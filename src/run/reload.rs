@@ -124,8 +124,9 @@ impl Owner {
         tracing::info!("the specs were reloaded; they say what they said before");
     }
 
+    /// Tells what is waited for, if other specs wait and not only the followers of those in force.
     fn wait(&mut self) {
-        let Err(why) = &self.store_health else { return };
+        let (Some(_), Err(why)) = (&self.reload.coming, &self.store_health) else { return };
         let waiting = format!("everything counted is to be written first, and that cannot be done: {why}");
         if self.reload.specs.waiting.as_ref() != Some(&waiting) {
             tracing::warn!("the specs are taken over later: {waiting}");
@@ -203,3 +204,6 @@ fn carried_over(old: &Catalog, new: &Catalog, caught_up: &[Option<bool>]) -> Vec
     let known = |name: &str| caught_up[old.source_named(name)?.0].map(|_| false);
     new.sources.iter().map(|source| known(&source.name)).collect()
 }
+
+#[cfg(test)]
+mod tests;

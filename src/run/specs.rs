@@ -91,7 +91,8 @@ impl Watch {
         }
     }
 
-    fn read(&self, cause: Cause) -> News {
+    /// Reads and checks the directory.
+    pub(super) fn read(&self, cause: Cause) -> News {
         match self.check() {
             Ok(change) => News::Sound(Box::new(change), cause),
             Err(faults) => News::Faulty(faults, cause),

@@ -74,9 +74,10 @@ fn i01_i02_a_bad_edit_changes_nothing_and_is_told_where_it_is() {
     }
     assert_eq!(metric(&place, "slogate_specs_rejected"), 1.0);
     assert_eq!(metric(&place, "slogate_specs_reloads_total{result=\"rejected\"}"), 1.0);
+    assert_eq!(shown(), before);
     log.write(500);
     place.wait_for(&log.expected);
-    assert_eq!(shown(), before);
+    assert_eq!(place.gate("api").0, "frozen");
 
     // It is not tried again until it changes, or until somebody asks.
     hang_up(&server);
