@@ -12,7 +12,7 @@ use std::sync::Arc;
 use slogate::counts::{Batch, Column, Page, columns};
 use slogate::spec::{Catalog, SourceId};
 use slogate::store::{self, Commit, Redb, Store, Writer};
-use slogate::time::{Clock, SystemClock, Timestamp};
+use slogate::time::{Clock, Horizon, SystemClock, Timestamp};
 
 /// 2026-11-20T10:00:00Z.
 const NOW: Timestamp = Timestamp::from_seconds(1_795_168_800);
@@ -41,7 +41,8 @@ fn main() {
     );
     let (store, ms) = timed(|| Redb::open(&path).expect("the store can be opened"));
     println!("open, every checksum verified: {ms} ms");
-    let (engine, ms) = timed(|| store::restore(&store, catalog.clone(), NOW).expect("the store can be read").0);
+    let (engine, ms) =
+        timed(|| store::restore(&store, catalog.clone(), Horizon::DAYS_28, NOW).expect("the store can be read").0);
     println!("restore: {ms} ms, resident {}", resident());
     let (board, ms) = timed(|| {
         let mut engine = engine;
@@ -62,7 +63,8 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, i64) {
 
 fn fill(path: &Path, catalog: &Arc<Catalog>, days: i64) -> u64 {
     let store = Arc::new(Redb::open(path).expect("a store can be created"));
-    let (mut engine, loaded) = store::restore(&*store, catalog.clone(), NOW).expect("an empty store can be read");
+    let (mut engine, loaded) =
+        store::restore(&*store, catalog.clone(), Horizon::DAYS_28, NOW).expect("an empty store can be read");
     let mut writer = Writer::new(store, loaded.revision);
     for hour in (0..days * 24).rev() {
         let hour = NOW.minute().hour() - hour - 1;
@@ -76,7 +78,8 @@ fn fill(path: &Path, catalog: &Arc<Catalog>, days: i64) -> u64 {
 /// Commits second by second, and returns how long the slowest one took, in milliseconds.
 fn follow(path: &Path, catalog: &Arc<Catalog>) -> i64 {
     let store = Arc::new(Redb::open(path).expect("the store can be opened"));
-    let (mut engine, loaded) = store::restore(&*store, catalog.clone(), NOW).expect("the store can be read");
+    let (mut engine, loaded) =
+        store::restore(&*store, catalog.clone(), Horizon::DAYS_28, NOW).expect("the store can be read");
     let mut writer = Writer::new(store, loaded.revision);
     let mut slowest = 0;
     for second in 0..LIVE_COMMITS {

@@ -43,11 +43,12 @@ use tokio::sync::{mpsc, watch};
 
 use crate::time::Clock;
 
+pub use crate::document::SpecsHealth;
 pub use access::{Access, NoToken, Token, WeakToken};
 pub use connections::{Limits, Peer, serve};
 pub use doors::{
-    Ask, AuditQuery, Followed, Health, HistoryQuery, Order, OrderError, Past, PastHistory, Snapshot, SpecsHealth,
-    StoreTrouble, board_at, history,
+    Ask, AuditQuery, Followed, Health, HistoryQuery, Order, OrderError, Past, PastHistory, Snapshot, StoreTrouble,
+    board_at, history,
 };
 
 /// What the handlers share.

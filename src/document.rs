@@ -17,6 +17,7 @@ mod metrics;
 mod rules;
 mod slo;
 mod source;
+mod specs;
 
 use std::fmt::Display;
 
@@ -35,6 +36,7 @@ pub use metrics::metrics;
 pub use rules::prometheus_rules;
 pub use slo::{Budget, JourneyBudget, JourneyStatus, MemberStatus, SloStatus, StoryStatus};
 pub use source::{RejectedSample, SourceReason, SourceStatus};
+pub use specs::SpecsHealth;
 
 /// The kind of change that is meant when none is named.
 pub const DEFAULT_CHANGE: &str = "feature";

@@ -41,7 +41,7 @@ use crate::spec::{AlertRule, Catalog, GatePolicy, Journey, Member, Service, Serv
 use crate::tally::Tally;
 use crate::time::{Horizon, Minute, Timestamp};
 
-pub use audit::{Action, AuditEntry, ITSELF};
+pub use audit::{Action, AuditEntry, ITSELF, SPECS};
 pub use board::{Board, Burn, Health, JourneyStanding, SloStanding, SourceStanding};
 use checkpoint::Tracking;
 pub use expiry::Expiry;
@@ -221,16 +221,6 @@ impl Engine {
         self.ledgers[source.0].quality.is_corrupt()
     }
 
-    /// Knows of the present what the engine before it in this process knew of sources with the same names: how far they
-    /// are read, and which must not be counted any more.
-    pub fn take_over(&mut self, before: &Self) {
-        for (ledger, source) in self.ledgers.iter_mut().zip(&self.catalog.sources) {
-            if let Some(known) = before.catalog.source_named(&source.name) {
-                ledger.quality.take_over(&before.ledgers[known.0].quality);
-            }
-        }
-    }
-
     /// Sets the present to `now`, decides every gate, and shows everything as of then.
     pub fn tick(&mut self, now: Timestamp) -> Board {
         self.tick_with(now, None)
@@ -379,6 +369,7 @@ impl Engine {
                 last_event: ledger.last_event(self.columns[id], t, oldest),
                 lifetime: ledger.lifetime(self.columns[id]),
                 gaps: Missing::of(ledger.gaps.within(slo.window, t)),
+                rules_changed: self.rules_changed_in(SloId(id), slo.window, t),
             }
         })
         .collect()
@@ -412,6 +403,11 @@ impl Engine {
             short.bad > 0 && alert::burns(rule, self.catalog[id].objective, self.tally_at(id, rule.long, end), short)
         };
         Course::of_past(rule, t, oldest, burns)
+    }
+
+    fn rules_changed_in(&self, slo: SloId, window: Horizon, t: Timestamp) -> Option<Timestamp> {
+        let first = window.first_minute(t.minute());
+        self.rules_changed(slo).filter(|changed| *changed <= t && changed.minute() >= first)
     }
 
     fn decide(&self, service: ServiceId, slos: &[SloStanding], before: Option<&GateState>, t: Timestamp) -> Decision {

@@ -1,11 +1,13 @@
 //! Running: the parts put together, from files to answers.
 //!
 //! The only room that starts threads. Each source has one that follows its files and counts what is new ([`follow`]);
-//! one more owns the engine and the store ([`owner`]); HTTP is answered by a small pool of its own.
+//! one more owns the engine and the store ([`owner`]), one watches the specs ([`specs`]); HTTP is answered by a small
+//! pool of its own.
 //!
 //! ```text
 //! files -> follow (a thread for each source) -> bounded channel -> owner: engine -> store -> snapshot -> HTTP
 //!                                                                   ^--- orders and questions about the past ---'
+//! specs -> watch --------------------------------- changes -----------'
 //! ```
 //!
 //! - Counts and the read positions that they belong to travel together and are committed together.
@@ -13,11 +15,16 @@
 //! - When the store cannot be written, counting goes on in memory and the gate keeps answering; everything is written
 //!   when that is possible again. When counting cannot keep up, channels fill and files wait: nothing is dropped.
 //! - A damaged store is no reason not to answer: see [`rescue`].
+//! - The specs are watched ([`specs`]). What is sound in them is in force as a whole, at once for every reader; what is
+//!   not changes nothing ([`reload`]).
 //! - Shutdown: sources stop first, then the owner commits what they delivered, then HTTP stops.
 
 mod follow;
+mod following;
 mod owner;
+mod reload;
 mod rescue;
+mod specs;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,18 +36,20 @@ use std::thread;
 use crossbeam_channel::bounded;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::api::{self, Access, Api, Limits, NoToken, Token};
-use crate::classify::TooComplex;
-use crate::engine::Engine;
+use crate::classify::{Classifier, TooComplex};
 use crate::intake::tail::SavedError;
 use crate::spec::{Catalog, SourceId, StoreUrl};
-use crate::store::{Store, StoreError, Writer, restore_into};
+use crate::store::{Position, StoreError, Writer};
 use crate::time::{Clock, Horizon, SystemClock, Timestamp};
-use follow::Follower;
+use follow::{Follower, Reading, file_of};
+use following::Following;
 use owner::{Owner, Published};
 use rescue::{Lost, Opened};
+use specs::Watch;
 
 /// Why the server cannot start: one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -75,8 +84,6 @@ pub enum StartError {
     Thread(#[from] std::io::Error),
 }
 
-/// How many deliveries of counts may wait for the owner.
-const DELIVERIES: usize = 4;
 /// How many questions may wait for the owner; more are turned away.
 const QUESTIONS: usize = 256;
 /// How much more than the longest window is held in memory, so that the past day can be looked at in full, in minutes.
@@ -84,7 +91,8 @@ const PAST_MINUTES: u32 = 24 * 60;
 /// How many threads answer HTTP.
 const HTTP_THREADS: usize = 2;
 
-/// Serves until `shutdown` completes. `started` is told the address once everything runs.
+/// Serves until `shutdown` completes. `started` is told the address once everything runs. Meanwhile the specs are
+/// reloaded whenever they change, and on SIGHUP, which is taken from here on.
 ///
 /// # Errors
 /// When something that the server needs cannot be had; nothing has been changed then.
@@ -120,39 +128,43 @@ fn serve_store(
     shutdown: Pin<&mut impl Future<Output = ()>>,
     started: impl FnOnce(SocketAddr),
 ) -> Result<Ended, StartError> {
+    // Before anything that takes time, because the signal ends whoever does not take it.
+    let hangups = runtime.block_on(async { signal(SignalKind::hangup()) })?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let token = token(catalog)?;
     let StoreUrl::Redb(path) = &catalog.store;
     let Opened { store, engine, loaded, lost } = rescue::open(catalog, path, clock.now())?;
-    let followers = if lost.is_some() { Vec::new() } else { followers(catalog, &loaded.positions)? };
+    let followers = match &lost {
+        Some(_) => Vec::new(),
+        None => followers(catalog, classifiers(catalog)?, Vec::new(), &loaded.positions)?,
+    };
     let address = catalog.server.listen;
     let listener = runtime.block_on(TcpListener::bind(address));
     let listener = listener.map_err(|source| StartError::Listen { address, source })?;
 
-    let (deliveries_in, deliveries) = bounded(DELIVERIES);
+    let access = Access::new(address, token);
     let (questions_in, questions) = bounded(QUESTIONS);
     let writer = Writer::new(Arc::clone(&store), loaded.revision);
     let now = Arc::new(RwLock::new(clock.now()));
     let stop = Arc::new(AtomicBool::new(false));
     let (mut owner, snapshots) =
-        Owner::new(engine, writer, store, Arc::clone(&clock), Arc::clone(&now), Arc::clone(&stop));
-    if let Some(lost) = &lost {
-        owner.lose_store(&lost.why);
+        Owner::new(engine, writer, store, Arc::clone(&clock), Arc::clone(&now), Arc::clone(&stop), access.clone());
+    match &lost {
+        Some(lost) => owner.lose_store(&lost.why),
+        None => owner.following = Following::start(followers, &stop, &now)?,
     }
-    let mut threads = Vec::new();
-    for follower in followers {
-        let (stop, out, now) = (Arc::clone(&stop), deliveries_in.clone(), Arc::clone(&now));
-        let name = format!("follow {}", follower.name());
-        threads.push(thread::Builder::new().name(name).spawn(move || follower.run(&stop, &out, &now))?);
-    }
-    let owning = thread::Builder::new().name("owner".into()).spawn(move || owner.run(&deliveries, &questions))?;
+    let (asked_in, asked) = bounded(1);
+    let (news_in, news) = bounded(1);
+    let watch = Watch::new(Arc::clone(catalog), asked, news_in, Arc::clone(&stop));
+    let owning = thread::Builder::new().name("owner".into()).spawn(move || owner.run(&questions, &news))?;
+    // It ends within a second of the server's stop, and nobody has to wait for that.
+    thread::Builder::new().name("specs".into()).spawn(move || watch.run())?;
     started(listener.local_addr().unwrap_or(address));
-    let http = runtime.spawn(answer(listener, snapshots, questions_in, Access::new(address, token), clock));
+    let hangups = runtime.spawn(forward_hangups(hangups, asked_in));
+    let http = runtime.spawn(answer(listener, snapshots, questions_in, access, clock));
     let ended = runtime.block_on(wait(shutdown, lost));
     stop.store(true, Ordering::Relaxed);
-    threads.into_iter().for_each(|thread| drop(thread.join()));
-    // This is the last sender now: the owner sees the end of deliveries.
-    drop(deliveries_in);
+    hangups.abort();
     drop(owning.join());
     http.abort();
     // Nobody listens any more when it has ended.
@@ -186,6 +198,13 @@ fn token(catalog: &Catalog) -> Result<Option<Token>, NoToken> {
     }
 }
 
+/// Asks for a reload at every SIGHUP. One that finds another waiting is answered together with it.
+async fn forward_hangups(mut hangups: Signal, asked: crossbeam_channel::Sender<()>) {
+    while hangups.recv().await.is_some() {
+        let _ = asked.try_send(());
+    }
+}
+
 /// Answers HTTP until the task is ended.
 async fn answer(
     listener: TcpListener,
@@ -205,20 +224,41 @@ async fn answer(
     tokio::join!(api::serve(listener, router, Limits::default(), std::future::pending()), forward);
 }
 
-/// The engine as it was at the last commit, its windows as of `now`.
-///
-/// # Errors
-/// When the store cannot be read.
-pub fn restore(catalog: &Arc<Catalog>, store: &dyn Store, now: Timestamp) -> Result<Engine, StoreError> {
-    let loaded = store.load()?;
-    let kept_for = Horizon::new(catalog.longest_window().minutes() as u32 + PAST_MINUTES).unwrap_or(Horizon::DAYS_28);
-    restore_into(Engine::keeping(Arc::clone(catalog), kept_for), store, &loaded, now)
+/// How much is held in memory for the present and the past day.
+fn kept_for(catalog: &Catalog) -> Horizon {
+    let longest = catalog.longest_window();
+    Horizon::new(longest.minutes() as u32 + PAST_MINUTES).unwrap_or(longest)
 }
 
-/// One follower for each source, each going on where the store says.
-fn followers(catalog: &Arc<Catalog>, positions: &[crate::store::Position]) -> Result<Vec<Follower>, StartError> {
+/// The classifier of each source.
+fn classifiers(catalog: &Catalog) -> Result<Vec<Classifier>, StartError> {
+    let directory = || catalog.directory.clone();
     let sources = (0..catalog.sources.len()).map(SourceId);
-    sources.map(|source| Follower::new(Arc::clone(catalog), source, positions)).collect()
+    let compiled = sources.map(|source| Classifier::new(catalog, source));
+    compiled
+        .map(|compiled| compiled.map_err(|source| StartError::Patterns { directory: directory(), source }))
+        .collect()
+}
+
+/// One follower for each source. It goes on with the reading that there is of it, if its files are still read in the
+/// same way, and otherwise where the store says.
+fn followers(
+    catalog: &Arc<Catalog>,
+    classifiers: Vec<Classifier>,
+    mut readings: Vec<(String, Reading)>,
+    positions: &[Position],
+) -> Result<Vec<Follower>, SavedError> {
+    let mut follower = |(index, classifier): (usize, Classifier)| {
+        let (source, file) = (SourceId(index), file_of(catalog, SourceId(index)));
+        let name = &catalog[source].name;
+        let same = readings.iter().position(|(of, reading)| of == name && reading.is_of(file));
+        let reading = match same {
+            Some(same) => readings.swap_remove(same).1,
+            None => Reading::new(catalog, source, positions)?,
+        };
+        Ok(Follower::new(Arc::clone(catalog), source, classifier, reading))
+    };
+    classifiers.into_iter().enumerate().map(&mut follower).collect()
 }
 
 /// What time the owner has it, for those who refuse records by their age.

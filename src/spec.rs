@@ -31,6 +31,7 @@ use std::path::Path;
 pub use alerts::{AlertRule, Factor, Severity};
 pub use catalog::*;
 pub use fault::{Fault, SpecErrors, nearest, printable};
+pub use folder::{Look, look};
 pub use number::Decimal;
 pub use requests::is_name;
 

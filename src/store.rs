@@ -27,7 +27,7 @@ use std::sync::Arc;
 use crate::engine::{AuditEntry, Checkpoint, Engine, Gap, Kept, SeriesId};
 use crate::spec::Catalog;
 use crate::tally::Tally;
-use crate::time::{Minute, Timestamp};
+use crate::time::{Horizon, Minute, Timestamp};
 
 pub use self::redb::{Claim, Redb, look_at_file};
 pub use damaged::{Damaged, set_aside};
@@ -232,26 +232,23 @@ fn owner_of(owner: Option<u32>) -> String {
     owner.map_or(String::new(), |owner| format!("; the owner is user {owner}"))
 }
 
-/// Restores an engine for `catalog` from a store, as of `now`; with it what else a start needs.
+/// Restores an engine for `catalog` from a store, as of `now`, its windows at least as long as `kept` and as the
+/// longest of the catalog; with it what else a start needs.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn restore(store: &dyn Store, catalog: Arc<Catalog>, now: Timestamp) -> Result<(Engine, Loaded), StoreError> {
+pub fn restore(
+    store: &dyn Store,
+    catalog: Arc<Catalog>,
+    kept: Horizon,
+    now: Timestamp,
+) -> Result<(Engine, Loaded), StoreError> {
     let loaded = store.load()?;
-    let engine = restore_into(Engine::new(catalog), store, &loaded, now)?;
-    Ok((engine, loaded))
-}
-
-/// Fills an engine that has counted nothing with what was loaded from a store and with its minutes, as of `now`.
-///
-/// # Errors
-/// When the store cannot be read.
-pub fn restore_into(engine: Engine, store: &dyn Store, loaded: &Loaded, now: Timestamp) -> Result<Engine, StoreError> {
-    let mut restoring = engine.restore(&loaded.kept, now);
+    let mut restoring = Engine::keeping(catalog, kept).restore(&loaded.kept, now);
     store.minutes(restoring.from(), &mut |minute, counts| restoring.add(minute, counts))?;
     let mut engine = restoring.finish();
     engine.note_gaps(loaded.gaps.iter().cloned());
-    Ok(engine)
+    Ok((engine, loaded))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, FORWARDED, HOST, ORIGIN, VIA};
@@ -147,34 +147,47 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Who may give orders.
-#[derive(Debug)]
+/// Who may give orders. Copies are the same rule.
+#[derive(Clone, Debug)]
 pub struct Access {
-    rule: Rule,
-    attempts: Attempts,
+    listen: SocketAddr,
+    rule: Arc<RwLock<Rule>>,
+    attempts: Arc<Attempts>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Rule {
     Token(Token),
     Loopback,
     Nobody,
 }
 
+impl Rule {
+    fn of(listen: SocketAddr, token: Option<Token>) -> Self {
+        match token {
+            Some(token) => Self::Token(token),
+            None if is_loopback(listen.ip()) => Self::Loopback,
+            None => Self::Nobody,
+        }
+    }
+}
+
 impl Access {
     /// The rule for a listener at `listen` with or without a token.
     pub fn new(listen: SocketAddr, token: Option<Token>) -> Self {
-        let rule = match token {
-            Some(token) => Rule::Token(token),
-            None if is_loopback(listen.ip()) => Rule::Loopback,
-            None => Rule::Nobody,
-        };
-        Self { rule, attempts: Attempts::new() }
+        let rule = Arc::new(RwLock::new(Rule::of(listen, token)));
+        Self { listen, rule, attempts: Arc::new(Attempts::new()) }
+    }
+
+    /// From here on, the rule is that for this token or for none.
+    pub fn set_token(&self, token: Option<Token>) {
+        *self.rule.write().unwrap_or_else(PoisonError::into_inner) = Rule::of(self.listen, token);
     }
 
     /// Who gives this order.
     pub(super) fn admit(&self, headers: &HeaderMap, peer: IpAddr, now: Timestamp) -> Result<Actor, Problem> {
-        let principal = match &self.rule {
+        let rule = self.rule.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let principal = match &rule {
             Rule::Token(token) => self.check_token(token, headers, peer, now)?,
             Rule::Loopback => check_loopback(headers, peer)?,
             Rule::Nobody => {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::document::{Actor, AuditEntry, HistoryPoint};
+use crate::document::{Actor, AuditEntry, HistoryPoint, SpecsHealth};
 use crate::engine::{Board, CommandError, Engine, NotKept};
 use crate::gate::Hold;
 use crate::spec::{Catalog, SloId};
@@ -49,15 +49,6 @@ pub struct StoreTrouble {
     pub why: String,
     /// Whether what was counted before is lost to this process, so that it knows nothing.
     pub is_lost: bool,
-}
-
-/// Which specs are in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpecsHealth {
-    /// When they were read.
-    pub loaded_at: Timestamp,
-    /// Why a later version of them was refused, if one was.
-    pub rejected: Option<String>,
 }
 
 /// What only the engine's owner can do. A reply that is dropped tells that the owner is going away.

@@ -38,6 +38,8 @@ struct Specs<'a> {
     loaded_at: Timestamp,
     /// Why a later version of them is not in force.
     rejected: Option<&'a str>,
+    /// Why it is not in force yet.
+    waiting: Option<&'a str>,
 }
 
 /// `GET /healthz`: the process answers.
@@ -57,7 +59,11 @@ pub(super) async fn readyz(State(api): State<Arc<Api>>, asked: Asked) -> Result<
         at: board.at,
         store: health.store.as_ref().map_or_else(|trouble| trouble.why.as_str(), |()| "ok"),
         sources_started: health.sources_started,
-        specs: Specs { loaded_at: health.specs.loaded_at, rejected: health.specs.rejected.as_deref() },
+        specs: Specs {
+            loaded_at: health.specs.loaded_at,
+            rejected: health.specs.rejected.as_deref(),
+            waiting: health.specs.waiting.as_deref(),
+        },
         data_as_of: health.data_as_of,
     };
     Ok(json(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &document))
@@ -68,7 +74,8 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>, asked: Asked) -> Result
     asked.query(&[])?;
     let is_store_healthy = api.snapshots.borrow().health.store.is_ok();
     let view = api.now();
-    let text = document::metrics(&view.catalog, &view.board, is_store_healthy);
+    let specs = api.snapshots.borrow().health.specs.metrics();
+    let text = document::metrics(&view.catalog, &view.board, is_store_healthy) + &specs;
     Ok(with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
 }
 

@@ -94,6 +94,8 @@ pub struct Actor {
 pub enum Principal {
     /// The engine itself.
     Engine,
+    /// Whoever may write the specs.
+    Specs,
     /// Whoever holds the token.
     Token,
     /// Somebody on this machine, where no token is configured.
@@ -108,6 +110,7 @@ impl Actor {
     pub fn name(&self) -> String {
         let principal = match self.principal {
             Principal::Engine => engine::ITSELF,
+            Principal::Specs => engine::SPECS,
             Principal::Token => "token",
             Principal::Loopback => "loopback",
         };
@@ -120,6 +123,7 @@ impl Actor {
         let principal = match principal {
             "token" => Principal::Token,
             "loopback" => Principal::Loopback,
+            engine::SPECS => Principal::Specs,
             _ => Principal::Engine,
         };
         Self { principal, claimed: claimed.map(str::to_owned) }

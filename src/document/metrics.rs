@@ -2,7 +2,7 @@
 //!
 //! - Labels hold names of the specs and words of this program, never anything that traffic brought along, so that the
 //!   number of series follows from the specs: per SLO 5, one per burn window and 2 per alert rule, per journey 2, per
-//!   service 4, per source 22, and two more.
+//!   service 4, per source 22, two more, and 4 about the specs themselves (see [`SpecsHealth`](super::SpecsHealth)).
 //! - No data is no sample: a ratio of nothing is left out, and neither 0 nor 1 nor NaN stands in for it.
 
 use std::fmt::{Display, Write};
@@ -175,10 +175,15 @@ fn sources(page: &mut Page, catalog: &Catalog, board: &Board) {
 }
 
 /// The text so far. Writing to a string cannot fail.
-struct Page(String);
+#[derive(Default)]
+pub(super) struct Page(String);
 
 impl Page {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
+    pub(super) fn text(self) -> String {
+        self.0
+    }
+
+    pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
@@ -188,7 +193,7 @@ impl Page {
         }
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+    pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         self.0.push_str(name);
         for (place, (label, text)) in labels.iter().enumerate() {
             let _ = write!(self.0, "{}{label}=\"", if place == 0 { '{' } else { ',' });

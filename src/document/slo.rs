@@ -53,6 +53,8 @@ pub struct SloStatus<'a> {
     pub gaps: Vec<GapStatus<'a>>,
     /// How many gaps there are in its window.
     pub gaps_total: usize,
+    /// When the rules by which it counts changed, if some of what its window holds was counted by earlier ones.
+    pub rules_changed: Option<Timestamp>,
 }
 
 /// The error budget of an SLO.
@@ -101,6 +103,7 @@ impl<'a> SloStatus<'a> {
             last_event: found.last_event,
             gaps,
             gaps_total,
+            rules_changed: found.rules_changed,
         }
     }
 }

@@ -11,6 +11,8 @@ use crate::time::Timestamp;
 
 /// Who did what no person did.
 pub const ITSELF: &str = "slogate";
+/// Who did what a change of the specs did: whoever may write them, which nobody here can know better.
+pub const SPECS: &str = "specs";
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +23,7 @@ pub struct AuditEntry {
     pub at: Timestamp,
     /// Whose gate.
     pub service: String,
-    /// Who: a person, or [`ITSELF`].
+    /// Who: a person, [`SPECS`], or [`ITSELF`].
     pub by: String,
     /// What.
     pub action: Action,

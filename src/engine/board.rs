@@ -47,6 +47,8 @@ pub struct SloStanding {
     pub lifetime: Tally,
     /// What of its source can never be counted in its window.
     pub gaps: Missing,
+    /// When its rules changed last, if its window still holds that minute: what was counted before was counted by others.
+    pub rules_changed: Option<Timestamp>,
 }
 
 /// What happened in one burn window.

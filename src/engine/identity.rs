@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use crate::counts::Column;
-use crate::engine::audit::{Action, AuditEntry, ITSELF, Journal};
+use crate::engine::audit::{Action, AuditEntry, Journal, SPECS};
 use crate::engine::ledger::all_columns;
 use crate::engine::{Kept, Series, SeriesId, SeriesName};
 use crate::gate::Level;
@@ -129,7 +129,7 @@ fn enter_change(catalog: &Catalog, kept: &Kept, action: Action, at: Timestamp, j
         Action::Promise { from, to, .. } => format!("{slo} promises {to}, and promised {from}"),
         _ => format!("{slo} counts by other rules from now on; what was counted stays as it is"),
     };
-    let (by, cause) = (ITSELF.to_owned(), "specs".to_owned());
+    let (by, cause) = (SPECS.to_owned(), "specs".to_owned());
     journal.enter(AuditEntry { number: 0, at, service, by, action, reason, before: level, after: level, cause });
 }
 

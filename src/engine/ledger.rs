@@ -238,6 +238,11 @@ impl Ledger {
         self.pending = Some(Pending::default());
     }
 
+    /// Shows the refused records of an earlier ledger.
+    pub(super) fn show_samples_of(&mut self, other: &Self) {
+        self.samples.clone_from(&other.samples);
+    }
+
     /// Takes over the totals of an earlier ledger.
     pub(super) fn restore(&mut self, totals: &SourceTotals) {
         self.rejected.clone_from(&totals.rejected);

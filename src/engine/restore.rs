@@ -81,6 +81,18 @@ impl Engine {
         Restoring { engine: self, places, hour: 0, gathered: vec![HourCounts::ZERO; count], from, last, until: None }
     }
 
+    /// The same engine, with what only the engine before it in this process knows of sources that both have: how far
+    /// they are read, which must not be counted any more, and the refused records that people may look at.
+    pub fn going_on_from(mut self, before: &Self) -> Self {
+        for (ledger, source) in self.ledgers.iter_mut().zip(&self.catalog.sources) {
+            if let Some(same) = before.catalog.source_named(&source.name) {
+                ledger.quality.take_over(&before.ledgers[same.0].quality);
+                ledger.show_samples_of(&before.ledgers[same.0]);
+            }
+        }
+        self
+    }
+
     fn restore_totals(&mut self, kept: &Kept, book: &Book) {
         let by_series: BTreeMap<SeriesId, &Totals> = kept.totals.iter().map(|totals| (totals.series, totals)).collect();
         for source in (0..self.ledgers.len()).map(SourceId) {

@@ -21,6 +21,16 @@ pub struct Template {
     fields: [Option<Field>; SLOTS],
 }
 
+/// Equal templates read every line alike: the programs follow from the tokens, and from whether there may be one.
+impl PartialEq for Template {
+    fn eq(&self, other: &Self) -> bool {
+        let has_program = self.program.is_some() == other.program.is_some();
+        has_program && self.escape == other.escape && self.tokens == other.tokens && self.text == other.text
+    }
+}
+
+impl Eq for Template {}
+
 /// Why a format text cannot be compiled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]

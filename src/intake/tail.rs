@@ -40,7 +40,7 @@ use std::path::{Path, PathBuf};
 
 pub use cut::Account;
 pub use event::{Gap, GapReason, Note, NoteKind};
-pub use saved::{Changes, SavedError, SavedPosition};
+pub use saved::{Changes, SavedError, SavedPosition, are_about};
 
 use super::Piece;
 use crate::spec::{FileSource, Start};

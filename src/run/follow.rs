@@ -1,21 +1,21 @@
 //! Following one source: its files into deliveries of counts.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeSet;
 use std::sync::{Arc, RwLock};
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use super::{StartError, read_time};
+use super::following::Stop;
+use super::read_time;
 use crate::classify::Classifier;
 use crate::counts::{Batch, Bounds, Counter};
-use crate::engine::{AHEAD_MS, Gap, Reading};
+use crate::engine::{self, AHEAD_MS, Gap};
 use crate::formats::Technique;
 use crate::intake::Piece;
-use crate::intake::tail::{self, Log, Note, Progress, SavedPosition, Sink, Tail, TailOptions};
-use crate::spec::{Catalog, SourceId};
+use crate::intake::tail::{self, Log, Note, Progress, SavedError, SavedPosition, Sink, Tail, TailOptions};
+use crate::spec::{Catalog, FileSource, SourceId};
 use crate::store::Position;
 use crate::time::{Stopwatch, Timestamp};
 
@@ -29,9 +29,22 @@ pub(super) struct Follower {
     catalog: Arc<Catalog>,
     source: SourceId,
     classifier: Classifier,
+    reading: Reading,
+}
+
+/// How far the files of a source have been read. It outlives its follower, so that nothing that is open has to be found
+/// again only because the specs were reloaded.
+pub(super) struct Reading {
+    file: FileSource,
     tail: Tail,
     /// When everything had been read, as far as earlier processes know.
     read_up_to: Option<Timestamp>,
+    /// The time of the tail.
+    watch: Stopwatch,
+    /// The revision of the tail that was delivered last.
+    sent: u64,
+    /// Positions that this reading took over, to be taken out when it has saved its own.
+    taken_over: Vec<Position>,
 }
 
 /// What a source has seen, and how far that was: to be committed together.
@@ -43,27 +56,15 @@ pub(super) struct Delivery {
     /// What is missing; each ends when it was found.
     pub(super) gaps: Vec<Gap>,
     /// How far the reading has come.
-    pub(super) reading: Reading,
+    pub(super) reading: engine::Reading,
     /// Of which source.
     pub(super) source: SourceId,
 }
 
 impl Follower {
-    /// A follower that goes on at the saved positions.
-    pub(super) fn new(catalog: Arc<Catalog>, source: SourceId, saved: &[Position]) -> Result<Self, StartError> {
-        let file = catalog[source].kind.file().expect("only access logs are followed");
-        let name = &catalog[source].name;
-        let of_source = saved.iter().filter(|position| position.source == *name);
-        let saved = of_source.filter_map(|position| {
-            let key = String::from_utf8(position.key.clone()).ok()?;
-            Some(SavedPosition { key, value: position.at.clone()? })
-        });
-        let (about, saved): (Vec<_>, Vec<_>) = saved.partition(|position| position.key == READ_UP_TO);
-        let read_up_to = about.first().and_then(|position| instant(&position.value));
-        let tail = Tail::new(TailOptions::new(file), &saved)?;
-        let classifier = Classifier::new(&catalog, source);
-        let patterns = |source| StartError::Patterns { directory: PathBuf::from(&catalog.directory), source };
-        Ok(Self { classifier: classifier.map_err(patterns)?, catalog, source, tail, read_up_to })
+    /// A follower that reads on and counts by `classifier`, which is that of the source in the catalog.
+    pub(super) fn new(catalog: Arc<Catalog>, source: SourceId, classifier: Classifier, reading: Reading) -> Self {
+        Self { catalog, source, classifier, reading }
     }
 
     /// The source's name.
@@ -71,35 +72,45 @@ impl Follower {
         &self.catalog[self.source].name
     }
 
-    /// Follows until told to stop.
-    pub(super) fn run(mut self, stop: &AtomicBool, out: &Sender<Delivery>, now: &RwLock<Timestamp>) {
-        let catalog = Arc::clone(&self.catalog);
-        let mut counter = Counter::new(&catalog, self.source, &self.classifier, Technique::fastest());
-        let watch = Stopwatch::start();
-        let mut sent = 0;
+    /// How far it has read.
+    pub(super) fn into_reading(self) -> (String, Reading) {
+        (self.name().to_owned(), self.reading)
+    }
+
+    /// Follows until told to stop. It looks at its files at least once, and tells what it found even when that is
+    /// nothing; when it returns, everything that it has read was delivered, if there still was somebody to take it.
+    pub(super) fn run(&mut self, stop: &Stop, out: &Sender<Delivery>, now: &RwLock<Timestamp>) {
+        let Self { catalog, source, classifier, reading } = self;
+        let name = &catalog[*source].name;
+        let oldest = |at: Timestamp| catalog.longest_window().first_minute(at.minute()).start();
+        let mut counter = Counter::new(catalog, *source, classifier, Technique::fastest());
         let mut told = None;
-        while !stop.load(Ordering::Relaxed) {
+        loop {
             // Not later than what is read now, so that everything older has been read when nothing is left.
             let at = read_time(now);
-            counter.set_bounds(bounds(&catalog, at));
-            let mut sink = Counting { counter: &mut counter, gaps: Vec::new(), source: &catalog[self.source].name };
-            let progress = self.tail.poll(watch.elapsed_ms(), &mut sink);
-            let gaps: Vec<Gap> = sink.gaps.iter().map(|gap| self.gap(gap, at, watch.elapsed_ms())).collect();
-            let changes = self.tail.changes(sent);
-            let is_news = sent == 0 || !changes.put.is_empty() || !changes.removed.is_empty() || !gaps.is_empty();
+            counter.set_bounds(bounds(catalog, at));
+            let mut sink = Counting { counter: &mut counter, gaps: Vec::new(), source: name };
+            let progress = reading.tail.poll(reading.watch.elapsed_ms(), &mut sink);
+            let gaps: Vec<Gap> = sink.gaps.iter().map(|gap| reading.gap(name, gap, at, oldest(at))).collect();
+            let changes = reading.tail.changes(reading.sent);
+            let is_news = !changes.put.is_empty() || !changes.removed.is_empty() || !gaps.is_empty();
             let state = Some((progress.bytes_behind > 0, progress.corrupt > 0));
             if is_news || progress.bytes_read > 0 || state != told {
-                (sent, told) = (changes.revision, state);
-                let mut positions = positions(&catalog[self.source].name, &changes);
+                (reading.sent, told) = (changes.revision, state);
+                let mut positions = positions(name, &changes);
+                positions.append(&mut reading.taken_over);
                 if progress.bytes_behind == 0 && progress.unreadable == 0 {
-                    positions.push(self.read_up_to(at));
+                    positions.push(read_up_to(name, at));
                 }
                 // The owner commits deliveries in order, or keeps them until it can.
-                self.tail.committed(sent);
-                let (batch, reading, source) = (counter.take(), reading(&progress, at), self.source);
+                reading.tail.committed(reading.sent);
+                let (batch, reading, source) = (counter.take(), come(&progress, at), *source);
                 if out.send(Delivery { batch, positions, gaps, reading, source }).is_err() {
                     return;
                 }
+            }
+            if stop.is_set() {
+                return;
             }
             if !progress.has_more() {
                 thread::sleep(POLL);
@@ -108,39 +119,89 @@ impl Follower {
     }
 }
 
-impl Follower {
-    /// A gap that was found at `at`, which is `elapsed_ms` on the clock of the tail.
-    fn gap(&self, gap: &tail::Gap, at: Timestamp, elapsed_ms: u64) -> Gap {
-        let ago = |since_ms| i64::try_from(elapsed_ms.saturating_sub(since_ms)).unwrap_or(i64::MAX);
-        let in_this_process = gap.since_ms.map(|since_ms| at.plus_millis(ago(since_ms).saturating_neg()));
-        let oldest = self.catalog.longest_window().first_minute(at.minute()).start();
-        Gap {
-            source: self.name().to_owned(),
-            from: in_this_process.or(self.read_up_to).unwrap_or(oldest).min(at),
-            to: at,
-            bytes: gap.bytes,
-            reason: gap.reason.name().to_owned(),
-        }
-    }
-
-    /// For the next process: everything written before `at` has been read.
-    fn read_up_to(&self, at: Timestamp) -> Position {
-        let text = at.millis().to_string();
-        Position { source: self.name().to_owned(), key: READ_UP_TO.into(), at: Some(text.into()) }
-    }
+/// For the next process: everything of a source that was written before `at` has been read.
+fn read_up_to(source: &str, at: Timestamp) -> Position {
+    let text = at.millis().to_string();
+    Position { source: source.to_owned(), key: READ_UP_TO.into(), at: Some(text.into()) }
 }
 
 fn instant(text: &[u8]) -> Option<Timestamp> {
     std::str::from_utf8(text).ok()?.parse().ok().map(Timestamp::from_millis)
 }
 
-fn reading(progress: &Progress, at: Timestamp) -> Reading {
+/// How far the reading has come at `at`.
+fn come(progress: &Progress, at: Timestamp) -> engine::Reading {
     let behind_ms = i64::try_from(progress.behind_ms).unwrap_or(i64::MAX);
-    Reading {
+    engine::Reading {
         bytes_behind: progress.bytes_behind,
         behind_since: at.plus_millis(behind_ms.saturating_neg()),
         is_conserved: progress.corrupt == 0,
     }
+}
+
+impl Reading {
+    /// Begins where a source was read up to, by its saved positions. One that has none takes over those of a source
+    /// that no spec names any more, if its files are among them: it was renamed, and to read them again would be to
+    /// count them twice.
+    ///
+    /// # Errors
+    /// When they cannot be understood.
+    pub(super) fn new(catalog: &Catalog, source: SourceId, saved: &[Position]) -> Result<Self, SavedError> {
+        let (name, file) = (&catalog[source].name, file_of(catalog, source));
+        let (mut of, mut positions) = (name, saved_of(name, saved));
+        let mut taken_over = Vec::new();
+        if positions.is_empty() {
+            let nameless: BTreeSet<&String> = saved.iter().map(|position| &position.source).collect();
+            let mut nameless = nameless.into_iter().filter(|name| catalog.source_named(name).is_none());
+            if let Some(old) = nameless.find(|old| tail::are_about(&saved_of(old, saved), &file.paths)) {
+                tracing::info!(
+                    "source {name} goes on where {old} was, which no spec names any more and read its files"
+                );
+                (of, positions) = (old, saved_of(old, saved));
+                let of_old = saved.iter().filter(|position| position.source == *old);
+                taken_over = of_old.map(|position| Position { at: None, ..position.clone() }).collect();
+            }
+        }
+        let about = saved.iter().find(|position| position.source == *of && position.key == READ_UP_TO.as_bytes());
+        let read_up_to = about.and_then(|position| instant(position.at.as_deref()?));
+        let tail = Tail::new(TailOptions::new(file), &positions)?;
+        Ok(Self { file: file.clone(), tail, read_up_to, watch: Stopwatch::start(), sent: 0, taken_over })
+    }
+
+    /// Whether it is how `file` is to be read. The format has no part in that.
+    pub(super) fn is_of(&self, file: &FileSource) -> bool {
+        FileSource { format: file.format.clone(), ..self.file.clone() } == *file
+    }
+
+    /// A gap of `source` that was found at `at`. It begins when everything had been read, or `oldest` if nobody knows.
+    fn gap(&self, source: &str, gap: &tail::Gap, at: Timestamp, oldest: Timestamp) -> Gap {
+        let elapsed_ms = self.watch.elapsed_ms();
+        let ago = |since_ms| i64::try_from(elapsed_ms.saturating_sub(since_ms)).unwrap_or(i64::MAX);
+        let in_this_process = gap.since_ms.map(|since_ms| at.plus_millis(ago(since_ms).saturating_neg()));
+        Gap {
+            source: source.to_owned(),
+            from: in_this_process.or(self.read_up_to).unwrap_or(oldest).min(at),
+            to: at,
+            bytes: gap.bytes,
+            reason: gap.reason.name().to_owned(),
+        }
+    }
+}
+
+/// The saved positions of the files of the source called `name`.
+fn saved_of(name: &str, saved: &[Position]) -> Vec<SavedPosition> {
+    let of_source = saved.iter().filter(|position| position.source == *name);
+    let of_files = of_source.filter(|position| position.key != READ_UP_TO.as_bytes());
+    let known = of_files.filter_map(|position| {
+        let key = String::from_utf8(position.key.clone()).ok()?;
+        Some(SavedPosition { key, value: position.at.clone()? })
+    });
+    known.collect()
+}
+
+/// What the source is read from.
+pub(super) fn file_of(catalog: &Catalog, source: SourceId) -> &FileSource {
+    catalog[source].kind.file().expect("only access logs are followed")
 }
 
 fn bounds(catalog: &Catalog, now: Timestamp) -> Bounds {

@@ -11,13 +11,16 @@ use crossbeam_channel::{Receiver, never, select};
 use tokio::sync::watch;
 
 use super::follow::Delivery;
-use super::restore;
-use crate::api::{self, Ask, Followed, Health, Order, OrderError, Snapshot, SpecsHealth, StoreTrouble};
+use super::following::Following;
+use super::kept_for;
+use super::reload::Reload;
+use super::specs::News;
+use crate::api::{self, Access, Ask, Followed, Health, Order, OrderError, Snapshot, StoreTrouble};
 use crate::document::{Actor, AuditEntry};
 use crate::engine::{Board, Command, Engine, Gap};
 use crate::gate::{Doubt, Hold};
-use crate::spec::ServiceId;
-use crate::store::{Commit, Store, StoreError, Writer};
+use crate::spec::{Catalog, ServiceId};
+use crate::store::{Commit, Store, StoreError, Writer, restore};
 use crate::time::{Clock, Stopwatch, Timestamp};
 
 /// What readers see.
@@ -28,37 +31,38 @@ const TICK: Duration = Duration::from_millis(250);
 /// Not more often than this, however many deliveries come, in milliseconds.
 const TICK_AT_MOST_MS: u64 = 100;
 /// At least this often what was counted is committed, in milliseconds.
-const COMMIT_MS: u64 = 1_000;
+pub(super) const COMMIT_MS: u64 = 1_000;
 /// With so many counts waiting, a commit is made at once: history is being read.
 const MOST_UNCOMMITTED: usize = 500_000;
 
 /// The engine, the store, and what readers see of them.
 pub(super) struct Owner {
-    engine: Engine,
-    writer: Writer,
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
+    pub(super) engine: Engine,
+    pub(super) writer: Writer,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
     /// What time it is, for the followers.
-    now: Arc<RwLock<Timestamp>>,
+    pub(super) now: Arc<RwLock<Timestamp>>,
     /// Whether the server is stopping.
-    stop: Arc<AtomicBool>,
+    pub(super) stop: Arc<AtomicBool>,
     snapshots: watch::Sender<Published>,
     revision: u64,
-    loaded_at: Timestamp,
+    pub(super) following: Following,
+    pub(super) reload: Reload,
     /// What goes into the next commit beside the engine's checkpoint.
     pending: Commit,
     /// By source: whether everything that was there had been read at the last delivery.
-    caught_up: Vec<Option<bool>>,
-    store_health: Result<(), StoreTrouble>,
+    pub(super) caught_up: Vec<Option<bool>>,
+    pub(super) store_health: Result<(), StoreTrouble>,
     /// Up to when everything had been counted, as it was said last.
     data_as_of: Option<Timestamp>,
-    watch: Stopwatch,
+    pub(super) watch: Stopwatch,
     committed_ms: u64,
     ticked_ms: u64,
 }
 
 impl Owner {
-    /// An owner, and where its snapshots appear.
+    /// An owner that nobody delivers to yet, and where its snapshots appear.
     pub(super) fn new(
         mut engine: Engine,
         writer: Writer,
@@ -66,10 +70,12 @@ impl Owner {
         clock: Arc<dyn Clock>,
         now: Arc<RwLock<Timestamp>>,
         stop: Arc<AtomicBool>,
+        access: Access,
     ) -> (Self, watch::Receiver<Published>) {
         let loaded_at = clock.now();
         let board = engine.tick(loaded_at);
-        let specs = SpecsHealth { loaded_at, rejected: None };
+        let reload = Reload::new(access, loaded_at);
+        let specs = reload.specs.clone();
         let health = Health { store: Ok(()), sources_started: false, specs, data_as_of: None };
         let catalog = Arc::clone(engine.catalog());
         let caught_up = vec![None; catalog.sources.len()];
@@ -84,7 +90,8 @@ impl Owner {
             stop,
             snapshots,
             revision: 0,
-            loaded_at,
+            following: Following::nothing(),
+            reload,
             pending: Commit::default(),
             caught_up,
             store_health: Ok(()),
@@ -98,31 +105,36 @@ impl Owner {
 
     /// Says from now on that nothing of what the store held is known.
     pub(super) fn lose_store(&mut self, why: &str) {
-        let since = self.loaded_at;
+        let since = self.reload.specs.loaded_at;
         self.store_health = Err(StoreTrouble { since, why: why.to_owned(), is_lost: true });
         let board = self.engine.tick(since);
         self.publish(board);
     }
 
-    /// Works until there are no deliveries any more, then commits for the last time.
-    pub(super) fn run(&mut self, deliveries: &Receiver<Delivery>, questions: &Receiver<Ask>) {
+    /// Works until the server stops and nothing is delivered any more, then commits for the last time.
+    pub(super) fn run(&mut self, questions: &Receiver<Ask>, news: &Receiver<News>) {
         let mut open_questions = questions.clone();
-        let nothing = never();
-        loop {
+        let mut open_news = news.clone();
+        while !(self.following.has_ended() && self.is_stopping()) {
             // While nothing can be written, nothing more is taken: files wait, and memory does not grow.
-            let is_held_up = self.writer.is_behind() && !self.stop.load(Ordering::Relaxed);
-            let next = if is_held_up { &nothing } else { deliveries };
+            let is_held_up = self.writer.is_behind() && !self.is_stopping();
+            let next = if is_held_up { never() } else { self.following.deliveries() };
             select! {
                 recv(next) -> delivery => match delivery {
                     Ok(delivery) => self.take(delivery),
-                    Err(_) => break,
+                    Err(_) => self.following.ended(),
                 },
                 recv(open_questions) -> question => match question {
                     Ok(question) => self.answer(question),
                     Err(_) => open_questions = never(),
                 },
+                recv(open_news) -> news => match news {
+                    Ok(news) => self.hear(news),
+                    Err(_) => open_news = never(),
+                },
                 default(TICK) => {}
             }
+            self.go_on_reloading();
             if self.watch.elapsed_ms().saturating_sub(self.ticked_ms) >= TICK_AT_MOST_MS {
                 self.tick();
             }
@@ -131,6 +143,10 @@ impl Owner {
         if self.commit().is_err() {
             tracing::error!("stopping with counts that could not be written; they are read from the logs again");
         }
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     fn take(&mut self, delivery: Delivery) {
@@ -186,7 +202,7 @@ impl Owner {
     }
 
     /// Commits everything that waits.
-    fn commit(&mut self) -> Result<u64, StoreError> {
+    pub(super) fn commit(&mut self) -> Result<u64, StoreError> {
         self.committed_ms = self.watch.elapsed_ms();
         let commit = self.take_pending();
         if commit == Commit::default() && !self.writer.is_behind() {
@@ -226,23 +242,32 @@ impl Owner {
         }
     }
 
-    fn publish(&mut self, board: Board) -> u64 {
+    pub(super) fn publish(&mut self, board: Board) -> u64 {
         self.revision += 1;
         let all_read = self.caught_up.iter().all(|caught_up| *caught_up == Some(true));
         // Nothing is counted while something waits to be written.
         if !self.writer.is_behind() {
-            self.data_as_of = all_read.then_some(board.at);
+            self.data_as_of = (all_read && !self.following.is_stopping()).then_some(board.at);
         }
+        let (catalog, board) = self.to_be_shown(board);
         let health = Health {
             store: self.store_health.clone(),
             sources_started: self.caught_up.iter().all(Option::is_some),
-            specs: SpecsHealth { loaded_at: self.loaded_at, rejected: None },
+            specs: self.reload.specs.clone(),
             data_as_of: self.data_as_of,
         };
-        let catalog = Arc::clone(self.engine.catalog());
-        let snapshot = Snapshot { revision: self.revision, catalog, board: Arc::new(board), health };
+        let snapshot = Snapshot { revision: self.revision, catalog, board, health };
         self.snapshots.send_replace(Arc::new(snapshot));
         self.revision
+    }
+
+    /// The board, or the one that is shown already while readers are not to see other specs yet.
+    fn to_be_shown(&mut self, board: Board) -> (Arc<Catalog>, Arc<Board>) {
+        if self.reload.is_to_be_kept_back(self.writer.is_behind()) {
+            let shown = self.snapshots.borrow();
+            return (Arc::clone(&shown.catalog), Arc::clone(&shown.board));
+        }
+        (Arc::clone(self.engine.catalog()), Arc::new(board))
     }
 
     /// The clock was put right by so much that the windows must be filled from the store again.
@@ -251,11 +276,9 @@ impl Owner {
         if self.commit().is_err() || self.writer.is_behind() {
             return;
         }
-        match restore(self.engine.catalog(), &*self.store, now) {
-            Ok(mut engine) => {
-                engine.take_over(&self.engine);
-                self.engine = engine;
-            }
+        let catalog = Arc::clone(self.engine.catalog());
+        match restore(&*self.store, Arc::clone(&catalog), kept_for(&catalog), now) {
+            Ok((engine, _)) => self.engine = engine.going_on_from(&self.engine),
             Err(error) => tracing::error!("{error}"),
         }
     }

@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::restore;
+use super::kept_for;
 use crate::engine::Engine;
 use crate::spec::Catalog;
-use crate::store::{Claim, Damaged, Loaded, Redb, Reserve, Reserved, Store, StoreError, look_at_file};
+use crate::store::{Claim, Damaged, Loaded, Redb, Reserve, Reserved, Store, StoreError, look_at_file, restore};
 use crate::time::Timestamp;
 
 /// How often another file is looked for.
@@ -78,7 +78,7 @@ fn open_sound(catalog: &Arc<Catalog>, path: &Path, claim: &Claim, now: Timestamp
 }
 
 fn restored(catalog: &Arc<Catalog>, store: Arc<dyn Store>, now: Timestamp) -> Result<Opened, StoreError> {
-    let (engine, loaded) = (restore(catalog, &*store, now)?, store.load()?);
+    let (engine, loaded) = restore(&*store, Arc::clone(catalog), kept_for(catalog), now)?;
     Ok(Opened { store, engine, loaded, lost: None })
 }
 

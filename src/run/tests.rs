@@ -3,7 +3,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, never, unbounded};
 
 use tokio::sync::oneshot;
 
@@ -12,7 +12,7 @@ use crate::api::{Order, OrderError};
 use crate::document::Actor;
 use crate::engine::{AuditEntry, CommandError};
 use crate::gate::{Hold, Level, Reason};
-use crate::store::{Claim, Commit, EachMinute, Loaded, Memory, Reserve, Reserved};
+use crate::store::{Claim, Commit, EachMinute, Loaded, Memory, Reserve, Reserved, Store, restore};
 use crate::time::{Minute, Stopwatch};
 
 /// A store on a disk that can be full.
@@ -124,21 +124,25 @@ fn catalog() -> Arc<Catalog> {
 struct Working {
     questions: Sender<api::Ask>,
     snapshots: watch::Receiver<Published>,
-    deliveries: Sender<follow::Delivery>,
+    stop: Arc<AtomicBool>,
     thread: thread::JoinHandle<()>,
 }
 
 impl Working {
     fn on(store: Arc<dyn Store>) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let engine = restore(&catalog(), &*store, clock.now()).unwrap();
-        let writer = Writer::new(store.clone(), store.load().unwrap().revision);
-        let now = Arc::new(RwLock::new(clock.now()));
-        let (mut owner, snapshots) = Owner::new(engine, writer, store, clock, now, Arc::default());
-        let (deliveries, delivered) = bounded(1);
+        let catalog = catalog();
+        let (engine, loaded) = restore(&*store, Arc::clone(&catalog), kept_for(&catalog), clock.now()).unwrap();
+        let writer = Writer::new(store.clone(), loaded.revision);
+        let (now, stop) = (Arc::new(RwLock::new(clock.now())), Arc::new(AtomicBool::new(false)));
+        let access = Access::new(catalog.server.listen, None);
+        let (mut owner, snapshots) =
+            Owner::new(engine, writer, store, clock, Arc::clone(&now), Arc::clone(&stop), access);
+        // Nobody delivers anything, and nobody has ended either.
+        owner.following = Following::start(Vec::new(), &stop, &now).unwrap();
         let (questions, asked) = bounded(8);
-        let thread = thread::spawn(move || owner.run(&delivered, &asked));
-        Self { questions, snapshots, deliveries, thread }
+        let thread = thread::spawn(move || owner.run(&asked, &never()));
+        Self { questions, snapshots, stop, thread }
     }
 
     fn order(&self, is_freeze: bool, reason: &str) -> Result<Option<u64>, OrderError> {
@@ -160,7 +164,7 @@ impl Working {
     }
 
     fn stop(self) {
-        drop(self.deliveries);
+        self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap();
     }
 }

@@ -14,8 +14,8 @@ use crate::time::Horizon;
 /// Parts of a whole are counted in billionths: 99.95% is 999,500,000.
 pub const BILLION: u64 = 1_000_000_000;
 
-/// Everything that one directory of specs says.
-#[derive(Clone, Debug)]
+/// Everything that one directory of specs says. Two are equal when they say the same, however it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Catalog {
     /// Where the specs were read from; relative paths start here.
     pub directory: PathBuf,
@@ -144,7 +144,7 @@ pub enum StoreUrl {
 }
 
 /// `[[source]]`: where requests come from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// Its unique name.
     pub name: String,
@@ -153,7 +153,7 @@ pub struct Source {
 }
 
 /// The kinds of source.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceKind {
     /// `[source.file]`: access logs on this machine.
     File(FileSource),
@@ -180,7 +180,7 @@ impl SourceKind {
 }
 
 /// `[source.file]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileSource {
     /// Paths and globs, resolved against the spec directory.
     pub paths: Vec<String>,
@@ -238,7 +238,7 @@ pub enum Start {
 }
 
 /// `[story]`: one feature as a user sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Story {
     /// Its unique name.
     pub name: String,
@@ -253,7 +253,7 @@ pub struct Story {
 }
 
 /// What is deployed and therefore gated.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// Its unique name.
     pub name: String,
@@ -264,7 +264,7 @@ pub struct Service {
 }
 
 /// `[[slo]]`: an SLI, an objective and a window.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slo {
     /// Unique in its story.
     pub name: String,
@@ -538,7 +538,7 @@ impl Percentile {
 }
 
 /// `[journey]`: several stories weighted into one indicator.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journey {
     /// Its unique name.
     pub name: String,

@@ -1,5 +1,7 @@
 //! Reads the files of a directory of specs into memory; the only part of the room that touches the disk.
 //!
+//! [`look`] reads none of them: what the system says of each file is enough to see whether one may have changed.
+//!
 //! - `*.toml` in the directory and in its subfolders, in the order of their paths; hidden ones are left out, because
 //!   editors and configuration mounts keep their own copies under such names.
 //! - Links are followed, each folder is entered once, and only regular files are opened: a pipe would block for ever.
@@ -8,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::fault::{SpecErrors, SpecFile};
@@ -16,27 +19,75 @@ const DEEPEST: usize = 8;
 const MOST_FILES: usize = 2_000;
 const LARGEST_FILE: u64 = 1 << 20;
 /// Of all files together.
-const MOST_BYTES: usize = 64 << 20;
+const MOST_BYTES: u64 = 64 << 20;
 /// Of what is looked at, so that a huge tree without a single spec ends, too.
 const MOST_ENTRIES: usize = 100_000;
 
 /// Reads every file of specs below `directory`. What cannot be read is a file with a fault.
 pub(super) fn read(directory: &Path) -> Result<Vec<SpecFile>, SpecErrors> {
     let unreadable = |source| SpecErrors::Unreadable { directory: directory.to_owned(), source };
-    let entries = fs::read_dir(directory).map_err(unreadable)?;
+    let found = walk(directory).map_err(unreadable)?.into_iter();
+    Ok(found.map(|Found { path, what }| what.map_or_else(|why| refused(&path, why), |_| file(&path))).collect())
+}
+
+/// How a directory of specs looks from outside. Two looks are equal unless a file was added, removed, moved or written
+/// in between, or has become readable or unreadable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look(Result<Vec<Found>, io::ErrorKind>);
+
+/// Looks at every file of specs below `directory` without reading any.
+pub fn look(directory: &Path) -> Look {
+    Look(walk(directory).map_err(|error| error.kind()))
+}
+
+/// What lies in the directory, by path.
+fn walk(directory: &Path) -> io::Result<Vec<Found>> {
+    let entries = fs::read_dir(directory)?;
     let mut walk = Walk::default();
     walk.entered.extend(fs::canonicalize(directory));
     walk.folder(entries, directory, 0);
-    walk.files.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(walk.files)
+    walk.found.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(walk.found)
+}
+
+/// Something that is a file of specs, or should be one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Found {
+    path: PathBuf,
+    /// What the system says of it, or why it cannot be read.
+    what: Result<Stat, String>,
+}
+
+/// What changes when a file does. Writing to it may leave everything here but the times as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// In seconds and nanoseconds, as the next.
+    modified: (i64, i64),
+    /// Not to be set by anybody, unlike the time before.
+    changed: (i64, i64),
+}
+
+impl Stat {
+    fn of(found: &fs::Metadata) -> Self {
+        Self {
+            device: found.dev(),
+            inode: found.ino(),
+            size: found.len(),
+            modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+        }
+    }
 }
 
 #[derive(Default)]
 struct Walk {
-    files: Vec<SpecFile>,
+    found: Vec<Found>,
     entered: BTreeSet<PathBuf>,
     seen: usize,
-    bytes: usize,
+    bytes: u64,
     full: bool,
 }
 
@@ -51,7 +102,7 @@ impl Walk {
         }
         for path in paths.iter().filter(|path| !is_hidden(path)) {
             self.seen += 1;
-            if self.seen > MOST_ENTRIES || self.files.len() >= MOST_FILES || self.bytes > MOST_BYTES {
+            if self.seen > MOST_ENTRIES || self.found.len() >= MOST_FILES || self.bytes > MOST_BYTES {
                 return self.stop(path);
             }
             self.entry(path, depth);
@@ -63,9 +114,8 @@ impl Walk {
         match fs::metadata(path) {
             Ok(found) if found.is_dir() => self.subfolder(path, depth + 1),
             Ok(found) if is_toml && found.is_file() => {
-                let file = file(path);
-                self.bytes += file.text.len();
-                self.files.push(file);
+                self.bytes += found.len().min(LARGEST_FILE);
+                self.found.push(Found { path: path.to_owned(), what: Ok(Stat::of(&found)) });
             }
             Ok(_) if is_toml => self.refuse(path, "is not a regular file".to_owned()),
             Err(error) if is_toml => self.refuse(path, format!("cannot be read: {error}")),
@@ -85,7 +135,7 @@ impl Walk {
     }
 
     fn refuse(&mut self, path: &Path, why: String) {
-        self.files.push(SpecFile { path: path.to_owned(), text: String::new(), unreadable: Some((0, why)) });
+        self.found.push(Found { path: path.to_owned(), what: Err(why) });
     }
 
     fn stop(&mut self, path: &Path) {
@@ -99,6 +149,10 @@ impl Walk {
 
 fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+fn refused(path: &Path, why: String) -> SpecFile {
+    SpecFile { path: path.to_owned(), text: String::new(), unreadable: Some((0, why)) }
 }
 
 fn file(path: &Path) -> SpecFile {
@@ -192,6 +246,60 @@ mod tests {
         let found = names(temp.path());
         let refused: Vec<_> = found.iter().filter(|(_, why)| why.is_some()).map(|(name, _)| name.as_str()).collect();
         assert_eq!((found.len(), refused), (MOST_FILES + 1, vec!["02000.toml"]));
+    }
+
+    /// Whether something that is done to a directory is seen from outside.
+    #[track_caller]
+    fn check_look(directory: &Path, is_seen: bool, done: impl FnOnce()) {
+        let before = look(directory);
+        assert_eq!(look(directory), before);
+        done();
+        assert_eq!(look(directory) != before, is_seen);
+    }
+
+    #[test]
+    fn whatever_happens_to_a_file_is_seen_without_reading_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let (home, path) = (temp.path(), |name: &str| temp.path().join(name));
+        write(home, &[("a.toml", b"one"), ("sub/b.toml", b"two")]);
+        let times = fs::metadata(path("a.toml")).unwrap().modified().unwrap();
+        check_look(home, true, || write(home, &[("c.toml", b"")]));
+        check_look(home, true, || write(home, &[("sub/b.toml", b"three")]));
+        check_look(home, true, || fs::remove_file(path("c.toml")).unwrap());
+        check_look(home, true, || fs::rename(path("sub/b.toml"), path("sub/c.toml")).unwrap());
+        // Another file of the same length and age in its place.
+        check_look(home, true, || {
+            write(home, &[(".a", b"eno")]);
+            fs::File::open(path(".a")).unwrap().set_modified(times).unwrap();
+            fs::rename(path(".a"), path("a.toml")).unwrap();
+        });
+        check_look(home, true, || std::os::unix::fs::symlink("nowhere", path("d.toml")).unwrap());
+        check_look(home, true, || fs::remove_dir_all(home).unwrap());
+        check_look(home, true, || fs::create_dir(home).unwrap());
+    }
+
+    #[test]
+    fn what_is_no_spec_is_not_looked_at() {
+        let temp = tempfile::tempdir().unwrap();
+        let home = temp.path();
+        write(home, &[("a.toml", b"one")]);
+        check_look(home, false, || write(home, &[(".a.toml.swp", b"x"), ("a.toml~", b"x"), ("notes.md", b"x")]));
+        check_look(home, false, || drop(fs::read(home.join("a.toml")).unwrap()));
+        check_look(home, false, || fs::create_dir(home.join("empty")).unwrap());
+    }
+
+    /// As configuration mounts do it: the files are links through a hidden one that is switched.
+    #[test]
+    fn a_switched_link_is_seen() {
+        let temp = tempfile::tempdir().unwrap();
+        let home = temp.path();
+        write(home, &[(".1/a.toml", b"one"), (".2/a.toml", b"two")]);
+        std::os::unix::fs::symlink(".1", home.join(".data")).unwrap();
+        std::os::unix::fs::symlink(".data/a.toml", home.join("a.toml")).unwrap();
+        check_look(home, true, || {
+            std::os::unix::fs::symlink(".2", home.join(".new")).unwrap();
+            fs::rename(home.join(".new"), home.join(".data")).unwrap();
+        });
     }
 
     #[test]

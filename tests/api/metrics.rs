@@ -63,6 +63,10 @@ fn metrics_are_those_of_the_contract() {
         ("slogate_ingest_gap_bytes_total{source=lb}".into(), 12.0),
         ("slogate_ingest_degraded{reason=unparsed,source=lb}".into(), 0.0),
         ("slogate_store_healthy{}".into(), 1.0),
+        ("slogate_specs_reloads_total{result=accepted}".into(), 0.0),
+        ("slogate_specs_reloads_total{result=rejected}".into(), 0.0),
+        ("slogate_specs_loaded_timestamp_seconds{}".into(), 1_795_169_520.0),
+        ("slogate_specs_rejected{}".into(), 0.0),
         (format!("slogate_build_info{{version={}}}", env!("CARGO_PKG_VERSION")), 1.0),
     ] {
         let found = found.get(&name).unwrap_or_else(|| panic!("no {name} in {found:#?}"));
@@ -92,7 +96,7 @@ fn j05_the_number_of_series_follows_from_the_specs() {
         catalog.slos.iter().map(|slo| slogate::budget::burn_windows(slo.window, &slo.alerts).len()).sum();
     let series = catalog.slos.len() * 5 + burns + catalog.journeys.len() * 2;
     let alerts: usize = catalog.slos.iter().map(|slo| slo.alerts.len() * 2).sum();
-    let series = series + alerts + catalog.services.len() * 4 + catalog.sources.len() * 22 + 2;
+    let series = series + alerts + catalog.services.len() * 4 + catalog.sources.len() * 22 + 2 + 4;
     let before = samples(&scrape(&server));
     assert_eq!(before.len(), series, "{before:#?}");
     server.count("search", "availability", 3, 5, 5);
@@ -125,7 +129,7 @@ fn the_exposition_is_sound() {
             [] => panic!("an empty line"),
         }
     }
-    assert_eq!(families.len(), 20, "{families:?}");
+    assert_eq!(families.len(), 23, "{families:?}");
     let Ok(mut promtool) = Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).spawn() else {
         println!("promtool is not installed; the linter was not asked");
         return;

@@ -8,11 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use slogate::api::{
-    self, Access, Api, Ask, AuditQuery, Followed, Health, Limits, Order, OrderError, Snapshot, SpecsHealth,
-    StoreTrouble, Token,
+    self, Access, Api, Ask, AuditQuery, Followed, Health, Limits, Order, OrderError, Snapshot, StoreTrouble, Token,
 };
 use slogate::counts::{Batch, Page, Rejection, Sample, columns};
-use slogate::document::{AuditAction, AuditEntry};
+use slogate::document::{AuditAction, AuditEntry, SpecsHealth};
 use slogate::engine::{Command, Engine, Gap, Reading};
 use slogate::formats::Unparsed;
 use slogate::gate::Hold;
@@ -172,12 +171,7 @@ impl Server {
         let runtime = runtime.expect("a runtime");
         let clock = Arc::new(HandClock(AtomicI64::new(NOW.millis())));
         let mut engine = Engine::keeping(catalog(), Horizon::of_minutes(40 * 24 * 60));
-        let health = Health {
-            store: Ok(()),
-            sources_started: true,
-            specs: SpecsHealth { loaded_at: NOW, rejected: None },
-            data_as_of: None,
-        };
+        let health = Health { store: Ok(()), sources_started: true, specs: SpecsHealth::loaded(NOW), data_as_of: None };
         let board = Arc::new(engine.tick(NOW));
         let first = Snapshot { revision: 0, catalog: Arc::clone(engine.catalog()), board, health: health.clone() };
         let (snapshots, readers) = watch::channel(Arc::new(first));

@@ -400,7 +400,7 @@ fn health_is_alive_and_readiness_is_what_can_be_relied_on() {
     let ready = get(server.address, "/readyz");
     let expected = json!({
         "ready": true, "at": "2026-11-20T10:12:00Z", "store": "ok", "sources_started": true,
-        "specs": { "loaded_at": "2026-11-20T10:12:00Z", "rejected": null }, "data_as_of": null
+        "specs": { "loaded_at": "2026-11-20T10:12:00Z", "rejected": null, "waiting": null }, "data_as_of": null
     });
     assert_eq!((ready.status, ready.json()), (200, expected));
     server.owner(|owner| {

@@ -44,7 +44,7 @@ fn every_object_has_the_fields_of_the_contract() {
         check_keys(
             slo,
             "story slo kind service title objective window at state good bad total compliance budget burn alerts \
-             evidence last_event gaps gaps_total",
+             evidence last_event gaps gaps_total rules_changed",
         );
         check_keys(&slo["budget"], "allowed spent remaining remaining_seconds");
         assert_eq!(slo["kind"], kind);
@@ -95,7 +95,8 @@ fn an_slo_says_what_the_contract_says_of_it() {
         "good": 199, "bad": 1, "total": 200, "compliance": 0.995,
         "budget": { "allowed": 2.0, "spent": 1, "remaining": 0.5, "remaining_seconds": 3024.0 },
         "burn": { "5m": 0.0, "30m": 0.0, "1h": 0.0, "2h": 0.5, "6h": 0.5, "1d": 0.5, "3d": 0.5, "7d": 0.5, "28d": 0.5 },
-        "alerts": [resolved], "evidence": "ok", "last_event": "2026-11-20T10:11:00Z", "gaps": [], "gaps_total": 0
+        "alerts": [resolved], "evidence": "ok", "last_event": "2026-11-20T10:11:00Z", "gaps": [], "gaps_total": 0,
+        "rules_changed": null
     });
     // 10:12 - 2h = 08:12, which is in the 2 hours that end with the minute 10:11.
     assert_eq!(document["stories"][0]["slos"][0], expected);

@@ -70,7 +70,7 @@ fn f01_no_moment_to_be_killed_at_loses_or_doubles_anything() {
 }
 
 /// Tells the others that it is over, also when the test fails.
-struct Ending<'a>(&'a AtomicBool);
+pub struct Ending<'a>(pub &'a AtomicBool);
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {

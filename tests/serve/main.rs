@@ -11,6 +11,7 @@ mod live;
 #[allow(dead_code, reason = "shared with a test that sends nginx more than this one does")]
 mod nginx;
 mod quality;
+mod reload;
 mod server;
 mod store;
 

@@ -15,7 +15,7 @@ struct Server {
 impl Server {
     fn start(catalog: Arc<Catalog>, now: Timestamp) -> Self {
         let store = Memory::new();
-        let engine = restore(&store, catalog, now).unwrap().0;
+        let engine = restore(&store, catalog, Horizon::DAYS_28, now).unwrap().0;
         Self { store, engine }
     }
 
@@ -29,7 +29,7 @@ impl Server {
     /// Commits, and starts anew with these specs and this clock.
     fn restart(&mut self, catalog: Arc<Catalog>, now: Timestamp) {
         self.commit();
-        self.engine = restore(&self.store, catalog, now).unwrap().0;
+        self.engine = restore(&self.store, catalog, Horizon::DAYS_28, now).unwrap().0;
     }
 
     fn tally(&mut self, slo: usize, now: Timestamp) -> Tally {
@@ -70,7 +70,7 @@ fn i03_a_promise_that_changes_keeps_the_counts_and_is_audited() {
     let (from, to) = ("90% over 28d".to_owned(), "50% over 28d".to_owned());
     assert_eq!(entry.action, Action::Promise { slo: "profile/availability0".into(), from, to });
     assert_eq!((entry.before, entry.after), (Some(Level::Frozen), Some(Level::Frozen)));
-    assert_eq!((entry.by.as_str(), entry.cause.as_str()), (ITSELF, "specs"));
+    assert_eq!((entry.by.as_str(), entry.cause.as_str()), (SPECS, "specs"));
     assert_eq!(entry.reason, "profile/availability0 promises 50% over 28d, and promised 90% over 28d");
 }
 

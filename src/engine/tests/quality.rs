@@ -72,11 +72,11 @@ fn b07_unread_records_close_the_gate_until_they_are_old_or_few() {
 fn doubts_survive_a_restart() {
     let catalog = catalog(vec![availability()]);
     let store = Memory::new();
-    let mut engine = restore(&store, Arc::clone(&catalog), NOW).unwrap().0;
+    let mut engine = restore(&store, Arc::clone(&catalog), Horizon::DAYS_28, NOW).unwrap().0;
     let restarted = |engine: &mut Engine, now| {
         let commit = Commit { checkpoint: engine.checkpoint(), ..Commit::default() };
         store.commit(store.revision().unwrap() + 1, &commit).unwrap();
-        *engine = restore(&store, Arc::clone(&catalog), now).unwrap().0;
+        *engine = restore(&store, Arc::clone(&catalog), Horizon::DAYS_28, now).unwrap().0;
         look(engine, now)
     };
     arrive(&mut engine, 1_000, 0);
@@ -110,8 +110,7 @@ fn a25_a_source_that_is_behind_is_no_sound_evidence() {
     assert_eq!(engine.tick(now)[SourceId(0)].bytes_behind, Some(7));
     assert_eq!(engine.board_at(NOW).unwrap()[SourceId(0)].bytes_behind, None);
     // What follows in the same process knows it as well.
-    let mut next = Engine::new(Arc::clone(engine.catalog()));
-    next.take_over(&engine);
+    let mut next = Engine::new(Arc::clone(engine.catalog())).going_on_from(&engine);
     assert_eq!(look(&mut next, now).1, ["lag"]);
 }
 
@@ -119,7 +118,7 @@ fn a25_a_source_that_is_behind_is_no_sound_evidence() {
 fn counts_that_do_not_add_up_stop_their_source_and_not_the_gate() {
     let catalog = catalog(vec![availability()]);
     let store = Memory::new();
-    let mut engine = restore(&store, catalog, NOW).unwrap().0;
+    let mut engine = restore(&store, catalog, Horizon::DAYS_28, NOW).unwrap().0;
     arrive(&mut engine, 1_000, 0);
     assert_eq!(engine.checkpoint().totals.len(), 3);
     let before = engine.tick(NOW);
@@ -137,8 +136,7 @@ fn counts_that_do_not_add_up_stop_their_source_and_not_the_gate() {
         let checkpoint = engine.checkpoint();
         assert!(checkpoint.counts.is_empty() && checkpoint.totals.is_empty() && checkpoint.sources.is_empty());
         assert_eq!(checkpoint.gates.len(), 1);
-        let mut next = Engine::new(Arc::clone(engine.catalog()));
-        next.take_over(&engine);
+        let next = Engine::new(Arc::clone(engine.catalog())).going_on_from(&engine);
         assert!(next.is_corrupt(SourceId(0)));
     }
     assert!(!engine.is_corrupt(SourceId(0)));
@@ -156,7 +154,7 @@ fn gaps_are_shown_while_a_window_reaches_back_to_them() {
         reason: "rotated_away".into(),
     };
     store.commit(1, &Commit { gaps: vec![found.clone()], ..Commit::default() }).unwrap();
-    let mut engine = restore(&store, Arc::clone(&catalog), NOW).unwrap().0;
+    let mut engine = restore(&store, Arc::clone(&catalog), Horizon::DAYS_28, NOW).unwrap().0;
     arrive(&mut engine, 1_000, 0);
     engine.tick(NOW);
     let lost = Lost { gaps: 1, from: found.from, to: found.to, bytes: Some(5) };
@@ -175,7 +173,7 @@ fn gaps_are_shown_while_a_window_reaches_back_to_them() {
 
     let mut strict = Catalog::clone(&catalog);
     strict.services[0].policy.on_gap = OnGap::Unknown;
-    let mut engine = restore(&store, Arc::new(strict), NOW).unwrap().0;
+    let mut engine = restore(&store, Arc::new(strict), Horizon::DAYS_28, NOW).unwrap().0;
     arrive(&mut engine, 1_000, 0);
     assert_eq!(look(&mut engine, NOW), (Level::Unknown, vec!["gap"], "ok"));
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::names::means;
 use super::stream::Record;
 
 /// One entry of what must be committed together with the counts of what was yielded.
@@ -112,6 +113,13 @@ pub(super) fn restore(saved: &[SavedPosition]) -> Result<Option<(About, Records)
     Ok(Some((about, records)))
 }
 
+/// Whether saved positions are those of files that one of the `globs` means.
+pub fn are_about(saved: &[SavedPosition], globs: &[String]) -> bool {
+    let Ok(Some((_, records))) = restore(saved) else { return false };
+    let is_meant = |path: &PathBuf| globs.iter().any(|glob| means(glob, path));
+    records.values().any(|record| is_meant(&record.path) || record.origin.as_ref().is_some_and(is_meant))
+}
+
 /// Paths are bytes: text where they are UTF-8, numbers where not.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
@@ -177,6 +185,19 @@ mod tests {
             assert_eq!((about.next, records), (7, BTreeMap::from([(5, record)])));
         }
         assert!(restore(&[]).unwrap().is_none());
+    }
+
+    #[test]
+    fn positions_are_about_the_files_that_a_glob_means() {
+        let record = |path: &str| Stream::new(Path::new(path), FileId { dev: 1, ino: 2, birth: None }).kept;
+        let moved = Record { origin: Some("/var/log/moved.log".into()), ..record("/old/moved.log.1") };
+        let saved = [About::new(7).to_saved(), to_saved(5, &record("/var/log/a.log")), to_saved(6, &moved)];
+        for (glob, is_about) in
+            [("/var/log/a.log*", true), ("/var/log/moved.log", true), ("/var/log/b.log", false), ("a.log", false)]
+        {
+            assert_eq!(are_about(&saved, &[glob.to_owned()]), is_about, "{glob}");
+        }
+        assert!(!are_about(&[], &["*".to_owned()]));
     }
 
     #[test]
