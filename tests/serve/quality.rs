@@ -155,8 +155,10 @@ fn b21_a_log_whose_format_changes_closes_the_gate_until_it_is_put_right() {
     let _server = place.start();
     check_closed(&place.get("/api/v1/gates/search"));
     append(&place, 100_000, 0);
-    let gate = wait_until(&place, "/api/v1/gates/search", |_| place.get("/api/v1/sources/lb")["records"] == 103_000);
+    wait_until(&place, "/api/v1/sources/lb", |source| source["records"] == 103_000);
+    let gate = place.get("/api/v1/gates/search");
     assert_eq!(gate["level"], "unknown", "one in a hundred is not yet few");
+    assert_eq!(gate["reasons"][0]["cause"], "unparsed");
     append(&place, 100_000, 0);
     let gate = wait_until(&place, "/api/v1/gates/search", |gate| gate["level"] == "open");
     assert_eq!(gate["reasons"], Value::Array(Vec::new()));
