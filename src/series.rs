@@ -17,6 +17,7 @@
 mod outline;
 mod table;
 
+use std::collections::{HashMap, hash_map};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ use crate::selector::{SelectorId, Selectors};
 use crate::time::Timestamp;
 
 /// A selected series of a target; a number below the most that it ever had at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(pub u32);
 
 /// A value of a selected series.
@@ -141,12 +142,12 @@ impl<'t> Series<'t> {
 
     /// Its name and labels.
     pub fn text(self) -> SeriesText {
-        SeriesText::read(self.target.table.key(self.slot))
+        self.target.table.text(self.slot)
     }
 
     /// The type of its metric family, as of the last page that was read in full.
     pub fn metric_type(self) -> MetricType {
-        self.target.table.entry(self.slot).metric_type
+        self.target.table.entry(self.slot).told.metric_type
     }
 
     /// The series whose value says when this one began to count, in seconds since 1970, if the target has one.
@@ -227,15 +228,15 @@ impl Reader {
         self.types.clear();
         self.candidates.clear();
         self.recorder.begin(self.memory.outline_bytes);
+        target.table.begin();
         match self.lex(target, page, read) {
             Ok((samples, can_be_followed)) => {
                 self.commit(target, can_be_followed.then_some(read.0));
                 Ok(samples)
             }
             Err(error) => {
-                for slot in self.appeared.drain(..).rev() {
-                    target.table.remove(slot);
-                }
+                target.table.take_back(&self.appeared);
+                self.appeared.clear();
                 Err(error)
             }
         }
@@ -251,20 +252,50 @@ impl Reader {
             appeared: &mut self.appeared,
             key: target.key,
         };
-        loop {
-            match page.next_entry()? {
-                Some(Entry::Sample(sample)) => {
-                    let slot = selecting.slot(&sample);
-                    self.recorder.sample(sample.shared, sample.key, slot);
-                    if let Some(slot) = slot {
-                        self.values.push(Read { slot, value: sample.value, at: sample.at });
-                        self.types.push(sample.metric_type);
-                    }
-                }
-                Some(_) => self.recorder.remark(&bytes[page.line()]),
-                None => return Ok((page.samples(), !page.has_points())),
+        while let Some(entry) = page.next_entry()? {
+            let Entry::Sample(sample) = entry else {
+                self.recorder.remark(&bytes[page.line()]);
+                continue;
+            };
+            let slot = selecting.slot(&sample);
+            self.recorder.sample(sample.shared, sample.key, slot);
+            if let Some(slot) = slot {
+                self.values.push(Read { slot, value: sample.value, at: sample.at });
+                self.types.push(sample.metric_type);
             }
         }
+        let (samples, has_points) = (page.samples(), page.has_points());
+        if has_points {
+            self.unite(target);
+        } else {
+            target.table.index(&self.appeared);
+        }
+        Ok((samples, !has_points))
+    }
+
+    /// A new series with several points in time got a slot for each of them: gives them one.
+    fn unite(&mut self, target: &mut Target) {
+        let mut united: HashMap<SeriesText, Slot> = HashMap::new();
+        let mut surplus = Vec::new();
+        let mut instead: HashMap<Slot, Slot> = HashMap::new();
+        for slot in self.appeared.drain(..) {
+            match united.entry(target.table.text(slot)) {
+                hash_map::Entry::Occupied(first) => {
+                    instead.insert(slot, *first.get());
+                    surplus.push(slot);
+                }
+                hash_map::Entry::Vacant(new) => {
+                    new.insert(slot);
+                }
+            }
+        }
+        self.appeared.extend(united.into_values());
+        self.appeared.sort_unstable();
+        for read in &mut self.values {
+            read.slot = instead.get(&read.slot).copied().unwrap_or(read.slot);
+        }
+        target.table.take_back(&surplus);
+        target.table.index(&self.appeared);
     }
 
     /// The page is sound: the target takes it over, with its outline if it can be followed.
@@ -277,7 +308,7 @@ impl Reader {
         target.outline = format.map_or_else(Outline::default, |format| self.recorder.finish(format));
         for (read, metric_type) in self.values.iter().zip(&self.types) {
             let entry = target.table.entry_mut(read.slot);
-            (entry.seen, entry.metric_type) = (target.scrapes, *metric_type);
+            (entry.seen, entry.told.metric_type) = (target.scrapes, *metric_type);
         }
         self.link(target);
         let absent = target.table.live().filter(|(_, entry)| entry.seen != target.outlined);
@@ -290,10 +321,10 @@ impl Reader {
 
     /// Finds for each new series the one that tells when it was created.
     fn link(&self, target: &mut Target) {
-        let tells = |slot: &Slot| target.table.entry(*slot).tells_creation;
+        let tells = |slot: &Slot| target.table.entry(*slot).told.tells_creation;
         let slots: Vec<Slot> = if self.appeared.iter().any(tells) {
             target.table.live().map(|(slot, _)| slot).collect()
-        } else if target.table.live().any(|(_, entry)| entry.tells_creation) {
+        } else if target.table.live().any(|(_, entry)| entry.told.tells_creation) {
             self.appeared.clone()
         } else {
             return;
@@ -319,12 +350,7 @@ impl Reader {
                 target.next_to_forget = target.next_to_forget.min(entry.seen + patience + 1);
             }
         }
-        for slot in &self.forgotten {
-            target.table.remove(*slot);
-        }
-        for entry in target.table.live_mut() {
-            entry.created = entry.created.filter(|created| !self.forgotten.contains(created));
-        }
+        target.table.forget(&self.forgotten);
     }
 }
 
@@ -389,15 +415,14 @@ const CREATED: &[(&[u8], &[u8])] =
 
 /// The series that tells when the one in `slot` was created.
 fn creation_of(table: &Table, key: Key, slot: Slot) -> Option<Slot> {
-    let series = SeriesText::read(table.key(slot));
-    if table.entry(slot).tells_creation {
+    if table.entry(slot).told.tells_creation {
         return None;
     }
+    let series = table.text(slot);
     CREATED.iter().find_map(|(suffix, label)| {
         let base = series.name.as_bytes().strip_suffix(*suffix)?;
-        let wanted = series.renamed([base, b"_created"].concat()).without(label);
-        let told = |slot: &Slot| table.entry(*slot).tells_creation && SeriesText::read(table.key(*slot)) == wanted;
-        table.of_identity(wanted.identity(key)).find(told)
+        let telling = table.find_text(&series.renamed([base, b"_created"].concat()).without(label), key);
+        telling.filter(|slot| table.entry(*slot).told.tells_creation)
     })
 }
 

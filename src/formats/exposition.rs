@@ -47,6 +47,7 @@ pub use value::Value;
 
 pub(crate) use lexer::{Lexer, LexerScratch};
 pub(crate) use page::same_series;
+pub(crate) use prefix::common_prefix;
 
 /// The format of a page, as its `Content-Type` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -216,24 +217,26 @@ impl Fault {
 }
 
 /// A fault at a byte of the page; lines and columns are counted only when somebody is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    at: usize,
-    fault: Fault,
-}
+///
+/// It is boxed, since results that are moved at every line are to be small.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal(Box<(usize, Fault)>);
 
 impl Refusal {
+    fn parts(&self) -> (usize, Fault) {
+        *self.0
+    }
+
     /// As it is told.
-    #[cold]
-    pub(crate) fn of(self, page: &[u8]) -> PageError {
-        let (line, column) = position(page, self.at);
-        let fault = match misplaced(page) {
-            Some(what) if self.fault.is_syntax() => {
-                return PageError { line: 1, column: 1, fault: Fault::NotMetrics(what) };
+    fn of(&self, page: &[u8]) -> PageError {
+        let (at, fault) = self.parts();
+        match misplaced(page) {
+            Some(what) if fault.is_syntax() => PageError { line: 1, column: 1, fault: Fault::NotMetrics(what) },
+            _ => {
+                let (line, column) = position(page, at);
+                PageError { line, column, fault }
             }
-            _ => self.fault,
-        };
-        PageError { line, column, fault }
+        }
     }
 }
 
@@ -242,9 +245,9 @@ impl Fault {
         matches!(self, Self::Expected(_) | Self::NoName | Self::Number | Self::OpenQuote | Self::NoEof)
     }
 
-    #[inline(always)]
+    #[cold]
     fn at(self, at: usize) -> Refusal {
-        Refusal { at, fault: self }
+        Refusal(Box::new((at, self)))
     }
 }
 

@@ -9,6 +9,7 @@
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
 
 /// A string of a page: the bytes between its quotes, if it has any.
 #[derive(Clone, Copy, Debug)]
@@ -82,15 +83,35 @@ fn unescaped(raw: &[u8]) -> Vec<u8> {
 /// A string, as a place in its line.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Place {
-    pub start: u32,
-    pub length: u32,
-    pub escaped: bool,
+    start: u32,
+    /// The length, and above it whether backslashes escape: in one word, since a flag beside it made the processor wait
+    /// whenever a label was copied.
+    length: u32,
 }
 
+const ESCAPED: u32 = 1 << 31;
+
 impl Place {
+    /// The bytes `range` of the line that starts at `line`. What is longer than a line may be loses its length.
+    #[inline(always)]
+    pub(super) fn new(line: usize, range: Range<usize>, escaped: bool) -> Self {
+        let length = (range.end - range.start) as u32 & !ESCAPED;
+        Self { start: (range.start - line) as u32, length: length | if escaped { ESCAPED } else { 0 } }
+    }
+
+    #[inline(always)]
+    pub(super) fn start(self) -> usize {
+        self.start as usize
+    }
+
+    #[inline(always)]
+    pub(super) fn length(self) -> u32 {
+        self.length & !ESCAPED
+    }
+
     #[inline(always)]
     pub(super) fn text(self, line: &[u8]) -> Text<'_> {
-        Text::new(&line[self.start as usize..][..self.length as usize], self.escaped)
+        Text::new(&line[self.start()..][..self.length() as usize], self.length & ESCAPED != 0)
     }
 }
 
@@ -108,7 +129,7 @@ pub(super) struct Label {
 impl Label {
     /// The byte behind the quote that closes it.
     pub(super) fn end(&self) -> usize {
-        (self.value.start + self.value.length) as usize + 1
+        self.value.start() + self.value.length() as usize + 1
     }
 }
 
@@ -156,11 +177,16 @@ impl std::fmt::Debug for Labels<'_, '_> {
 }
 
 /// Equal for equal series, and by chance alone for others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity(pub(super) u64);
 
-#[cfg(test)]
 impl Identity {
+    /// The 32 bits of it that come first.
+    pub(crate) fn upper_half(self) -> u64 {
+        self.0 >> 32
+    }
+
+    #[cfg(test)]
     pub(crate) fn of_test(identity: u64) -> Self {
         Self(identity)
     }

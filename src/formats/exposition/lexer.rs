@@ -83,8 +83,8 @@ impl<'p, 's> Lexer<'p, 's> {
     /// Lexes the line at `start`.
     #[inline]
     pub(super) fn line(&mut self, start: usize) -> Result<Lexed, Refusal> {
-        let most = self.head.key_length.min(self.page.len() - start);
-        let shared = common_prefix(self.page, self.head.start, start, most);
+        let before = &self.page[self.head.start..][..self.head.key_length];
+        let shared = common_prefix(before, &self.page[start..]);
         let key_end = self.series(start, shared)?;
         self.head.start = start;
         self.head.key_length = key_end - start;
@@ -104,7 +104,7 @@ impl<'p, 's> Lexer<'p, 's> {
 
     /// Where in the page it is.
     pub(super) fn name_at(&self) -> usize {
-        self.head.start + self.head.name.start as usize
+        self.head.start + self.head.name.start()
     }
 
     /// The labels of the last line.
@@ -153,7 +153,7 @@ impl<'p, 's> Lexer<'p, 's> {
             return Err(Fault::Expected("a metric name, `{` or `#`").at(at));
         }
         let behind = self.braces(start, at + 1, false)?;
-        if self.head.name.length == 0 {
+        if self.head.name.length() == 0 {
             return Err(Fault::NoName.at(at));
         }
         Ok(behind)
@@ -210,25 +210,20 @@ impl<'p, 's> Lexer<'p, 's> {
         }
         let (value, value_escaped) = self.quoted(behind)?;
         let end = value.end + 1;
-        let place = |range: Range<usize>, escaped| Place {
-            start: (range.start - start) as u32,
-            length: range.len() as u32,
-            escaped,
-        };
-        self.add_label(start, place(name, escaped), place(value, value_escaped))?;
+        self.add_label(start, Place::new(start, name, escaped), Place::new(start, value, value_escaped))?;
         Ok(end)
     }
 
     #[inline(always)]
     fn add_label(&mut self, start: usize, name: Place, value: Place) -> Result<(), Refusal> {
         let line = &self.page[start..];
-        let at = start + name.start as usize;
+        let at = start + name.start();
         let Limits { labels, name_bytes, value_bytes, .. } = self.limits;
-        if name.length > name_bytes {
+        if name.length() > name_bytes {
             return Err(Fault::TooMany { limit: Limit::NameBytes, most: name_bytes }.at(at));
         }
-        if value.length > value_bytes {
-            return Err(Fault::TooMany { limit: Limit::ValueBytes, most: value_bytes }.at(start + value.start as usize));
+        if value.length() > value_bytes {
+            return Err(Fault::TooMany { limit: Limit::ValueBytes, most: value_bytes }.at(start + value.start()));
         }
         if self.scratch.labels.len() >= labels as usize {
             return Err(Fault::TooMany { limit: Limit::Labels, most: labels }.at(at));
@@ -238,10 +233,10 @@ impl<'p, 's> Lexer<'p, 's> {
         if self.scratch.labels.iter().any(repeats) {
             return Err(Fault::DuplicateLabel.at(at));
         }
-        if name.length == 0 {
+        if name.length() == 0 {
             return Err(Fault::Expected("a label name").at(at));
         }
-        if name.length == 8 && name.text(line) == b"__name__"[..] {
+        if name.length() == 8 && name.text(line) == b"__name__"[..] {
             return Err(Fault::SecondName.at(at));
         }
         let before = self.scratch.labels.last().map_or(0, |label| label.sum);
@@ -251,7 +246,7 @@ impl<'p, 's> Lexer<'p, 's> {
     }
 
     fn set_name(&mut self, start: usize, name: Range<usize>, escaped: bool) -> Result<(), Refusal> {
-        if self.head.name.length > 0 {
+        if self.head.name.length() > 0 {
             return Err(Fault::SecondName.at(name.start));
         }
         if name.is_empty() {
@@ -261,7 +256,7 @@ impl<'p, 's> Lexer<'p, 's> {
         if name.len() > most as usize {
             return Err(Fault::TooMany { limit: Limit::NameBytes, most }.at(name.start));
         }
-        self.head.name = Place { start: (name.start - start) as u32, length: name.len() as u32, escaped };
+        self.head.name = Place::new(start, name, escaped);
         self.head.named = self.key.text(self.head.name.text(&self.page[start..]));
         Ok(())
     }
@@ -366,8 +361,8 @@ impl<'p, 's> Lexer<'p, 's> {
         std::mem::swap(&mut self.scratch.labels, &mut self.scratch.exemplar);
         self.scratch.labels.clear();
         let head = std::mem::take(&mut self.head);
-        // Braces with a name that is no label's are for metrics.
-        self.head.name.length = u32::MAX;
+        // It is of a metric that has its name: what is between quotes is a label.
+        self.head.name = head.name;
         let behind = self.braces(at, at + 1, false);
         self.head = head;
         std::mem::swap(&mut self.scratch.labels, &mut self.scratch.exemplar);

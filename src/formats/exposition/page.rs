@@ -148,7 +148,7 @@ impl<'p, 's> Page<'p, 's> {
         }
         let Scratch { lexer, families, twins } = scratch;
         families.clear();
-        twins.clear(page.len());
+        twins.clear();
         let lexer = Lexer::new(page, (format, end), limits, key, lexer);
         let names = RecentNames::default();
         let line = 0..0;
@@ -196,7 +196,7 @@ impl<'p, 's> Page<'p, 's> {
         self.samples
     }
 
-    /// Whether there was a series so far with several points in time, as OpenMetrics has them.
+    /// Whether there is a series with several points in time, as OpenMetrics has them; known at the end of the page.
     pub(crate) fn has_points(&self) -> bool {
         self.has_points
     }
@@ -230,12 +230,7 @@ impl<'p, 's> Page<'p, 's> {
         self.next = lexed.tail.next;
         self.line = start..self.next;
         let (name_id, metric_type) = self.name().map_err(|fault| fault.at(start))?;
-        let identity = self.lexer.identity();
-        let (page, key) = (self.page, self.key);
-        let is_twin = |other: u32| same_series(&page[other as usize..], &page[start..], key);
-        if let Some(twin) = self.twins.add(identity, start as u32, is_twin) {
-            self.later_point(twin as usize, &lexed)?;
-        }
+        self.twins.add(self.lexer.identity(), start as u32);
         Ok(Step::Sample(lexed, name_id, metric_type))
     }
 
@@ -272,19 +267,6 @@ impl<'p, 's> Page<'p, 's> {
         Ok((name_id, metric_type))
     }
 
-    /// A series for the second time: a later point of it, as OpenMetrics allows, or a fault.
-    #[cold]
-    fn later_point(&mut self, twin: usize, lexed: &Lexed) -> Result<(), Refusal> {
-        let mut scratch = LexerScratch::default();
-        let mut lexer = Lexer::new(self.page, (self.format, self.end), self.limits, self.key, &mut scratch);
-        let before = lexer.line(twin)?.tail.at;
-        if self.format == Format::OpenMetrics && before.is_some() && before < lexed.tail.at {
-            self.has_points = true;
-            return Ok(());
-        }
-        Err(Fault::DuplicateSeries { first_line: position(self.page, twin).0 }.at(lexed.start))
-    }
-
     fn comment(&mut self, start: usize) -> Result<Entry<'p, 'p>, Refusal> {
         let length = memchr::memchr(b'\n', &self.page[start..]).unwrap_or(self.page.len() - start);
         let line = start..start + length;
@@ -311,6 +293,7 @@ impl<'p, 's> Page<'p, 's> {
             return Err(Fault::AfterEof.at(behind + 1));
         }
         self.over = true;
+        self.check_twins()?;
         Ok(Entry::Remark)
     }
 
@@ -340,12 +323,39 @@ impl<'p, 's> Page<'p, 's> {
 
     fn finish(&mut self) -> Result<Step<'p>, Refusal> {
         self.over = true;
-        if self.format == Format::OpenMetrics { Err(Fault::NoEof.at(self.page.len())) } else { Ok(Step::Over) }
+        if self.format == Format::OpenMetrics {
+            return Err(Fault::NoEof.at(self.page.len()));
+        }
+        self.check_twins()?;
+        Ok(Step::Over)
+    }
+
+    /// No series may be in the page twice, but for later points in time, which OpenMetrics allows.
+    fn check_twins(&mut self) -> Result<(), Refusal> {
+        for (before, later) in self.twins.pairs() {
+            let (before, later) = (before as usize, later as usize);
+            if !same_series(&self.page[before..], &self.page[later..], self.key) {
+                continue;
+            }
+            let (time, later_time) = (self.time_of(before)?, self.time_of(later)?);
+            if self.format == Format::Text || time.is_none() || time >= later_time {
+                return Err(Fault::DuplicateSeries { first_line: position(self.page, before).0 }.at(later));
+            }
+            self.has_points = true;
+        }
+        Ok(())
+    }
+
+    /// The timestamp in the line at `start`, which is sound.
+    fn time_of(&self, start: usize) -> Result<Option<Timestamp>, Refusal> {
+        let mut memory = LexerScratch::default();
+        let mut lexer = Lexer::new(self.page, (self.format, self.end), self.limits, self.key, &mut memory);
+        Ok(lexer.line(start)?.tail.at)
     }
 
     #[cold]
     fn refuse(&self, refusal: Refusal) -> PageError {
-        let Refusal { at, fault } = refusal;
+        let (at, fault) = refusal.parts();
         // Whatever is wrong with a line that was cut off, that it was cut off is why.
         let last_line = memchr::memchr(b'\n', &self.page[at.min(self.page.len())..]).is_none();
         let fault = match self.format {
@@ -353,7 +363,7 @@ impl<'p, 's> Page<'p, 's> {
             Format::OpenMetrics if last_line && fault.is_syntax() => Fault::NoEof,
             _ => fault,
         };
-        refused(Refusal { at, fault }, self.page)
+        refused(fault.at(at), self.page)
     }
 }
 
