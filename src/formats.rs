@@ -14,6 +14,7 @@
 mod apache;
 mod combined;
 mod exhaustive;
+pub mod exposition;
 pub mod fields;
 mod index;
 mod lines;

@@ -9,6 +9,10 @@ pub mod tally;
 
 pub mod formats;
 
+pub mod selector;
+
+pub mod series;
+
 pub mod spec;
 
 pub mod intake;

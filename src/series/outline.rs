@@ -1,0 +1,156 @@
+//! What a page looks like but for its values, to recognise the next.
+//!
+//! A target writes the same lines at each scrape; only the values change. The outline keeps all that stands before the
+//! values, in the page's order, and what became of each line. A page that follows it from its first byte to its last
+//! can be read value by value: whatever is true of a page because of the rest of it (its grammar, its labels, its types,
+//! that no series is in it twice, what is selected) was found out when the outline was taken.
+//!
+//! - Bytes are compared, all of them, and no hash is trusted.
+//! - Only what differs from the sample before is kept, since the lines of a page begin alike: some 20 bytes a line.
+//! - A page that departs from the outline anywhere is not an error; it is read in full, and gives the next outline.
+
+use std::ops::Range;
+
+use super::{Read, Slot};
+use crate::formats::exposition::{End, Format, Key, Lexer, LexerScratch, Limits};
+
+/// The lines of a page without their values.
+#[derive(Debug, Default)]
+pub(super) struct Outline {
+    /// The page's format; `None` when there is no page to follow.
+    format: Option<Format>,
+    lines: Vec<Line>,
+    /// The bytes of each line that it does not share with the sample before.
+    fresh: Vec<u8>,
+}
+
+/// A line, or what stands before its value.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    /// How many bytes it shares with the sample before.
+    shared: u16,
+    /// How many follow in [`Outline::fresh`].
+    fresh: u16,
+    what: What,
+}
+
+/// What became of a line: the slot of the series, or one of the numbers behind all slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct What(u32);
+
+impl What {
+    const REMARK: Self = Self(u32::MAX);
+    const NOT_SELECTED: Self = Self(u32::MAX - 1);
+}
+
+/// Takes the outline of a page that is being read.
+#[derive(Debug, Default)]
+pub(super) struct Recorder {
+    outline: Outline,
+    most_bytes: usize,
+    /// The page cannot be kept: it is too long.
+    given_up: bool,
+}
+
+impl Recorder {
+    /// Begins with a page, of which at most `most_bytes` are kept.
+    pub(super) fn begin(&mut self, most_bytes: usize) {
+        self.outline.lines.clear();
+        self.outline.fresh.clear();
+        self.most_bytes = most_bytes;
+        self.given_up = false;
+    }
+
+    /// Adds a sample by what stands before its value, `shared` bytes of which are those of the sample before.
+    #[inline(always)]
+    pub(super) fn sample(&mut self, shared: usize, key: &[u8], slot: Option<Slot>) {
+        // A name that nothing separates from the value might go on in the next page.
+        if !matches!(key.last(), Some(b' ' | b'\t' | b'}')) {
+            self.given_up = true;
+        }
+        let shared = shared.min(usize::from(u16::MAX));
+        self.push(shared, &key[shared..], slot.map_or(What::NOT_SELECTED, |slot| What(slot.0)));
+    }
+
+    /// Adds a line without a value.
+    pub(super) fn remark(&mut self, line: &[u8]) {
+        self.push(0, line, What::REMARK);
+    }
+
+    /// The outline, with the memory that it takes and no more; empty when the page cannot be kept.
+    pub(super) fn finish(&mut self, format: Format) -> Outline {
+        if self.given_up {
+            return Outline::default();
+        }
+        let Outline { lines, fresh, .. } = &self.outline;
+        Outline { format: Some(format), lines: lines.as_slice().into(), fresh: fresh.as_slice().into() }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, shared: usize, bytes: &[u8], what: What) {
+        let Ok(fresh) = u16::try_from(bytes.len()) else {
+            self.given_up = true;
+            return;
+        };
+        self.given_up |= self.outline.bytes() + bytes.len() > self.most_bytes;
+        if !self.given_up {
+            self.outline.lines.push(Line { shared: shared as u16, fresh, what });
+            self.outline.fresh.extend_from_slice(bytes);
+        }
+    }
+}
+
+impl Outline {
+    /// The memory that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.lines.len() * size_of::<Line>() + self.fresh.len()
+    }
+
+    /// Reads a page that has this outline, and gives how many samples it has, selected or not. When it gives `None`,
+    /// the page departs somewhere, and what is in `read` means nothing.
+    pub(super) fn follow(
+        &self,
+        page: &[u8],
+        (format, end): (Format, End),
+        (limits, key): (Limits, Key),
+        scratch: &mut LexerScratch,
+        read: &mut Vec<Read>,
+    ) -> Option<u32> {
+        if self.format != Some(format) {
+            return None;
+        }
+        let mut lexer = Lexer::new(page, (format, end), limits, key, scratch);
+        let (mut at, mut before, mut samples) = (0, 0, 0);
+        let mut fresh = self.fresh.as_slice();
+        for line in &self.lines {
+            let shared = usize::from(line.shared);
+            let (expected, behind) = fresh.split_at_checked(usize::from(line.fresh))?;
+            fresh = behind;
+            let value_at = at + shared + expected.len();
+            let key = page.get(at..value_at)?;
+            if key[shared..] != *expected || key[..shared] != *page.get(before..before + shared)? {
+                return None;
+            }
+            if line.what == What::REMARK {
+                at = value_at;
+                continue;
+            }
+            let tail = lexer.tail(value_at).ok()?;
+            if tail.is_long && !is_utf8(page, value_at..tail.next) {
+                return None;
+            }
+            samples += 1;
+            if line.what != What::NOT_SELECTED {
+                read.push(Read { slot: Slot(line.what.0), value: tail.value, at: tail.at });
+            }
+            before = at;
+            at = tail.next;
+        }
+        (at == page.len()).then_some(samples)
+    }
+}
+
+/// Whether what follows a value, which may be an exemplar, is UTF-8.
+fn is_utf8(page: &[u8], behind: Range<usize>) -> bool {
+    std::str::from_utf8(&page[behind]).is_ok()
+}
