@@ -14,8 +14,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms that do no IO and get `now` as an argument.
-const PURE: &[&str] =
-    &["tally", "formats", "classify", "counts", "window", "latency", "budget", "journey", "gate", "engine", "document"];
+const PURE: &[&str] = &[
+    "tally", "increase", "formats", "classify", "counts", "window", "latency", "budget", "journey", "gate", "engine",
+    "document",
+];
 
 /// Rooms that touch the world; `cli` and `main` do as well.
 const WORLDLY: &[&str] =

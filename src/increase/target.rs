@@ -1,0 +1,364 @@
+//! One target: which pages are taken, in which order, and of which process they are.
+
+use std::sync::Arc;
+
+use super::gauge::{Condition, Gauge, GaugeSeries};
+use super::health::Health;
+use super::member::{Member, Page, Role, Seen};
+use super::meter::Meter;
+use super::reading::{BadValue, Bound};
+use super::roster::Slot;
+use super::spread::Part;
+use super::{Increase, Outcome};
+use crate::time::{Horizon, Timestamp};
+
+/// What holds for all pages of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// How far scrapes are meant to be apart, in milliseconds.
+    pub interval_ms: i64,
+    /// How many series may be remembered, all measures together.
+    pub most_series: usize,
+}
+
+/// What is measured: an SLI over the pages of a target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measure {
+    /// What it is kept under. An SLI that is defined anew needs a new key, since what was kept would mean another thing.
+    pub key: String,
+    /// How.
+    pub kind: MeasureKind,
+}
+
+/// How good and bad are told apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MeasureKind {
+    /// Counters of all events, and counters of some of them.
+    Ratio(Part),
+    /// Observations in a bucket that ends at the threshold.
+    Histogram {
+        /// One of the bucket's bounds.
+        threshold: Bound,
+    },
+    /// The last sample of each slice.
+    Gauge {
+        /// When it is good.
+        good_when: Condition,
+        /// The length of a slice.
+        slice: Horizon,
+    },
+}
+
+/// One target of a source and all that is measured on it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub(super) rules: Rules,
+    pub(super) measures: Vec<Measured>,
+    pub(super) state: TargetState,
+    /// Every scrape that is begun has a number.
+    number: u64,
+}
+
+/// What is kept of a target beside its measures.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct TargetState {
+    /// The last page that was taken.
+    pub last: Option<Timestamp>,
+    /// Pages that were older than it, one after the other: how many, and the newest.
+    pub late: u8,
+    pub late_at: Option<Timestamp>,
+    /// When the process began that answers, and when it was first seen.
+    pub process: Option<(Timestamp, Timestamp)>,
+    pub health: Health,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Measured {
+    pub key: String,
+    pub what: What,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum What {
+    Meter(Box<Meter>),
+    Gauge(Gauge),
+}
+
+/// Why a scrape is not taken; nothing is lost, because the next one shows the same counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Ignored {
+    /// It began less than half an interval after the last one.
+    #[error("a second scrape within one interval is not counted")]
+    Duplicate,
+    /// It began before the last one did.
+    #[error("a scrape that began before the last one is not counted")]
+    OutOfOrder,
+    /// Its time is none that can be counted in.
+    #[error("{0} is no time to count in")]
+    NoTime(Timestamp),
+}
+
+/// Why a page is refused as a whole. Nothing of it was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PageRefused {
+    /// It shows a series twice.
+    #[error("a series is on the page twice")]
+    DuplicateSeries,
+    /// It shows more series than may be remembered.
+    #[error("more than {0} series are selected; select fewer, or raise the limit")]
+    TooManySeries(usize),
+}
+
+/// A clock that was set back is recognised by this many scrapes in a row that seem to be of the past. Scrapes that were
+/// overtaken are never so many.
+pub const LATE_PAGES: u8 = 10;
+/// A start time further ahead of us than this is of a wrong clock and proves nothing.
+const AHEAD_MS: i64 = 60_000;
+/// Start times of one process may differ by this much: kernels compute them anew from a clock that is being corrected.
+const START_JITTER_MS: u64 = 2_000;
+/// Times are of the years 1970 to 9999.
+pub(super) const LATEST_MS: i64 = 253_402_300_799_999;
+
+impl Target {
+    /// A target that was never scraped. If it is known since when it would have been scraped, had it been there, then a
+    /// process that began later is counted from its beginning; otherwise, the first page is where counting begins.
+    pub fn new(rules: Rules, measures: &[Measure], watched_since: Option<Timestamp>) -> Self {
+        let measures = measures.iter().map(|measure| Measured::new(measure, watched_since)).collect();
+        let interval_ms = rules.interval_ms.clamp(1, LATEST_MS);
+        Self { rules: Rules { interval_ms, ..rules }, measures, state: TargetState::default(), number: 0 }
+    }
+
+    /// Begins to read a page; `at` is when the request was sent. Nothing changes before [`Scrape::finish`].
+    ///
+    /// # Errors
+    /// Why the page is not to be counted.
+    pub fn begin(&mut self, at: Timestamp) -> Result<Scrape<'_>, Ignored> {
+        self.admit(at)?;
+        self.number += 1;
+        let series = self.series();
+        Ok(Scrape { target: self, at, process: None, refused: None, series })
+    }
+
+    /// A scrape that gave no page. Returns the slices that have ended, and the state if it has changed.
+    pub fn failed(&mut self, at: Timestamp) -> Outcome {
+        let health = self.state.health.observe(false, at);
+        let measures = self.measures.iter_mut().map(|measured| match &mut measured.what {
+            What::Meter(_) => Increase::default(),
+            What::Gauge(gauge) => gauge.judge(at),
+        });
+        Outcome { measures: measures.collect(), health }
+    }
+
+    /// Whether it answers.
+    pub fn health(&self) -> &Health {
+        &self.state.health
+    }
+
+    /// How many series are remembered.
+    pub fn series(&self) -> usize {
+        self.measures.iter().map(|measured| measured.what.series()).sum()
+    }
+
+    /// Events of a measure that are held back until a restart is confirmed, or until good and total agree.
+    pub fn held_back(&self, measure: usize) -> u64 {
+        match self.measures.get(measure).map(|measured| &measured.what) {
+            Some(What::Meter(meter)) => meter.held_back(),
+            _ => 0,
+        }
+    }
+
+    fn admit(&mut self, at: Timestamp) -> Result<(), Ignored> {
+        if !(0..=LATEST_MS).contains(&at.millis()) {
+            return Err(Ignored::NoTime(at));
+        }
+        let half_ms = (self.rules.interval_ms + 1) / 2;
+        let close = |earlier: Timestamp| (at.millis() - earlier.millis()) < half_ms;
+        match self.state.last {
+            Some(last) if at <= last => {
+                if self.state.late_at.is_none_or(|late| !close(late)) {
+                    (self.state.late, self.state.late_at) = (self.state.late + 1, Some(at));
+                }
+                // Values still tell what was counted; only the times between the two clocks are lost.
+                if self.state.late < LATE_PAGES { Err(Ignored::OutOfOrder) } else { Ok(()) }
+            }
+            Some(last) if close(last) => Err(Ignored::Duplicate),
+            _ => Ok(()),
+        }
+    }
+
+    /// The start of the process as it is compared: small differences are not another process.
+    fn process(&mut self, start: Option<Timestamp>, at: Timestamp) -> Option<Timestamp> {
+        let start = start.filter(|start| is_plausible(*start, at))?;
+        if let (Some((known, first)), Some(last)) = (self.state.process, self.state.last) {
+            let apart_ms = start.millis().abs_diff(known.millis());
+            // Whatever the target's clock says, a new process began after the old one had been seen for so long.
+            let seen_ms = last.millis().saturating_sub(first.millis());
+            let is_later = start > last && start.millis() - known.millis() >= seen_ms;
+            if apart_ms == 0 || apart_ms <= START_JITTER_MS && !is_later {
+                return Some(known);
+            }
+        }
+        self.state.process = Some((start, at));
+        Some(start)
+    }
+}
+
+fn is_plausible(start: Timestamp, at: Timestamp) -> bool {
+    start.millis() > 0 && start <= at.plus_millis(AHEAD_MS)
+}
+
+impl Measured {
+    fn new(measure: &Measure, zero_after: Option<Timestamp>) -> Self {
+        let what = match measure.kind {
+            MeasureKind::Ratio(part) => What::Meter(Box::new(Meter::new(part, None, zero_after))),
+            MeasureKind::Histogram { threshold } => {
+                What::Meter(Box::new(Meter::new(Part::Good, Some(threshold), zero_after)))
+            }
+            MeasureKind::Gauge { good_when, slice } => What::Gauge(Gauge::new(good_when, slice)),
+        };
+        Self { key: measure.key.clone(), what }
+    }
+}
+
+impl What {
+    fn series(&self) -> usize {
+        match self {
+            Self::Meter(meter) => meter.members.len(),
+            Self::Gauge(gauge) => gauge.series.len(),
+        }
+    }
+}
+
+/// A page that is being read.
+///
+/// Samples may come in any order. Dropping it instead of finishing it leaves the target as it was, but for the names of
+/// series, which the next page forgets if it does not show them.
+#[derive(Debug)]
+pub struct Scrape<'t> {
+    target: &'t mut Target,
+    at: Timestamp,
+    process: Option<Timestamp>,
+    refused: Option<PageRefused>,
+    /// How many series the target remembers.
+    series: usize,
+}
+
+impl Scrape<'_> {
+    /// The place of a series of a measure, by its position among the measures. `name` is what tells it from every other
+    /// series of the measure: for a histogram without the label `le`.
+    ///
+    /// `None` when there is no such measure, or when there are too many series; then the page is refused.
+    pub fn slot(&mut self, measure: usize, name: &[u8], role: Role) -> Option<Slot> {
+        let what = &mut self.target.measures.get_mut(measure)?.what;
+        let measure = u32::try_from(measure).ok()?;
+        let known = match what {
+            What::Meter(meter) => meter.members.find(measure, name),
+            What::Gauge(gauge) => gauge.series.find(measure, name),
+        };
+        if known.is_some() {
+            return known;
+        }
+        if self.series >= self.target.rules.most_series {
+            self.refused = Some(PageRefused::TooManySeries(self.target.rules.most_series));
+            return None;
+        }
+        self.series += 1;
+        let name: Arc<[u8]> = name.into();
+        Some(match what {
+            What::Meter(meter) => {
+                let role = if meter.threshold.is_some() { Role::Both } else { role };
+                meter.members.add(measure, Member::new(name, role))
+            }
+            What::Gauge(gauge) => gauge.series.add(measure, GaugeSeries::new(name)),
+        })
+    }
+
+    /// When the process began that answers, if the page says so.
+    pub fn process_start(&mut self, start: Timestamp) {
+        self.process = Some(start);
+    }
+
+    /// A sample of a counter, with its own timestamp if it has one. `false` when the slot is no longer (or never was)
+    /// that of a counter; its series must be looked up again.
+    pub fn counter(&mut self, slot: Slot, value: Result<u64, BadValue>, stamp: Option<Timestamp>) -> bool {
+        let Some(seen) = self.seen(slot, false) else { return false };
+        if seen.value.is_some() {
+            self.refused = Some(PageRefused::DuplicateSeries);
+        } else {
+            (seen.value, seen.stamp) = (Some(value), stamp);
+        }
+        true
+    }
+
+    /// When a counter or a histogram began, its `_created`. `false` as for [`Scrape::counter`].
+    pub fn created(&mut self, slot: Slot, created: Timestamp) -> bool {
+        let at = self.at;
+        let (counter, histogram) = (self.seen(slot, false).is_some(), self.seen(slot, true).is_some());
+        let Some(seen) = self.seen(slot, histogram) else { return counter };
+        seen.created = Some(created).filter(|created| is_plausible(*created, at));
+        true
+    }
+
+    /// A bucket of a histogram. `false` as for [`Scrape::counter`].
+    pub fn bucket(&mut self, slot: Slot, bound: Bound, count: Result<u64, BadValue>) -> bool {
+        let Some(seen) = self.seen(slot, true) else { return false };
+        if seen.buckets.len() > super::histogram::MOST_BUCKETS {
+            return true;
+        }
+        if seen.buckets.iter().any(|(other, _)| *other == bound) {
+            self.refused = Some(PageRefused::DuplicateSeries);
+        } else {
+            seen.buckets.push((bound, count));
+        }
+        true
+    }
+
+    /// A sample of a gauge. `false` when the slot is not that of a gauge, or no longer.
+    pub fn gauge(&mut self, slot: Slot, value: f64) -> bool {
+        let number = self.target.number;
+        let Some(measured) = self.target.measures.get_mut(slot.measure as usize) else { return false };
+        let What::Gauge(gauge) = &mut measured.what else { return false };
+        let Some(series) = gauge.series.get_mut(slot) else { return false };
+        if series.seen.0 == number {
+            self.refused = Some(PageRefused::DuplicateSeries);
+        } else {
+            series.seen = (number, value);
+        }
+        true
+    }
+
+    /// Takes the page.
+    ///
+    /// # Errors
+    /// Why it was refused; the target is as it was.
+    pub fn finish(self) -> Result<Outcome, PageRefused> {
+        if let Some(refused) = self.refused {
+            return Err(refused);
+        }
+        let target = self.target;
+        let page = Page {
+            number: target.number,
+            at: self.at,
+            before: target.state.last,
+            process: target.process(self.process, self.at),
+            interval_ms: target.rules.interval_ms,
+        };
+        let measures = target.measures.iter_mut().map(|measured| match &mut measured.what {
+            What::Meter(meter) => meter.finish(&page),
+            What::Gauge(gauge) => gauge.finish(&page),
+        });
+        let measures = measures.collect();
+        let state = &mut target.state;
+        (state.last, state.late, state.late_at) = (Some(self.at), 0, None);
+        Ok(Outcome { measures, health: state.health.observe(true, self.at) })
+    }
+
+    fn seen(&mut self, slot: Slot, histogram: bool) -> Option<&mut Seen> {
+        let number = self.target.number;
+        let What::Meter(meter) = &mut self.target.measures.get_mut(slot.measure as usize)?.what else { return None };
+        if meter.threshold.is_some() != histogram {
+            return None;
+        }
+        Some(meter.members.get_mut(slot)?.on_page(number))
+    }
+}
