@@ -29,6 +29,7 @@
 //! Left out on purpose: extrapolation (`rate()` invents what the ends of a window did not show), and the samples' own
 //! timestamps as times of events: they order the readings of a series, but their clock is not ours.
 
+mod bytes;
 mod gauge;
 mod health;
 mod histogram;
@@ -37,8 +38,11 @@ mod meter;
 mod note;
 mod reading;
 mod roster;
+mod saved;
 mod spread;
 mod target;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -52,6 +56,7 @@ pub use meter::{CONFIRMING_PAGES, FLAPS, FORGET_AFTER_MS, WATCHED_PAGES};
 pub use note::{Effect, Note, NoteKind};
 pub use reading::{BadValue, Bound, whole};
 pub use roster::Slot;
+pub use saved::{Saved, SavedError};
 pub use spread::{Buckets, Part};
 pub use target::{Ignored, LATE_PAGES, Measure, MeasureKind, PageRefused, Rules, Scrape, Target};
 

@@ -135,7 +135,7 @@ impl Gauge {
             let idle = series.slice.is_none() && series.at.is_none_or(|at| at < oldest);
             idle && series.seen.0 != page.number
         });
-        increase.notes = notes.0;
+        increase.notes = notes.sorted();
         increase
     }
 

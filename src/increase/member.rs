@@ -131,7 +131,7 @@ pub(super) enum Why {
 }
 
 /// Readings further apart than this say nothing about the windows of today.
-const LONGEST_GAP_MS: i64 = 90 * 86_400_000;
+pub(super) const LONGEST_GAP_MS: i64 = 90 * 86_400_000;
 
 impl Named for Member {
     fn name(&self) -> &Arc<[u8]> {

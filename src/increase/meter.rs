@@ -112,7 +112,7 @@ impl Meter {
         }
         let increase = self.decide(&findings, span, &mut notes);
         self.forget_the_long_gone(page);
-        Increase { notes: notes.0, ..increase }
+        Increase { notes: notes.sorted(), ..increase }
     }
 
     fn decide(&mut self, findings: &Findings, span: (Timestamp, Timestamp), notes: &mut Notes) -> Increase {
@@ -127,6 +127,10 @@ impl Meter {
         if findings.restarted {
             // What the total of the old process was behind by is never shown.
             self.state.carry = 0;
+            if self.has_separate_part() {
+                // One that this page does not show has restarted unseen, and may come back higher than it was.
+                self.break_the_unread();
+            }
         }
         let torn = self.is_torn(findings);
         let missing = findings.missing && self.has_separate_part();
@@ -216,7 +220,8 @@ impl Meter {
 
     /// The page shows that several processes answer: nothing that it led to is believed.
     fn quarantine(&mut self, at: Timestamp, notes: &mut Notes) {
-        let from = self.state.history.front().map_or(at, |past| past.at);
+        let held = self.state.held.iter().flatten().chain(&self.state.open).map(|stretch| stretch.from);
+        let from = held.chain(self.state.history.front().map(|past| past.at)).fold(at, Timestamp::min);
         let counted = self.state.history.iter().fold(0, |sum: u64, past| sum.saturating_add(past.counted));
         notes.add(NoteKind::Flapping, (from, at), counted, b"scrape each replica by itself");
         self.state.quarantine = Some(0);
@@ -224,8 +229,9 @@ impl Meter {
     }
 
     /// A page in quarantine, perhaps the last.
-    fn sit_out(&mut self, findings: &Findings, span: (Timestamp, Timestamp), notes: &mut Notes) {
-        notes.add(NoteKind::Quarantined, span, 0, b"");
+    fn sit_out(&mut self, findings: &Findings, (from, to): (Timestamp, Timestamp), notes: &mut Notes) {
+        let from = self.state.open.iter().map(|stretch| stretch.from).fold(from, Timestamp::min);
+        notes.add(NoteKind::Quarantined, (from, to), 0, b"");
         self.drop_everything();
         let calm = if findings.fell { 0 } else { self.state.quarantine.unwrap_or(0) + 1 };
         self.state.quarantine = (usize::from(calm) < WATCHED_PAGES).then_some(calm);
@@ -267,7 +273,8 @@ impl Meter {
     /// Hands over everything that is held.
     fn publish(&mut self, span: (Timestamp, Timestamp), notes: &mut Notes) -> Increase {
         let mut increase = Increase::default();
-        for stretches in std::mem::take(&mut self.state.held) {
+        for mut stretches in std::mem::take(&mut self.state.held) {
+            stretches.sort_by_key(|stretch| (stretch.from, stretch.to));
             let settled = settle(&stretches, self.part, self.state.carry);
             for (minute, tally) in settled.minutes {
                 *increase.minutes.entry(minute).or_default() += tally;
@@ -289,16 +296,26 @@ impl Meter {
         increase
     }
 
-    /// Forgets counters that were not on any page for long. Should one come back, it must not count again what was
-    /// counted already, so that only a later start can prove it new.
+    /// Forgets the counters that are no longer shown, to make room for those of the page.
+    pub fn forget_the_gone(&mut self, page: u64) {
+        let is_gone = |member: &Member| matches!(member.standing, Standing::Gone | Standing::Broken);
+        self.forget(|member| is_gone(member) && member.seen.page != page);
+    }
+
+    /// Forgets the counters that were not on any page for long.
     fn forget_the_long_gone(&mut self, page: &Page) {
         let oldest = page.at.plus_millis(-FORGET_AFTER_MS);
-        let gone = self.members.remove_if(|member| match &member.last {
+        self.forget(|member| match &member.last {
             Some(last) => last.at < oldest,
             // Never read, and not there to be read.
             None => member.seen.page != page.number,
         });
-        let last = gone.into_iter().filter_map(|member| member.last.map(|last| last.at)).max();
+    }
+
+    /// Should one come back, it must not count again what was counted already: only a later start can prove it new.
+    fn forget(&mut self, gone: impl Fn(&Member) -> bool) {
+        let gone = self.members.remove_if(gone).into_iter();
+        let last = gone.filter_map(|member| member.last.map(|last| last.at)).max();
         self.state.zero_after = self.state.zero_after.max(last);
     }
 }

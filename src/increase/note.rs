@@ -6,8 +6,6 @@ use crate::time::Timestamp;
 /// What happened to counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NoteKind {
-    /// The readings are far apart: the increments were spread evenly over the time between them.
-    Interpolated,
     /// A start time proves a restart. All of the new process is counted; what the old one counted after its last reading
     /// and before the restart was never shown.
     Reset,
@@ -31,6 +29,8 @@ pub enum NoteKind {
     Flapping,
     /// A page of a flapping target; nothing of it is counted.
     Quarantined,
+    /// The readings are far apart: the increments were spread evenly over the time between them.
+    Interpolated,
     /// More good events (or bad ones) than events: by `events`, which are settled against the next page.
     GoodExceedsTotal,
     /// A sample was refused, and the reading before it kept.
@@ -116,12 +116,18 @@ pub struct Note {
 
 /// The notes of a page, one of each kind at most.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Notes(pub Vec<Note>);
+pub(super) struct Notes(Vec<Note>);
 
 /// Examples are cut here, in bytes.
 const LONGEST_EXAMPLE: usize = 200;
 
 impl Notes {
+    /// All of them, in the order of their kinds.
+    pub fn sorted(mut self) -> Vec<Note> {
+        self.0.sort_by_key(|note| note.kind);
+        self.0
+    }
+
     /// Adds what happened to a counter after `from` and up to `to`.
     pub fn add(&mut self, kind: NoteKind, (from, to): (Timestamp, Timestamp), events: u64, series: &[u8]) {
         match self.0.iter_mut().find(|note| note.kind == kind) {

@@ -57,6 +57,8 @@ pub struct Target {
     pub(super) state: TargetState,
     /// Every scrape that is begun has a number.
     number: u64,
+    /// The number of the directory of names, but for the series that came and went since.
+    directory: u64,
 }
 
 /// What is kept of a target beside its measures.
@@ -114,7 +116,8 @@ pub enum PageRefused {
 pub const LATE_PAGES: u8 = 10;
 /// A start time further ahead of us than this is of a wrong clock and proves nothing.
 const AHEAD_MS: i64 = 60_000;
-/// Start times of one process may differ by this much: kernels compute them anew from a clock that is being corrected.
+/// Start times of one process may differ by this much, and then by whole seconds: kernels tell the start of a process by
+/// that of the machine, which they tell in seconds. Replicas that were started together differ by fractions as well.
 const START_JITTER_MS: u64 = 2_000;
 /// Times are of the years 1970 to 9999.
 pub(super) const LATEST_MS: i64 = 253_402_300_799_999;
@@ -125,7 +128,7 @@ impl Target {
     pub fn new(rules: Rules, measures: &[Measure], watched_since: Option<Timestamp>) -> Self {
         let measures = measures.iter().map(|measure| Measured::new(measure, watched_since)).collect();
         let interval_ms = rules.interval_ms.clamp(1, LATEST_MS);
-        Self { rules: Rules { interval_ms, ..rules }, measures, state: TargetState::default(), number: 0 }
+        Self { rules: Rules { interval_ms, ..rules }, measures, state: TargetState::default(), number: 0, directory: 0 }
     }
 
     /// Begins to read a page; `at` is when the request was sent. Nothing changes before [`Scrape::finish`].
@@ -136,7 +139,7 @@ impl Target {
         self.admit(at)?;
         self.number += 1;
         let series = self.series();
-        Ok(Scrape { target: self, at, process: None, refused: None, series })
+        Ok(Scrape { target: self, at, process: None, refused: None, series, made_room: false })
     }
 
     /// A scrape that gave no page. Returns the slices that have ended, and the state if it has changed.
@@ -167,6 +170,18 @@ impl Target {
         }
     }
 
+    /// Changes whenever a series comes or goes.
+    pub(super) fn directory_number(&self) -> u64 {
+        let changes = self.measures.iter().map(|measured| measured.what.revision());
+        changes.fold(self.directory, u64::wrapping_add)
+    }
+
+    /// Gives the directory as it is now this number.
+    pub(super) fn number_directory(&mut self, number: u64) {
+        self.directory = 0;
+        self.directory = number.wrapping_sub(self.directory_number());
+    }
+
     fn admit(&mut self, at: Timestamp) -> Result<(), Ignored> {
         if !(0..=LATEST_MS).contains(&at.millis()) {
             return Err(Ignored::NoTime(at));
@@ -176,7 +191,7 @@ impl Target {
         match self.state.last {
             Some(last) if at <= last => {
                 if self.state.late_at.is_none_or(|late| !close(late)) {
-                    (self.state.late, self.state.late_at) = (self.state.late + 1, Some(at));
+                    (self.state.late, self.state.late_at) = (self.state.late.saturating_add(1), Some(at));
                 }
                 // Values still tell what was counted; only the times between the two clocks are lost.
                 if self.state.late < LATE_PAGES { Err(Ignored::OutOfOrder) } else { Ok(()) }
@@ -186,15 +201,18 @@ impl Target {
         }
     }
 
-    /// The start of the process as it is compared: small differences are not another process.
+    /// The start of the process as it is compared: one that is only told differently is no other process.
     fn process(&mut self, start: Option<Timestamp>, at: Timestamp) -> Option<Timestamp> {
         let start = start.filter(|start| is_plausible(*start, at))?;
         if let (Some((known, first)), Some(last)) = (self.state.process, self.state.last) {
+            // Whatever the target's clock says: a new process began after the old one had been seen for so long.
+            let seen_ms = last.millis() - first.millis();
             let apart_ms = start.millis().abs_diff(known.millis());
-            // Whatever the target's clock says, a new process began after the old one had been seen for so long.
-            let seen_ms = last.millis().saturating_sub(first.millis());
-            let is_later = start > last && start.millis() - known.millis() >= seen_ms;
-            if apart_ms == 0 || apart_ms <= START_JITTER_MS && !is_later {
+            let is_same = match start > last {
+                true => start == known || start.millis() - known.millis() < seen_ms,
+                false => apart_ms <= START_JITTER_MS && apart_ms % 1_000 == 0,
+            };
+            if is_same {
                 return Some(known);
             }
         }
@@ -227,6 +245,23 @@ impl What {
             Self::Gauge(gauge) => gauge.series.len(),
         }
     }
+
+    fn revision(&self) -> u64 {
+        match self {
+            Self::Meter(meter) => meter.members.revision(),
+            Self::Gauge(gauge) => gauge.series.revision(),
+        }
+    }
+
+    /// Forgets the series that are gone, to make room.
+    fn forget_the_gone(&mut self, page: u64) {
+        match self {
+            Self::Meter(meter) => meter.forget_the_gone(page),
+            Self::Gauge(gauge) => {
+                drop(gauge.series.remove_if(|series| series.slice.is_none() && series.seen.0 != page))
+            }
+        }
+    }
 }
 
 /// A page that is being read.
@@ -239,8 +274,9 @@ pub struct Scrape<'t> {
     at: Timestamp,
     process: Option<Timestamp>,
     refused: Option<PageRefused>,
-    /// How many series the target remembers.
+    /// How many series the target remembers, and whether those that are gone were forgotten already.
     series: usize,
+    made_room: bool,
 }
 
 impl Scrape<'_> {
@@ -258,19 +294,33 @@ impl Scrape<'_> {
         if known.is_some() {
             return known;
         }
-        if self.series >= self.target.rules.most_series {
-            self.refused = Some(PageRefused::TooManySeries(self.target.rules.most_series));
-            return None;
-        }
-        self.series += 1;
+        self.make_room()?;
         let name: Arc<[u8]> = name.into();
+        let (what, number) = (&mut self.target.measures[measure as usize].what, self.target.number);
         Some(match what {
             What::Meter(meter) => {
                 let role = if meter.threshold.is_some() { Role::Both } else { role };
-                meter.members.add(measure, Member::new(name, role))
+                let mut member = Member::new(name, role);
+                member.on_page(number);
+                meter.members.add(measure, member)
             }
             What::Gauge(gauge) => gauge.series.add(measure, GaugeSeries::new(name)),
         })
+    }
+
+    /// Counts another series in, if need be in place of those that are gone; `None` when that is not enough.
+    fn make_room(&mut self) -> Option<()> {
+        let (most, number) = (self.target.rules.most_series, self.target.number);
+        if self.series >= most && !std::mem::replace(&mut self.made_room, true) {
+            self.target.measures.iter_mut().for_each(|measured| measured.what.forget_the_gone(number));
+            self.series = self.target.series();
+        }
+        if self.series >= most {
+            self.refused = Some(PageRefused::TooManySeries(most));
+            return None;
+        }
+        self.series += 1;
+        Some(())
     }
 
     /// When the process began that answers, if the page says so.
@@ -281,7 +331,7 @@ impl Scrape<'_> {
     /// A sample of a counter, with its own timestamp if it has one. `false` when the slot is no longer (or never was)
     /// that of a counter; its series must be looked up again.
     pub fn counter(&mut self, slot: Slot, value: Result<u64, BadValue>, stamp: Option<Timestamp>) -> bool {
-        let Some(seen) = self.seen(slot, false) else { return false };
+        let Some((seen, false)) = self.seen(slot) else { return false };
         if seen.value.is_some() {
             self.refused = Some(PageRefused::DuplicateSeries);
         } else {
@@ -293,15 +343,14 @@ impl Scrape<'_> {
     /// When a counter or a histogram began, its `_created`. `false` as for [`Scrape::counter`].
     pub fn created(&mut self, slot: Slot, created: Timestamp) -> bool {
         let at = self.at;
-        let (counter, histogram) = (self.seen(slot, false).is_some(), self.seen(slot, true).is_some());
-        let Some(seen) = self.seen(slot, histogram) else { return counter };
+        let Some((seen, _)) = self.seen(slot) else { return false };
         seen.created = Some(created).filter(|created| is_plausible(*created, at));
         true
     }
 
     /// A bucket of a histogram. `false` as for [`Scrape::counter`].
     pub fn bucket(&mut self, slot: Slot, bound: Bound, count: Result<u64, BadValue>) -> bool {
-        let Some(seen) = self.seen(slot, true) else { return false };
+        let Some((seen, true)) = self.seen(slot) else { return false };
         if seen.buckets.len() > super::histogram::MOST_BUCKETS {
             return true;
         }
@@ -353,12 +402,10 @@ impl Scrape<'_> {
         Ok(Outcome { measures, health: state.health.observe(true, self.at) })
     }
 
-    fn seen(&mut self, slot: Slot, histogram: bool) -> Option<&mut Seen> {
+    /// What the page says of a counter so far, and whether it is a histogram.
+    fn seen(&mut self, slot: Slot) -> Option<(&mut Seen, bool)> {
         let number = self.target.number;
         let What::Meter(meter) = &mut self.target.measures.get_mut(slot.measure as usize)?.what else { return None };
-        if meter.threshold.is_some() != histogram {
-            return None;
-        }
-        Some(meter.members.get_mut(slot)?.on_page(number))
+        Some((meter.members.get_mut(slot)?.on_page(number), meter.threshold.is_some()))
     }
 }
