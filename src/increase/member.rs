@@ -84,6 +84,8 @@ pub(super) struct Page {
     pub before: Option<Timestamp>,
     /// When the process began that answered.
     pub process: Option<Timestamp>,
+    /// The start proves that the process which gave the page before is gone.
+    pub has_restarted: bool,
     pub interval_ms: i64,
 }
 
@@ -100,8 +102,8 @@ pub(super) enum Move {
     FromZero { value: Value, from: Timestamp, proof: Proof },
     /// It fell, and nothing says why.
     Fell { value: Value, from: Timestamp },
-    /// A new beginning, from which to count on; nothing is counted.
-    Baseline { value: Value, why: Why },
+    /// A new beginning, from which to count on; nothing is counted. Several processes would show it if `fell`.
+    Baseline { value: Value, why: Why, fell: bool },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,21 +167,27 @@ impl Member {
             None => return Move::Absent,
         };
         let Some(last) = &self.last else { return self.first(value, page, zero_after) };
-        let far = page.at.millis().saturating_sub(last.at.millis()) > LONGEST_GAP_MS;
-        if self.standing == Standing::Broken || far {
-            return Move::Baseline { value, why: Why::Rebased };
-        }
         let more = match value.since(&last.value) {
             Since::More(more) => Some(more),
             Since::Less => None,
-            Since::OtherShape => return Move::Baseline { value, why: Why::NewBounds },
+            Since::OtherShape => return Move::Baseline { value, why: Why::NewBounds, fell: false },
         };
-        match (last.origin_of(self.seen.created, page.process), more) {
+        let origin = last.origin_of(self.seen.created, page.process);
+        let far = page.at.millis().saturating_sub(last.at.millis()) > LONGEST_GAP_MS;
+        if self.standing == Standing::Broken || far {
+            let fell = match origin {
+                Origin::Same => more.is_none(),
+                Origin::Other => true,
+                Origin::New(_) => false,
+            };
+            return Move::Baseline { value, why: Why::Rebased, fell };
+        }
+        match (origin, more) {
             (Origin::New(start), more) => {
                 let proof = if more.is_some() { Proof::Rose } else { Proof::Fell };
                 Move::FromZero { value, from: start.min(page.at), proof }
             }
-            (Origin::Other, _) => Move::Baseline { value, why: Why::OtherProcess },
+            (Origin::Other, _) => Move::Baseline { value, why: Why::OtherProcess, fell: true },
             (Origin::Same, Some(more)) => Move::Step { value, more, from: last.at },
             (Origin::Same, None) => Move::Fell { value, from: last.at },
         }
@@ -191,7 +199,7 @@ impl Member {
                 let from = page.before.map_or(start, |before| before.max(start));
                 Move::FromZero { value, from: from.min(page.at), proof: Proof::New }
             }
-            _ => Move::Baseline { value, why: Why::FirstSeen },
+            _ => Move::Baseline { value, why: Why::FirstSeen, fell: false },
         }
     }
 

@@ -80,6 +80,8 @@ struct Findings {
     continued: bool,
     /// A counter began anew.
     restarted: bool,
+    /// A counter is gone, and no new process explains why.
+    vanished: bool,
 }
 
 impl Meter {
@@ -110,12 +112,18 @@ impl Meter {
         if self.state.history.len() > WATCHED_PAGES {
             self.state.history.pop_front();
         }
-        let increase = self.decide(&findings, span, &mut notes);
+        let increase = self.decide(&findings, page, span, &mut notes);
         self.forget_the_long_gone(page);
         Increase { notes: notes.sorted(), ..increase }
     }
 
-    fn decide(&mut self, findings: &Findings, span: (Timestamp, Timestamp), notes: &mut Notes) -> Increase {
+    fn decide(
+        &mut self,
+        findings: &Findings,
+        page: &Page,
+        span: (Timestamp, Timestamp),
+        notes: &mut Notes,
+    ) -> Increase {
         if self.state.quarantine.is_some() {
             self.sit_out(findings, span, notes);
             return Increase::default();
@@ -128,8 +136,7 @@ impl Meter {
             // What the total of the old process was behind by is never shown.
             self.state.carry = 0;
             if self.has_separate_part() {
-                // One that this page does not show has restarted unseen, and may come back higher than it was.
-                self.break_the_unread();
+                self.break_those_that_restart_unseen(page);
             }
         }
         let torn = self.is_torn(findings);
@@ -152,7 +159,9 @@ impl Meter {
     /// Whether good and total, as different counters, no longer belong together. Where each counter of the part is one
     /// of the total as well, they always do.
     fn is_torn(&self, findings: &Findings) -> bool {
-        self.has_separate_part() && (findings.rebased || findings.doubtful && findings.continued)
+        let waiting = self.state.waited > 0;
+        let half = findings.doubtful && findings.continued || findings.restarted && waiting;
+        self.has_separate_part() && (findings.rebased || findings.vanished || half)
     }
 
     fn has_separate_part(&self) -> bool {
@@ -163,12 +172,18 @@ impl Meter {
     fn take(&mut self, page: &Page, notes: &mut Notes) -> Findings {
         let mut findings = Findings::default();
         let first = self.state.page.is_none();
+        if let (true, Some(before), Some(start)) = (page.has_restarted, self.state.page, page.process) {
+            // Even if no counter shows it: one that was created after the last page may have gone before this one.
+            notes.add(NoteKind::Reset, (before, start.min(page.at)), 0, b"");
+            findings.restarted = true;
+        }
         let (threshold, zero_after) = (self.threshold, self.state.zero_after);
+        let waits = self.has_separate_part();
         for member in self.members.iter_mut() {
             let from = member.last.as_ref().map_or(page.before.unwrap_or(page.at), |last| last.at);
             let (value, counted, start) = match member.moved(page, threshold, zero_after) {
                 Move::Absent => {
-                    findings.missing |= absent(member, page, notes);
+                    absent(member, page, waits, &mut findings, notes);
                     continue;
                 }
                 Move::Refused(refusal) => {
@@ -196,10 +211,10 @@ impl Meter {
                     (findings.fell, findings.doubtful, findings.restarted) = (true, true, true);
                     (value.clone(), Some(value), from)
                 }
-                Move::Baseline { value, why } => {
+                Move::Baseline { value, why, fell } => {
                     let (part, total) = member.share(&value, threshold);
                     let events = part.max(total);
-                    findings.fell |= why == Why::OtherProcess;
+                    findings.fell |= fell;
                     findings.rebased |= events > 0 || why != Why::FirstSeen;
                     if !first && (events > 0 || why != Why::FirstSeen) {
                         notes.add(why.note(), (from, page.at), events, &member.name);
@@ -258,6 +273,17 @@ impl Meter {
         self.state.open.clear();
         (self.state.waited, self.state.carry) = (0, 0);
         self.break_the_unread();
+    }
+
+    /// Others have restarted. A counter that this page does not show has done so unseen, and may come back higher than it
+    /// was, unless its next reading will be proven to be of another process.
+    fn break_those_that_restart_unseen(&mut self, page: &Page) {
+        for member in self.members.iter_mut() {
+            let is_unread = member.last.as_ref().is_none_or(|last| last.at != page.at);
+            if is_unread && !member.is_of_a_process_before(page) {
+                member.standing = Standing::Broken;
+            }
+        }
     }
 
     /// Counters that this page does not show must not bring back what was given up.
@@ -320,23 +346,25 @@ impl Meter {
     }
 }
 
-/// A counter is not on the page. Whether it may still come back on the next one.
-fn absent(member: &mut Member, page: &Page, notes: &mut Notes) -> bool {
-    let Some(last) = &member.last else { return false };
-    match member.standing {
-        Standing::Live | Standing::Missed if member.is_of_a_process_before(page) => {
+/// A counter is not on the page. One that others depend on is waited for.
+fn absent(member: &mut Member, page: &Page, waits: bool, findings: &mut Findings, notes: &mut Notes) {
+    let Some(last) = &member.last else { return };
+    let is_explained = member.is_of_a_process_before(page);
+    member.standing = match member.standing {
+        Standing::Live | Standing::Missed if !waits && is_explained => {
             let start = page.process.unwrap_or(page.at).min(page.at);
             notes.add(NoteKind::Reset, (last.at, start), 0, &member.name);
-            member.standing = Standing::Gone;
+            Standing::Gone
         }
-        Standing::Live => member.standing = Standing::Missed,
+        Standing::Live => Standing::Missed,
         Standing::Missed => {
             notes.add(NoteKind::Vanished, (last.at, page.at), 0, &member.name);
-            member.standing = Standing::Gone;
+            findings.vanished |= !is_explained;
+            Standing::Gone
         }
-        Standing::Gone | Standing::Broken => {}
-    }
-    member.standing == Standing::Missed
+        standing @ (Standing::Gone | Standing::Broken) => standing,
+    };
+    findings.missing |= member.standing == Standing::Missed;
 }
 
 fn refused(member: &Member, refusal: &Refusal, span: (Timestamp, Timestamp), notes: &mut Notes) {

@@ -110,7 +110,7 @@ pub struct Note {
     pub events: u64,
     /// How many counters it happened to.
     pub series: u32,
-    /// One of them, or more words, for people.
+    /// One of them, or more words, for people; empty where no counter is meant in particular.
     pub example: String,
 }
 
@@ -128,15 +128,18 @@ impl Notes {
         self.0
     }
 
-    /// Adds what happened to a counter after `from` and up to `to`.
+    /// Adds what happened to a counter after `from` and up to `to`; to none in particular when it has no name.
     pub fn add(&mut self, kind: NoteKind, (from, to): (Timestamp, Timestamp), events: u64, series: &[u8]) {
-        match self.0.iter_mut().find(|note| note.kind == kind) {
-            Some(note) => {
-                (note.from, note.to) = (note.from.min(from), note.to.max(to));
-                note.events = note.events.saturating_add(events);
-                note.series = note.series.saturating_add(1);
-            }
-            None => self.0.push(Note { kind, from, to, events, series: 1, example: example(series) }),
+        let place = self.0.iter().position(|note| note.kind == kind).unwrap_or_else(|| {
+            self.0.push(Note { kind, from, to, events: 0, series: 0, example: String::new() });
+            self.0.len() - 1
+        });
+        let note = &mut self.0[place];
+        (note.from, note.to) = (note.from.min(from), note.to.max(to));
+        note.events = note.events.saturating_add(events);
+        note.series = note.series.saturating_add(u32::from(!series.is_empty()));
+        if note.example.is_empty() {
+            note.example = example(series);
         }
     }
 }

@@ -385,11 +385,14 @@ impl Scrape<'_> {
             return Err(refused);
         }
         let target = self.target;
+        let before = target.state.process.map(|(start, _)| start);
+        let process = target.process(self.process, self.at);
         let page = Page {
             number: target.number,
             at: self.at,
             before: target.state.last,
-            process: target.process(self.process, self.at),
+            process,
+            has_restarted: process.zip(before).is_some_and(|(now, then)| now != then && Some(now) > target.state.last),
             interval_ms: target.rules.interval_ms,
         };
         let measures = target.measures.iter_mut().map(|measured| match &mut measured.what {

@@ -33,11 +33,12 @@ fn every_history_is_counted_as_it_was_or_marked() {
     let mut verdicts: BTreeMap<Verdict, u64> = BTreeMap::new();
     for seed in first..first + cases {
         let mut dice = Dice(seed);
-        let verdict = catch_unwind(AssertUnwindSafe(|| History::play(&World::new(&mut dice), &mut dice)));
+        let world = World::new(&mut dice);
+        let verdict = catch_unwind(AssertUnwindSafe(|| History::play(&world, &mut dice)));
         match verdict {
             Ok(verdict) => *verdicts.entry(verdict).or_default() += 1,
             Err(panic) => {
-                eprintln!("to see it again: SLOGATE_SEED={seed} SLOGATE_CASES=1");
+                eprintln!("{world:?}\nto see it again: SLOGATE_SEED={seed} SLOGATE_CASES=1");
                 resume_unwind(panic);
             }
         }

@@ -18,6 +18,8 @@ pub struct Twin {
     shape: Shape,
     /// By page, then by series.
     pages: Vec<Vec<Option<Reading>>>,
+    /// By page: who answered, and what it said of its start.
+    who: Vec<((usize, usize), Option<i64>)>,
     first_page_ms: Option<i64>,
 }
 
@@ -45,10 +47,11 @@ impl Reading {
 
 impl Twin {
     pub fn new(shape: Shape) -> Self {
-        Self { shape, pages: Vec::new(), first_page_ms: None }
+        Self { shape, pages: Vec::new(), who: Vec::new(), first_page_ms: None }
     }
 
-    pub fn show(&mut self, at_ms: i64, page: Vec<Option<Reading>>) {
+    pub fn show(&mut self, at_ms: i64, who: (usize, usize), process_ms: Option<i64>, page: Vec<Option<Reading>>) {
+        self.who.push((who, process_ms));
         self.first_page_ms.get_or_insert(at_ms);
         self.pages.push(page);
     }
@@ -62,15 +65,15 @@ impl Twin {
         series.flat_map(|readings| readings.windows(2).map(|two| (two[0], two[1])).collect::<Vec<_>>())
     }
 
-    /// Good and bad, of a metric by code or of histograms.
+    /// Good and all events, of a metric by code or of histograms.
     pub fn count(&self) -> (u64, u64) {
-        let (mut good, mut bad) = (0, 0);
+        let (mut good, mut total) = (0, 0);
         for series in 0..self.shape.series() {
             let readings = self.readings(series);
             let mut add = |values: &[u64]| match self.shape {
-                Shape::Histogram => (good, bad) = (good + values[1], bad + values[2] - values[1]),
-                _ if series < 2 => good += values[0],
-                _ => bad += values[0],
+                Shape::Histogram => (good, total) = (good + values[1], total + values[2]),
+                _ if series < 2 => (good, total) = (good + values[0], total + values[0]),
+                _ => total += values[0],
             };
             if let Some(first) = readings.first() {
                 let start_ms = first.created_ms.or(first.process_ms);
@@ -80,7 +83,7 @@ impl Twin {
             }
             readings.windows(2).for_each(|two| add(&two[1].since(two[0])));
         }
-        (good, bad)
+        (good, total)
     }
 
     fn is_not_on_the_first_page(&self, series: usize) -> bool {
@@ -89,7 +92,29 @@ impl Twin {
 
     /// Whether a process ended between two readings and neither a value nor a start time shows it.
     pub fn has_unseen_restart(&self) -> bool {
-        self.pairs().any(|(then, now)| then.who != now.who && !now.fell_since(then) && now.starts_since(then).is_none())
+        let by_series = self
+            .pairs()
+            .any(|(then, now)| then.who != now.who && !now.fell_since(then) && now.starts_since(then).is_none());
+        by_series
+            || self.who.windows(2).enumerate().any(|(page, two)| {
+                two[0].0 != two[1].0 && two[0].1.zip(two[1].1).is_none() && !self.shows_a_restart(page + 1)
+            })
+    }
+
+    /// Whether any series of a page is visibly of another process than before.
+    fn shows_a_restart(&self, page: usize) -> bool {
+        self.pages[page].iter().enumerate().any(|(series, now)| {
+            let then = self.pages[..page].iter().rev().find_map(|page| page[series].as_ref());
+            now.as_ref().zip(then).is_some_and(|(now, then)| {
+                now.fell_since(then) || now.starts_since(then).is_some_and(|(then, now)| then != now)
+            })
+        })
+    }
+
+    /// The replica that gave all pages.
+    pub fn only_replica(&self) -> Option<usize> {
+        let ((first, _), _) = *self.who.first()?;
+        self.who.iter().all(|((replica, _), _)| *replica == first).then_some(first)
     }
 
     /// Whether two readings of a series in a row are of different replicas.

@@ -1,6 +1,8 @@
 //! A target that keeps its own books: every event with its true time, every life of every process, and the pages that
 //! somebody who scrapes it would see.
 
+use std::ops::Range;
+
 /// A small generator of pseudo-random numbers (Steele, Lea and Flood, "SplitMix", 2014).
 pub struct Dice(pub u64);
 
@@ -314,10 +316,10 @@ impl World {
         upto(to_ms).saturating_sub(upto(from_ms)) as u64
     }
 
-    /// Good and bad events of all replicas after `from` and up to `to`.
-    pub fn truth(&self, from_ms: i64, to_ms: i64) -> (u64, u64) {
+    /// Good and bad events of these replicas after `from` and up to `to`.
+    pub fn truth(&self, replicas: Range<usize>, from_ms: i64, to_ms: i64) -> (u64, u64) {
         let mut truth = (0, 0);
-        for replica in 0..self.replicas {
+        for replica in replicas {
             for kind in 0..self.shape.kinds() {
                 let count = self.count(replica, kind, from_ms, to_ms);
                 *(if self.shape.is_good(kind) { &mut truth.0 } else { &mut truth.1 }) += count;

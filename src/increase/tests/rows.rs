@@ -337,12 +337,19 @@ fn good_and_total_of_different_counters_wait_for_each_other() {
         ("60 ok=140 all=150", "+0-0 scrape.rebased:140 sli.torn:10"),
         ("75 ok=145 all=160", "+5-5"),
     ]);
-    // A counter that is no longer there counts nothing any more.
+    // A counter that is no longer there counts nothing any more; what it did before it went, nobody knows.
     check(&[
         ("0 ok=100 all=110", "+0-0"),
         ("15 all=120", "+0-0"),
-        ("30 all=121", "+0-11 scrape.vanished"),
+        ("30 all=121", "+0-0 scrape.vanished sli.torn:11"),
         ("45 all=122", "+0-1"),
+    ]);
+    // In a new process it has not counted yet.
+    check(&[
+        ("100 ok=100 all=110 start=5", "+0-0"),
+        ("115 all=9 start=110", "+0-0 counter_reset"),
+        ("130 all=10 start=110", "+0-10 scrape.vanished"),
+        ("145 ok=1 all=12 start=110", "+1-1 counter_reset"),
     ]);
 }
 
