@@ -82,8 +82,9 @@ pub(super) struct Page {
     pub at: Timestamp,
     /// The page before it.
     pub before: Option<Timestamp>,
-    /// When the process began that answered.
+    /// When the process began that answered, if the page says so, and of the last page that did.
     pub process: Option<Timestamp>,
+    pub known_process: Option<Timestamp>,
     /// The start proves that the process which gave the page before is gone.
     pub has_restarted: bool,
     pub interval_ms: i64,
@@ -172,7 +173,7 @@ impl Member {
             Since::Less => None,
             Since::OtherShape => return Move::Baseline { value, why: Why::NewBounds, fell: false },
         };
-        let origin = last.origin_of(self.seen.created, page.process);
+        let origin = last.origin_of(self.seen.created, page);
         let far = page.at.millis().saturating_sub(last.at.millis()) > LONGEST_GAP_MS;
         if self.standing == Standing::Broken || far {
             let fell = match origin {
@@ -212,7 +213,7 @@ impl Member {
 
     /// Whether the process that showed the last reading is proven to be gone.
     pub fn is_of_a_process_before(&self, page: &Page) -> bool {
-        self.last.as_ref().is_some_and(|last| matches!(last.origin_of(None, page.process), Origin::New(_)))
+        self.last.as_ref().is_some_and(|last| matches!(last.origin_of(None, page), Origin::New(_)))
     }
 
     /// Whether the last reading was more than nothing.
@@ -245,7 +246,9 @@ enum Origin {
 }
 
 impl Last {
-    fn origin_of(&self, created: Option<Timestamp>, process: Option<Timestamp>) -> Origin {
+    fn origin_of(&self, created: Option<Timestamp>, page: &Page) -> Origin {
+        // Once another process has answered, that of this reading is gone, even if a later page does not name its own.
+        let process = page.process.or(page.known_process);
         let starts = self.created.zip(created).or_else(|| self.process.zip(process));
         match starts {
             Some((then, now)) if then != now && now > self.at => Origin::New(now),

@@ -352,7 +352,7 @@ fn absent(member: &mut Member, page: &Page, waits: bool, findings: &mut Findings
     let is_explained = member.is_of_a_process_before(page);
     member.standing = match member.standing {
         Standing::Live | Standing::Missed if !waits && is_explained => {
-            let start = page.process.unwrap_or(page.at).min(page.at);
+            let start = page.known_process.unwrap_or(page.at).min(page.at);
             notes.add(NoteKind::Reset, (last.at, start), 0, &member.name);
             Standing::Gone
         }

@@ -216,13 +216,14 @@ impl Target {
                 return Some(known);
             }
         }
-        self.state.process = Some((start, at));
+        // It may have begun while the page was awaited.
+        self.state.process = Some((start, at.max(start)));
         Some(start)
     }
 }
 
 fn is_plausible(start: Timestamp, at: Timestamp) -> bool {
-    start.millis() > 0 && start <= at.plus_millis(AHEAD_MS)
+    (1..=LATEST_MS).contains(&start.millis()) && start <= at.plus_millis(AHEAD_MS)
 }
 
 impl Measured {
@@ -392,6 +393,7 @@ impl Scrape<'_> {
             at: self.at,
             before: target.state.last,
             process,
+            known_process: target.state.process.map(|(start, _)| start),
             has_restarted: process.zip(before).is_some_and(|(now, then)| now != then && Some(now) > target.state.last),
             interval_ms: target.rules.interval_ms,
         };

@@ -42,6 +42,8 @@ pub struct History<'w> {
     minutes: BTreeMap<Minute, Tally>,
     notes: Vec<Note>,
     twin: Twin,
+    /// The start of the process, as the last page had it that said.
+    known_ms: Option<i64>,
 }
 
 fn measure(shape: Shape) -> Measure {
@@ -71,7 +73,8 @@ impl<'w> History<'w> {
         let rules = Rules { interval_ms: world.interval_ms, most_series: 10 };
         let target = Target::new(rules, &[measure(world.shape)], None);
         let twin = Twin::new(world.shape);
-        let mut history = Self { world, target, taken: vec![], minutes: BTreeMap::new(), notes: vec![], twin };
+        let mut history =
+            Self { world, target, taken: vec![], minutes: BTreeMap::new(), notes: vec![], twin, known_ms: None };
         for page in &world.pages {
             history.show(page);
             if dice.one_in(10) {
@@ -105,49 +108,18 @@ impl<'w> History<'w> {
             }
         }
         let increase = scrape.finish().unwrap().measures.remove(0);
-        if std::env::var_os("TELL").is_some() {
-            eprintln!(
-                "PAGE {} who {who:?} proc {:?} {:?} -> {:?} {:?} held {}",
-                page.at_ms - 1_700_000_000_000,
-                page.process_ms.map(|p| p - 1_700_000_000_000),
-                page.samples
-                    .iter()
-                    .map(|s| s.as_ref().map(|s| (
-                        s.values.clone(),
-                        s.spoiled,
-                        s.created_ms.map(|p| p - 1_700_000_000_000)
-                    )))
-                    .collect::<Vec<_>>(),
-                increase.minutes.values().collect::<Vec<_>>(),
-                increase
-                    .notes
-                    .iter()
-                    .map(|n| (
-                        n.kind.name(),
-                        n.events,
-                        n.from.millis() - 1_700_000_000_000,
-                        n.to.millis() - 1_700_000_000_000
-                    ))
-                    .collect::<Vec<_>>(),
-                self.target.held_back(0)
-            );
-        }
         for (minute, tally) in increase.minutes {
             *self.minutes.entry(minute).or_default() += tally;
         }
         self.notes.extend(increase.notes);
         self.taken.push(Taken { at_ms: page.at_ms, true_ms: page.true_ms });
+        self.known_ms = page.process_ms.or(self.known_ms);
+        let known_ms = self.known_ms;
         let readings = page.samples.iter().map(|sample| {
             let sample = sample.as_ref().filter(|sample| sample.spoiled.is_none())?;
             let (at_ms, true_ms, process_ms) = (page.at_ms, page.true_ms, page.process_ms);
-            Some(Reading {
-                at_ms,
-                true_ms,
-                who,
-                process_ms,
-                created_ms: sample.created_ms,
-                values: sample.values.clone(),
-            })
+            let (created_ms, values) = (sample.created_ms, sample.values.clone());
+            Some(Reading { at_ms, true_ms, who, process_ms, known_ms, created_ms, values })
         });
         self.twin.show(page.at_ms, who, page.process_ms, readings.collect());
     }

@@ -10,6 +10,8 @@ pub struct Reading {
     /// Which life of which replica; only the judge may look at it.
     pub who: (usize, usize),
     pub process_ms: Option<i64>,
+    /// The same, or that of the last page that said.
+    pub known_ms: Option<i64>,
     pub created_ms: Option<i64>,
     pub values: Vec<u64>,
 }
@@ -30,7 +32,8 @@ impl Reading {
 
     /// The starts of two readings, as far as they can be compared.
     fn starts_since(&self, before: &Self) -> Option<(i64, i64)> {
-        before.created_ms.zip(self.created_ms).or(before.process_ms.zip(self.process_ms))
+        let known = before.process_ms.zip(self.known_ms).filter(|(then, now)| then != now);
+        before.created_ms.zip(self.created_ms).or(before.process_ms.zip(self.process_ms)).or(known)
     }
 
     /// What was counted since the reading before.

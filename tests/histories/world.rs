@@ -158,7 +158,7 @@ impl World {
             interval_ms,
             replicas: if dice.one_in(5) { dice.between(2, 3) as usize } else { 1 },
             is_clean: dice.one_in(2),
-            race_ms: if shape.is_pair() && dice.one_in(4) { dice.between(1, 200) } else { 0 },
+            race_ms: if shape.is_pair() && dice.one_in(4) { dice.between(1, interval_ms / 4) } else { 0 },
             slowest_ms: if dice.one_in(5) { interval_ms / 2 - 300 } else { 200 },
             lazy: dice.one_in(2),
             lives: Vec::new(),
@@ -296,7 +296,8 @@ impl World {
                 continue;
             }
             *spoiled_at = page;
-            if dice.one_in(2) {
+            // Nor is half of a pair that is missing on the page that would be its first.
+            if dice.one_in(2) && !(self.shape.is_pair() && self.lazy) {
                 *sample = None;
             } else if let Some(sample) = sample {
                 let bad = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, -0.0, 0.5, 1e308, 9_007_199_254_740_994.0];
