@@ -7,6 +7,8 @@ pub mod time;
 
 pub mod tally;
 
+pub mod increase;
+
 pub mod formats;
 
 pub mod selector;

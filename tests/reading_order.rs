@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 
 /// Rooms that do no IO and get `now` as an argument.
 const PURE: &[&str] = &[
-    "tally", "formats", "selector", "series", "classify", "counts", "window", "latency", "budget", "alert", "journey",
-    "gate", "engine", "document",
+    "tally", "increase", "formats", "selector", "series", "classify", "counts", "window", "latency", "budget", "alert",
+    "journey", "gate", "engine", "document",
 ];
 
 /// Rooms that touch the world; `cli` and `main` do as well.
