@@ -24,6 +24,7 @@ mod kept;
 mod ledger;
 mod pending;
 mod restore;
+mod terms;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -43,6 +44,7 @@ pub use expiry::Expiry;
 pub use kept::{Checkpoint, Gap, Kept, KeptGate, MinuteCounts, Series, SeriesId, SeriesName, SourceTotals, Totals};
 use ledger::{Bounds, Ledger};
 pub use restore::Restoring;
+pub use terms::Terms;
 
 /// How far ahead of now an event may be, in milliseconds.
 pub const AHEAD_MS: i64 = crate::window::MINUTES_AHEAD * crate::time::MILLIS_PER_MINUTE;

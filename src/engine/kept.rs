@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use crate::counts::Rejection;
-use crate::engine::AuditEntry;
+use crate::engine::{AuditEntry, Terms};
 use crate::gate::{Hold, Level};
 use crate::tally::Tally;
 use crate::time::{Minute, Timestamp};
@@ -101,6 +101,8 @@ pub struct KeptGate {
     pub holding: Vec<(String, String)>,
     /// What people ordered.
     pub hold: Option<Hold>,
+    /// By what it decides.
+    pub terms: Terms,
 }
 
 /// Records that can never be counted.
