@@ -82,11 +82,14 @@ impl Owner {
         if is_idle || self.is_stopping() {
             return;
         }
+        if self.writer.is_behind() {
+            return self.wait();
+        }
         if !self.following.has_ended() {
             // What they have read is taken first, and then their deliveries end.
             return self.following.stop();
         }
-        if self.writer.is_behind() || self.commit().is_err() {
+        if self.commit().is_err() {
             return self.wait();
         }
         self.reload.specs.waiting = None;

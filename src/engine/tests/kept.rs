@@ -124,6 +124,19 @@ fn i04_rules_that_change_leave_what_was_counted_and_say_since_when() {
 }
 
 #[test]
+fn rules_that_changed_are_shown_while_the_window_reaches_back_to_them() {
+    let (mut server, before) = started(vec![availability()]);
+    let stricter = Sli::Availability { good: Statuses::range(100, 399), ignore: Statuses::NONE };
+    server.restart(changed(&before, |catalog| catalog.slos[0].sli = stricter), NOW);
+    let window_ms = before.slos[0].window.minutes() * MILLIS_PER_MINUTE;
+    let last = NOW.plus_millis(window_ms).minute().start();
+    assert_eq!(server.engine.board_at(NOW.plus_millis(-1)).unwrap()[SloId(0)].rules_changed, None);
+    for (now, shown) in [(NOW, true), (last.plus_millis(-1), true), (last, false)] {
+        assert_eq!(server.engine.tick(now)[SloId(0)].rules_changed, shown.then_some(NOW), "at {now}");
+    }
+}
+
+#[test]
 fn rules_that_change_before_anything_was_counted_are_no_change_of_counts() {
     let before = catalog(vec![availability()]);
     let mut server = Server::start(before.clone(), NOW);
