@@ -10,12 +10,8 @@
 use std::collections::BTreeMap;
 
 use crate::counts::Rejection;
-<<<<<<< HEAD
-use crate::engine::AuditEntry;
 use crate::engine::quality::KeptQuality;
-=======
 use crate::engine::{AuditEntry, Terms};
->>>>>>> reload
 use crate::gate::{Hold, Level};
 use crate::tally::Tally;
 use crate::time::{Minute, Timestamp};

@@ -5,7 +5,7 @@
 
 use crate::engine::KeptGate;
 use crate::engine::audit::{Action, AuditEntry, Journal, SPECS};
-use crate::spec::{Catalog, GatePolicy, OnUnknown, Service, ServiceId, SloId};
+use crate::spec::{Catalog, GatePolicy, OnGap, OnUnknown, Service, ServiceId, Severity, SloId};
 use crate::time::Timestamp;
 
 /// By what a gate decides. Empty for one that was kept before this was.
@@ -60,22 +60,41 @@ pub(super) fn enter_change(kept: &KeptGate, terms: &Terms, at: Timestamp, journa
 }
 
 fn describe(policy: &GatePolicy) -> String {
-    let part = |billionths: i64| billionths as f64 / 1e9;
-    let mut exempt = policy.exempt.clone();
+    // Every key by its name, so that none that is new is forgotten here.
+    let GatePolicy {
+        on_unknown,
+        frozen_below_billionths,
+        thaw_above_billionths,
+        guarded_below_billionths,
+        stale_after_ms,
+        min_events,
+        max_unparsed_billionths,
+        on_gap,
+        exempt,
+        freeze_on,
+    } = policy;
+    let part = |billionths: &i64| *billionths as f64 / 1e9;
+    let mut exempt = exempt.clone();
     exempt.sort_unstable();
     exempt.dedup();
-    let unknown = match policy.on_unknown {
+    let unknown = match on_unknown {
         OnUnknown::Deny => "denied",
         OnUnknown::Allow => "allowed",
     };
+    let gap = match on_gap {
+        OnGap::Show => "unmoved",
+        OnGap::Unknown => "unknown",
+    };
     format!(
         "frozen below {}, thawed above {}, guarded below {}, {unknown} when unknown, stale after {} ms, thin below {} \
-         events, exempt: {}",
-        part(policy.frozen_below_billionths),
-        part(policy.thaw_above_billionths),
-        part(policy.guarded_below_billionths),
-        policy.stale_after_ms,
-        policy.min_events,
+         events, doubted above {} unread, {gap} on a gap, frozen on alerts: {}, exempt: {}",
+        part(frozen_below_billionths),
+        part(thaw_above_billionths),
+        part(guarded_below_billionths),
+        stale_after_ms,
+        min_events,
+        part(max_unparsed_billionths),
+        freeze_on.map_or("none", Severity::name),
         if exempt.is_empty() { "none".to_owned() } else { exempt.join(" ") },
     )
 }

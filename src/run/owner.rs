@@ -245,15 +245,11 @@ impl Owner {
     pub(super) fn publish(&mut self, board: Board) -> u64 {
         self.revision += 1;
         let all_read = self.caught_up.iter().all(|caught_up| *caught_up == Some(true));
-<<<<<<< HEAD
         // Nothing is counted while something waits to be written.
         if !self.writer.is_behind() {
             self.data_as_of = (all_read && !self.following.is_stopping()).then_some(board.at);
         }
-        let (catalog, board) = self.to_be_shown(board);
-=======
         let (catalog, board) = self.what_is_shown(board);
->>>>>>> reload
         let health = Health {
             store: self.store_health.clone(),
             sources_started: self.caught_up.iter().all(Option::is_some),

@@ -82,12 +82,10 @@ impl Owner {
         if is_idle || self.is_stopping() {
             return;
         }
-<<<<<<< HEAD
-        if matches!(&self.store_health, Err(trouble) if trouble.is_lost) {
-            // Nothing is followed, and a server that starts from a sound store begins with the specs of then.
-=======
-        if self.writer.is_behind() {
->>>>>>> reload
+        // Of a server that has lost its store nothing is followed; one that starts from a sound store begins with the
+        // specs of then.
+        let is_lost = matches!(&self.store_health, Err(trouble) if trouble.is_lost);
+        if is_lost || self.writer.is_behind() {
             return self.wait();
         }
         if !self.following.has_ended() {

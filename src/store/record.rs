@@ -6,11 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::counts::Rejection;
-<<<<<<< HEAD
-use crate::engine::{Action, AuditEntry, Gap, KeptGate, KeptQuality, Series, SeriesId, SeriesName, SourceTotals};
-=======
-use crate::engine::{Action, AuditEntry, Gap, KeptGate, Series, SeriesId, SeriesName, SourceTotals, Terms};
->>>>>>> reload
+use crate::engine::{
+    Action, AuditEntry, Gap, KeptGate, KeptQuality, Series, SeriesId, SeriesName, SourceTotals, Terms,
+};
 use crate::formats::Unparsed;
 use crate::gate::{Hold, Level};
 use crate::time::{Minute, Timestamp};
