@@ -125,6 +125,7 @@ struct Working {
     questions: Sender<api::Ask>,
     snapshots: watch::Receiver<Published>,
     deliveries: Sender<follow::Delivery>,
+    stop: Arc<AtomicBool>,
     thread: thread::JoinHandle<()>,
 }
 
@@ -134,11 +135,12 @@ impl Working {
         let engine = restore(&catalog(), &*store, clock.now()).unwrap();
         let writer = Writer::new(store.clone(), store.load().unwrap().revision);
         let now = Arc::new(RwLock::new(clock.now()));
-        let (mut owner, snapshots) = Owner::new(engine, writer, store, clock, now, Arc::default());
+        let stop = Arc::new(AtomicBool::new(false));
+        let (mut owner, snapshots) = Owner::new(engine, writer, store, clock, now, Arc::clone(&stop));
         let (deliveries, delivered) = bounded(1);
         let (questions, asked) = bounded(8);
         let thread = thread::spawn(move || owner.run(&delivered, &asked));
-        Self { questions, snapshots, deliveries, thread }
+        Self { questions, snapshots, deliveries, stop, thread }
     }
 
     fn order(&self, is_freeze: bool, reason: &str) -> Result<Option<u64>, OrderError> {
@@ -160,6 +162,7 @@ impl Working {
     }
 
     fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
         drop(self.deliveries);
         self.thread.join().unwrap();
     }
