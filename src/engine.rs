@@ -28,6 +28,7 @@ mod ledger;
 mod pending;
 mod quality;
 mod restore;
+mod terms;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -51,6 +52,7 @@ use ledger::{Bounds, Ledger, Shown};
 use quality::Tolerance;
 pub use quality::{KeptQuality, Reading, may_hide_errors};
 pub use restore::Restoring;
+pub use terms::Terms;
 
 /// How far ahead of now an event may be, in milliseconds.
 pub const AHEAD_MS: i64 = crate::window::MINUTES_AHEAD * crate::time::MILLIS_PER_MINUTE;

@@ -165,7 +165,7 @@ fn targets(scrape: &ScrapeSource) -> Vec<String> {
 }
 
 fn slos(catalog: &Catalog) -> Table {
-    let mut table = table(&["SLO", "service", "objective", "window", "of", "is good when", "alerts", "source"]);
+    let mut table = table(&["SLO", "service", "objective", "window", "of", "is good when", "source", "alerts"]);
     for slo in &catalog.slos {
         let story = &catalog[slo.story];
         table.add_row([
@@ -175,8 +175,8 @@ fn slos(catalog: &Catalog) -> Table {
             slo.window.to_string(),
             events(slo),
             good(&slo.sli),
-            alerts(slo),
             catalog[slo.source].name.clone(),
+            alerts(slo),
         ]);
     }
     table
