@@ -82,11 +82,11 @@ pub struct Target {
     table: Table,
     outline: Outline,
     /// How many pages were read.
-    scrapes: u64,
+    scrapes: u32,
     /// The number of the page that the outline was taken from; its series are all in the pages that follow it.
-    outlined: u64,
+    outlined: u32,
     /// The first scrape at which a series may have to be forgotten.
-    next_to_forget: u64,
+    next_to_forget: u32,
 }
 
 impl Default for Target {
@@ -97,7 +97,7 @@ impl Default for Target {
             outline: Outline::default(),
             scrapes: 0,
             outlined: 0,
-            next_to_forget: u64::MAX,
+            next_to_forget: u32::MAX,
         }
     }
 }
@@ -152,7 +152,7 @@ impl<'t> Series<'t> {
 
     /// The series whose value says when this one began to count, in seconds since 1970, if the target has one.
     pub fn created(self) -> Option<Slot> {
-        self.target.table.entry(self.slot).created
+        self.target.table.entry(self.slot).created()
     }
 }
 
@@ -207,7 +207,7 @@ impl Reader {
         let followed = target.outline.follow(page, read, known, self.scratch.lexer(), &mut self.values);
         let samples = match followed {
             Some(samples) => {
-                target.scrapes += 1;
+                target.scrapes = target.scrapes.saturating_add(1);
                 samples
             }
             None => self.read_in_full(target, page, read)?,
@@ -303,7 +303,7 @@ impl Reader {
         for entry in target.table.live_mut().filter(|entry| entry.seen == target.outlined) {
             entry.seen = target.scrapes;
         }
-        target.scrapes += 1;
+        target.scrapes = target.scrapes.saturating_add(1);
         target.outlined = target.scrapes;
         target.outline = format.map_or_else(Outline::default, |format| self.recorder.finish(format));
         for (read, metric_type) in self.values.iter().zip(&self.types) {
@@ -313,14 +313,15 @@ impl Reader {
         self.link(target);
         let absent = target.table.live().filter(|(_, entry)| entry.seen != target.outlined);
         let earliest = absent.map(|(_, entry)| entry.seen).min();
-        target.next_to_forget = earliest.map_or(u64::MAX, |seen| seen + u64::from(self.memory.forget_after) + 1);
+        target.next_to_forget =
+            earliest.map_or(u32::MAX, |seen| seen.saturating_add(self.memory.forget_after).saturating_add(1));
         if target.table.len() > 2 * self.limits.samples as usize {
             target.next_to_forget = 0;
         }
     }
 
     /// Finds for each new series the one that tells when it was created.
-    fn link(&self, target: &mut Target) {
+    fn link(&mut self, target: &mut Target) {
         let tells = |slot: &Slot| target.table.entry(*slot).told.tells_creation;
         let slots: Vec<Slot> = if self.appeared.iter().any(tells) {
             target.table.live().map(|(slot, _)| slot).collect()
@@ -330,8 +331,8 @@ impl Reader {
             return;
         };
         for slot in slots {
-            let created = creation_of(&target.table, target.key, slot);
-            target.table.entry_mut(slot).created = created;
+            let created = creation_of(&mut target.table, target.key, slot);
+            target.table.entry_mut(slot).set_created(created);
         }
     }
 
@@ -341,13 +342,14 @@ impl Reader {
             return;
         }
         let all = target.next_to_forget == 0;
-        let patience = u64::from(self.memory.forget_after);
-        target.next_to_forget = u64::MAX;
+        let patience = self.memory.forget_after;
+        target.next_to_forget = u32::MAX;
         for (slot, entry) in target.table.live().filter(|(_, entry)| entry.seen != target.outlined) {
             if all || target.scrapes - entry.seen > patience {
                 self.forgotten.push(slot);
             } else {
-                target.next_to_forget = target.next_to_forget.min(entry.seen + patience + 1);
+                target.next_to_forget =
+                    target.next_to_forget.min(entry.seen.saturating_add(patience).saturating_add(1));
             }
         }
         target.table.forget(&self.forgotten);
@@ -414,7 +416,7 @@ const CREATED: &[(&[u8], &[u8])] =
     &[(b"_total", b""), (b"_count", b""), (b"_sum", b""), (b"_bucket", b"le"), (b"", b"quantile")];
 
 /// The series that tells when the one in `slot` was created.
-fn creation_of(table: &Table, key: Key, slot: Slot) -> Option<Slot> {
+fn creation_of(table: &mut Table, key: Key, slot: Slot) -> Option<Slot> {
     if table.entry(slot).told.tells_creation {
         return None;
     }

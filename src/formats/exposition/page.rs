@@ -119,6 +119,8 @@ enum Step<'p> {
 struct RecentNames {
     names: [RecentName; 4],
     oldest: usize,
+    /// That of the last sample.
+    last: Option<(NameId, MetricType)>,
 }
 
 /// Where a name is, its length, and what was found out about it.
@@ -229,7 +231,12 @@ impl<'p, 's> Page<'p, 's> {
         self.samples += 1;
         self.next = lexed.tail.next;
         self.line = start..self.next;
-        let (name_id, metric_type) = self.name().map_err(|fault| fault.at(start))?;
+        // Only a sample can have been between, and what it says of its name holds.
+        let (name_id, metric_type) = match self.names.last {
+            Some(last) if lexed.is_same_name && self.format == Format::Text => last,
+            _ => self.name().map_err(|fault| fault.at(start))?,
+        };
+        self.names.last = Some((name_id, metric_type));
         self.twins.add(self.lexer.identity(), start as u32);
         Ok(Step::Sample(lexed, name_id, metric_type))
     }
