@@ -241,8 +241,10 @@ impl Refusal {
 }
 
 impl Fault {
+    /// Whether it is what a page may look like that is cut off, or no page at all.
     fn is_syntax(&self) -> bool {
-        matches!(self, Self::Expected(_) | Self::NoName | Self::Number | Self::OpenQuote | Self::NoEof)
+        let of_line = matches!(self, Self::Expected(_) | Self::NoName | Self::OpenQuote | Self::Number | Self::Timestamp);
+        of_line || matches!(self, Self::UnknownType | Self::Unit | Self::NoEof)
     }
 
     #[cold]
