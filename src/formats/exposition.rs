@@ -243,7 +243,8 @@ impl Refusal {
 impl Fault {
     /// Whether it is what a page may look like that is cut off, or no page at all.
     fn is_syntax(&self) -> bool {
-        let of_line = matches!(self, Self::Expected(_) | Self::NoName | Self::OpenQuote | Self::Number | Self::Timestamp);
+        let of_line =
+            matches!(self, Self::Expected(_) | Self::NoName | Self::OpenQuote | Self::Number | Self::Timestamp);
         of_line || matches!(self, Self::UnknownType | Self::Unit | Self::NoEof)
     }
 

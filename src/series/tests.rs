@@ -47,7 +47,8 @@ impl Scraper {
     /// Checks a page: its values, and how many series appeared and were forgotten; whether it was followed.
     #[track_caller]
     fn check(&mut self, page: &str, values: &[&str], (appeared, forgotten): (usize, usize), was_followed: bool) {
-        let expected = Told { values: values.iter().map(ToString::to_string).collect(), appeared, forgotten, was_followed };
+        let expected =
+            Told { values: values.iter().map(ToString::to_string).collect(), appeared, forgotten, was_followed };
         assert_eq!(self.read_as(page, Text).unwrap(), expected, "{page}");
     }
 }
@@ -218,8 +219,16 @@ fn openmetrics_pages_are_followed_to_their_eof() {
     for rest in ["1\n", "1\n# EOF\n# EOF", "1 # {id=1} 1\n# EOF", "1 # {id=\"a\",id=\"b\"} 1\n# EOF", "1  \n# EOF"] {
         scraper.read_as(&page(rest), OpenMetrics).expect_err(rest);
     }
-    assert!(scraper.reader.read(&mut scraper.target, b"# TYPE a counter\na_total{x=\"1\"} 1 # {id=\"\xff\"} 1\n# EOF",
-        (OpenMetrics, End::Certain)).is_err());
+    assert!(
+        scraper
+            .reader
+            .read(
+                &mut scraper.target,
+                b"# TYPE a counter\na_total{x=\"1\"} 1 # {id=\"\xff\"} 1\n# EOF",
+                (OpenMetrics, End::Certain)
+            )
+            .is_err()
+    );
     scraper.read_as("# TYPE a counter\na_total{x=\"1\"} 3\n# EOF", Text).unwrap();
 }
 
@@ -227,11 +236,21 @@ fn openmetrics_pages_are_followed_to_their_eof() {
 fn several_points_of_a_new_series_get_one_slot() {
     let mut scraper = Scraper::new(&["a"]);
     for round in 0..3 {
-        let told = scraper.read_as("a 1 5\na 2 6\na{x=\"y\"} 1\na{x=\"z\"} 5 1\na{x=\"z\"} 6 2\n# EOF\n", OpenMetrics).unwrap();
-        let values =
-            ["a 1 @5000 by 0", "a 2 @6000 by 0", "a{x=\"y\"} 1 by 0", "a{x=\"z\"} 5 @1000 by 0", "a{x=\"z\"} 6 @2000 by 0"];
+        let told = scraper
+            .read_as("a 1 5\na 2 6\na{x=\"y\"} 1\na{x=\"z\"} 5 1\na{x=\"z\"} 6 2\n# EOF\n", OpenMetrics)
+            .unwrap();
+        let values = [
+            "a 1 @5000 by 0",
+            "a 2 @6000 by 0",
+            "a{x=\"y\"} 1 by 0",
+            "a{x=\"z\"} 5 @1000 by 0",
+            "a{x=\"z\"} 6 @2000 by 0",
+        ];
         let appeared = if round == 0 { 3 } else { 0 };
-        assert_eq!((told.values, told.appeared, told.was_followed), (values.map(str::to_owned).to_vec(), appeared, false));
+        assert_eq!(
+            (told.values, told.appeared, told.was_followed),
+            (values.map(str::to_owned).to_vec(), appeared, false)
+        );
         assert_eq!(scraper.target.len(), 3);
     }
 }

@@ -65,7 +65,9 @@ proptest! {
         let scrape = prometheus_parse::Scrape::parse(lines).unwrap();
         let mut expected = BTreeMap::new();
         for sample in scrape.samples {
-            let labels: BTreeMap<String, String> = sample.labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+            // A label without a value is none.
+            let labels = sample.labels.iter().filter(|(_, value)| !value.is_empty());
+            let labels: BTreeMap<String, String> = labels.map(|(name, value)| (name.clone(), value.clone())).collect();
             let mut add = |name: String, bound: Option<(&str, f64)>, value: f64| {
                 let bound = bound.map(|(label, bound)| (label.to_owned(), bound.to_bits()));
                 expected.insert((name, labels.clone(), bound), value.to_bits());

@@ -34,8 +34,11 @@ struct Grammar {
     metadata: Regex,
 }
 
-static TEXT: LazyLock<Grammar> = LazyLock::new(|| grammar(r"[ \t]*", r",?[ \t]*", r"[ \t]*", &format!("({NUMBER})(?:[ \\t]+([+-]?[0-9]+))?[ \\t]*")));
-static OPENMETRICS: LazyLock<Grammar> = LazyLock::new(|| grammar("", "", " ", &format!("({NUMBER})(?: ({REAL}))?( # .*)?")));
+static TEXT: LazyLock<Grammar> = LazyLock::new(|| {
+    grammar(r"[ \t]*", r",?[ \t]*", r"[ \t]*", &format!("({NUMBER})(?:[ \\t]+([+-]?[0-9]+))?[ \\t]*"))
+});
+static OPENMETRICS: LazyLock<Grammar> =
+    LazyLock::new(|| grammar("", "", " ", &format!("({NUMBER})(?: ({REAL}))?( # .*)?")));
 
 fn grammar(blank: &str, last: &str, before_value: &str, rest: &str) -> Grammar {
     let pair = format!(r#"(?:[a-zA-Z_][a-zA-Z0-9_]*|{QUOTED}){blank}={blank}{QUOTED}"#);
@@ -44,7 +47,9 @@ fn grammar(blank: &str, last: &str, before_value: &str, rest: &str) -> Grammar {
     Grammar {
         name: new(format!("{blank}([a-zA-Z_:][a-zA-Z0-9_:]*)?{blank}")),
         braces: new(braces),
-        item: new(format!(r#"[{{,]{blank}(?:([a-zA-Z_][a-zA-Z0-9_]*|{QUOTED}){blank}={blank}({QUOTED})|({QUOTED})){blank}"#)),
+        item: new(format!(
+            r#"[{{,]{blank}(?:([a-zA-Z_][a-zA-Z0-9_]*|{QUOTED}){blank}={blank}({QUOTED})|({QUOTED})){blank}"#
+        )),
         rest: new(format!("{before_value}{rest}$")),
         exemplar: new(format!(r" # (\{{(?:{pair}(?:,{pair})*)?\}}) {NUMBER}(?: ({REAL}))?$")),
         metadata: new(format!(r"(TYPE|HELP|UNIT)(?:[ \t]+)([a-zA-Z_:][a-zA-Z0-9_:]*|{QUOTED})(?s)(.*)$")),
@@ -53,9 +58,8 @@ fn grammar(blank: &str, last: &str, before_value: &str, rest: &str) -> Grammar {
 
 /// Reads a page: its samples, or the line of its first fault.
 pub fn read(page: &[u8], format: Format, end: End, limits: Limits) -> Result<Vec<Read>, usize> {
-    let page = std::str::from_utf8(page).map_err(|error| {
-        page[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1
-    })?;
+    let page = std::str::from_utf8(page)
+        .map_err(|error| page[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1)?;
     let mut reader = Reader { format, limits, ..Reader::default() };
     let result = reader.page(page, end);
     let is_html = ["<", "["].iter().any(|start| page.trim_ascii_start().starts_with(start));
@@ -280,7 +284,10 @@ impl Reader {
                 return Err(SYNTAX);
             }
         }
-        if keyword == "UNIT" && !text.is_empty() && !(name.len() > text.len() + 1 && name.ends_with(&format!("_{text}"))) {
+        if keyword == "UNIT"
+            && !text.is_empty()
+            && !(name.len() > text.len() + 1 && name.ends_with(&format!("_{text}")))
+        {
             return Err(SYNTAX);
         }
         if !self.told.insert((keyword.to_owned(), name.clone())) {
@@ -294,7 +301,9 @@ impl Reader {
             let of_it = |sample: &String| {
                 let suffix = sample.strip_prefix(&name).unwrap_or_default();
                 let is_own = self.types.contains_key(sample);
-                self.families.values().any(|family| family == sample) && !is_own && suffixes(text, strict).contains(&suffix)
+                self.families.values().any(|family| family == sample)
+                    && !is_own
+                    && suffixes(text, strict).contains(&suffix)
             };
             if self.families.values().any(of_it) {
                 return Err(OTHER);
@@ -397,7 +406,8 @@ fn decimal(text: &str) -> Option<(bool, String, i64)> {
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let all = format!("{whole}{fraction}");
     let significant = all.trim_end_matches('0');
-    let exponent: i64 = exponent.trim_start_matches('+').parse().unwrap_or(if exponent.starts_with('-') { -99_999 } else { 99_999 });
+    let exponent: i64 =
+        exponent.trim_start_matches('+').parse().unwrap_or(if exponent.starts_with('-') { -99_999 } else { 99_999 });
     let exponent = exponent - fraction.len() as i64 + (all.len() - significant.len()) as i64;
     let significant = significant.trim_start_matches('0');
     let is_zero = significant.is_empty();

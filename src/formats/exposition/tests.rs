@@ -312,7 +312,8 @@ fn families_are_interleaved_in_text_alone() {
 fn each_format_has_its_types() {
     let types = |page: &str, format| {
         let mut scratch = Scratch::default();
-        let mut page = Page::new(page.as_bytes(), (format, End::Certain), Limits::default(), Key::random(), &mut scratch)?;
+        let mut page =
+            Page::new(page.as_bytes(), (format, End::Certain), Limits::default(), Key::random(), &mut scratch)?;
         let mut types = Vec::new();
         while let Some(entry) = page.next_entry()? {
             if let Entry::Sample(sample) = entry {
@@ -343,7 +344,11 @@ fn a_unit_ends_the_name() {
     check(OpenMetrics, "# UNIT a \na 1\n# EOF\n", Ok("a 1"));
     for name in ["a", "aseconds", "seconds", "_seconds"] {
         let column = 9 + name.len();
-        check(OpenMetrics, format!("# UNIT {name} seconds\n# EOF\n"), Err(&format!("1:{column}: the name of the metric")));
+        check(
+            OpenMetrics,
+            format!("# UNIT {name} seconds\n# EOF\n"),
+            Err(&format!("1:{column}: the name of the metric")),
+        );
     }
     check(OpenMetrics, "# UNIT a\n# EOF\n", Err("1:9: expected one blank"));
     check(Plain, "# UNIT a nonsense\na 1\n", Ok("a 1"));
@@ -364,7 +369,10 @@ fn a_series_is_in_a_page_once() {
     let mut page: String = (0..3_000).map(|line| format!("a{{x=\"{line}\"}} 1\n")).collect();
     page.push_str("a{x=\"1234\"} 1\n");
     check_both(page, Err("3001:1: this series is in the page already, in line 1235"));
-    check_both("a{x=\"1\",y=\"2\"} 1\na{x=\"2\",y=\"1\"} 1\na{x=\"12\"} 1\n", Ok("a{x=\"1\",y=\"2\"} 1\na{x=\"2\",y=\"1\"} 1\na{x=\"12\"} 1"));
+    check_both(
+        "a{x=\"1\",y=\"2\"} 1\na{x=\"2\",y=\"1\"} 1\na{x=\"12\"} 1\n",
+        Ok("a{x=\"1\",y=\"2\"} 1\na{x=\"2\",y=\"1\"} 1\na{x=\"12\"} 1"),
+    );
 }
 
 #[test]
