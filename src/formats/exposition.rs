@@ -231,7 +231,9 @@ impl Refusal {
     fn of(&self, page: &[u8]) -> PageError {
         let (at, fault) = self.parts();
         match misplaced(page) {
-            Some(what) if fault.is_syntax() => PageError { line: 1, column: 1, fault: Fault::NotMetrics(what) },
+            Some(what) if fault.is_syntax() || fault == Fault::Encoding => {
+                PageError { line: 1, column: 1, fault: Fault::NotMetrics(what) }
+            }
             _ => {
                 let (line, column) = position(page, at);
                 PageError { line, column, fault }

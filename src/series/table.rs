@@ -8,6 +8,8 @@
 //! - New series are put into the index together, and only when a series has to be searched for: one by one, each would
 //!   wait for memory, and a target whose pages stay the same needs no index.
 
+use std::collections::HashMap;
+
 use super::Slot;
 use crate::formats::exposition::{Identity, Key, MetricType, SeriesText, common_prefix, same_series};
 use crate::selector::SelectorId;
@@ -30,6 +32,8 @@ pub(super) struct Table {
     expected: Slot,
     /// The selections that there are; series of one metric share theirs.
     selections: Vec<Box<[SelectorId]>>,
+    by_selection: HashMap<Box<[SelectorId]>, u32>,
+    last_selection: u32,
 }
 
 /// A range of [`Table::parts`].
@@ -243,11 +247,19 @@ impl Table {
     /// The number of a selection; there are about as many as there are selectors.
     fn selection(&mut self, selection: &[SelectorId]) -> u32 {
         // Series of one selection come one behind the other.
-        let known = self.selections.iter().rposition(|known| **known == *selection);
-        known.unwrap_or_else(|| {
-            self.selections.push(selection.into());
-            self.selections.len() - 1
-        }) as u32
+        if self.selections.get(self.last_selection as usize).is_some_and(|last| **last == *selection) {
+            return self.last_selection;
+        }
+        self.last_selection = match self.by_selection.get(selection) {
+            Some(known) => *known,
+            None => {
+                let new = self.selections.len() as u32;
+                self.selections.push(selection.into());
+                self.by_selection.insert(selection.into(), new);
+                new
+            }
+        };
+        self.last_selection
     }
 
     fn vacate(&mut self, slot: Slot) {

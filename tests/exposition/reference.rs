@@ -58,13 +58,15 @@ fn grammar(blank: &str, last: &str, before_value: &str, rest: &str) -> Grammar {
 
 /// Reads a page: its samples, or the line of its first fault.
 pub fn read(page: &[u8], format: Format, end: End, limits: Limits) -> Result<Vec<Read>, usize> {
-    let page = std::str::from_utf8(page)
-        .map_err(|error| page[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1)?;
+    // A page that is something else altogether is refused at its first line.
+    let is_other = [&b"<"[..], b"["].iter().any(|start| page.trim_ascii_start().starts_with(start));
+    let page = std::str::from_utf8(page).map_err(|error| match is_other {
+        true => 1,
+        false => page[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1,
+    })?;
     let mut reader = Reader { format, limits, ..Reader::default() };
     let result = reader.page(page, end);
-    let is_html = ["<", "["].iter().any(|start| page.trim_ascii_start().starts_with(start));
-    // A page that is something else altogether is refused at its first line.
-    result.map_err(|line| if is_html && line != usize::MAX && reader.is_syntax { 1 } else { line })?;
+    result.map_err(|line| if is_other && reader.is_syntax { 1 } else { line })?;
     Ok(reader.samples.into_iter().map(|(read, _)| read).collect())
 }
 
@@ -270,6 +272,9 @@ impl Reader {
         let name = unescape(inner(written));
         if name.is_empty() {
             return Err(SYNTAX);
+        }
+        if inner(written).len() > self.limits.name_bytes as usize {
+            return Err(OTHER);
         }
         let text = if keyword == "TYPE" && !strict { text.trim_end_matches([' ', '\t']) } else { text };
         self.metadata(&keyword, name, text)

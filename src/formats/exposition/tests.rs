@@ -398,6 +398,7 @@ fn limits_are_named_when_they_are_passed() {
     check("abcdef 1\n", "1:1", Limit::NameBytes, 5);
     check("{\"abcdef\"} 1\n", "1:3", Limit::NameBytes, 5);
     check("a{abcdef=\"1\"} 1\n", "1:3", Limit::NameBytes, 5);
+    check("# HELP abcdef text\n", "1:8", Limit::NameBytes, 5);
     check("a{b=\"12345\"} 1\n", "1:6", Limit::ValueBytes, 4);
     read_until(b"abcde{b=\"1234\",c=\"1234\"} 1\nb 1\nc 1\n", Plain, End::Certain, limits).unwrap();
 }
@@ -417,8 +418,20 @@ fn what_is_no_page_of_metrics_is_called_what_it_is() {
             assert_eq!(error.fault.code(), "scrape.not_metrics");
         }
     }
+    let packed = read(b"\x1f\x8b\x08\0\xff", Plain).unwrap_err().fault;
+    assert_eq!(packed, Fault::NotMetrics("gzip that was not unpacked"));
     check(Plain, "{\"a\",x=\":\"} b\n", Err("1:13: this is not a number"));
     check(Plain, "login required\n", Err("1:7: this is not a number"));
+}
+
+#[test]
+fn a_page_that_was_refused_stays_refused() {
+    let mut scratch = Scratch::default();
+    let read = (Plain, End::Certain);
+    let mut page = Page::new(b"a 1\nb\nc 1\n", read, Limits::default(), Key::random(), &mut scratch).unwrap();
+    assert!(page.next_entry().is_ok());
+    let refused = page.next_entry().unwrap_err();
+    assert_eq!((refused.line, page.next_entry().unwrap_err()), (2, refused));
 }
 
 #[test]
