@@ -251,6 +251,7 @@ impl Reader {
             table: &mut target.table,
             appeared: &mut self.appeared,
             key: target.key,
+            scrape: target.scrapes.saturating_add(1),
         };
         while let Some(entry) = page.next_entry()? {
             let Entry::Sample(sample) = entry else {
@@ -300,21 +301,27 @@ impl Reader {
 
     /// The page is sound: the target takes it over, with its outline if it can be followed.
     fn commit(&mut self, target: &mut Target, format: Option<Format>) {
-        for entry in target.table.live_mut().filter(|entry| entry.seen == target.outlined) {
-            entry.seen = target.scrapes;
+        let (before, now) = (target.scrapes, target.scrapes.saturating_add(1));
+        // New series are marked when they are added; a first page has no others.
+        if self.appeared.len() < target.table.len() {
+            for entry in target.table.live_mut().filter(|entry| entry.seen == target.outlined) {
+                entry.seen = before;
+            }
+            for (read, metric_type) in self.values.iter().zip(&self.types) {
+                let entry = target.table.entry_mut(read.slot);
+                (entry.seen, entry.told.metric_type) = (now, *metric_type);
+            }
         }
-        target.scrapes = target.scrapes.saturating_add(1);
-        target.outlined = target.scrapes;
+        (target.scrapes, target.outlined) = (now, now);
         target.outline = format.map_or_else(Outline::default, |format| self.recorder.finish(format));
-        for (read, metric_type) in self.values.iter().zip(&self.types) {
-            let entry = target.table.entry_mut(read.slot);
-            (entry.seen, entry.told.metric_type) = (target.scrapes, *metric_type);
-        }
         self.link(target);
-        let absent = target.table.live().filter(|(_, entry)| entry.seen != target.outlined);
-        let earliest = absent.map(|(_, entry)| entry.seen).min();
-        target.next_to_forget =
-            earliest.map_or(u32::MAX, |seen| seen.saturating_add(self.memory.forget_after).saturating_add(1));
+        target.next_to_forget = u32::MAX;
+        if self.appeared.len() < target.table.len() {
+            let absent = target.table.live().filter(|(_, entry)| entry.seen != now);
+            let earliest = absent.map(|(_, entry)| entry.seen).min();
+            let forget_after = |seen: u32| seen.saturating_add(self.memory.forget_after).saturating_add(1);
+            target.next_to_forget = earliest.map_or(u32::MAX, forget_after);
+        }
         if target.table.len() > 2 * self.limits.samples as usize {
             target.next_to_forget = 0;
         }
@@ -435,6 +442,8 @@ struct Selecting<'a> {
     table: &'a mut Table,
     appeared: &'a mut Vec<Slot>,
     key: Key,
+    /// The number of this page.
+    scrape: u32,
 }
 
 impl Selecting<'_> {
@@ -465,7 +474,7 @@ impl Selecting<'_> {
             return None;
         }
         let told = Told { metric_type: sample.metric_type, tells_creation };
-        let slot = self.table.add(sample.identity, sample.key, selection, told);
+        let slot = self.table.add(sample.identity, sample.key, selection, told, self.scrape);
         self.appeared.push(slot);
         Some(slot)
     }

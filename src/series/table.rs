@@ -119,12 +119,19 @@ impl Table {
         found
     }
 
-    /// Adds a series, but not to the index.
-    pub(super) fn add(&mut self, identity: Identity, line: &[u8], selection: &[SelectorId], told: Told) -> Slot {
+    /// Adds a series that was `seen` in this scrape, but not to the index.
+    pub(super) fn add(
+        &mut self,
+        identity: Identity,
+        line: &[u8],
+        selection: &[SelectorId],
+        told: Told,
+        seen: u32,
+    ) -> Slot {
         let selection = self.selection(selection);
         let line = self.keep(line);
         let (starts, lengths) = (line.map(|part| part.start), line.map(|part| part.length));
-        let entry = Entry { starts, lengths, identity, selection, seen: 0, created: NONE, told, is_live: true };
+        let entry = Entry { starts, lengths, identity, selection, seen, created: NONE, told, is_live: true };
         match self.vacant.pop() {
             Some(slot) => {
                 self.entries[slot.0 as usize] = entry;
@@ -359,7 +366,7 @@ mod tests {
         let identity = Identity::of_test(7 << 32);
         let mut table = Table::default();
         let lines: [&[u8]; 3] = [b"a ", b"b ", b"c{x=\"y\"} "];
-        let slots = lines.map(|line| table.add(identity, line, &[SelectorId(1)], TOLD));
+        let slots = lines.map(|line| table.add(identity, line, &[SelectorId(1)], TOLD, 1));
         table.index(&slots);
         for (line, slot) in lines.iter().zip(slots).rev() {
             assert_eq!(table.find(identity, line, key), Some(slot));
@@ -379,7 +386,7 @@ mod tests {
         let line =
             |round: u64| format!("m{{round=\"{round}\",x=\"{}\"}} ", "y".repeat(round as usize % 90)).into_bytes();
         for round in 0..1_000u64 {
-            let slot = table.add(spread(round), &line(round), &[SelectorId(round as u32 % 3)], TOLD);
+            let slot = table.add(spread(round), &line(round), &[SelectorId(round as u32 % 3)], TOLD, 1);
             table.index(&[slot]);
             for kept in round.saturating_sub(4)..=round {
                 let found = table.find(spread(kept), &line(kept), key).unwrap();
