@@ -178,7 +178,7 @@ impl Meter {
             findings.restarted = true;
         }
         let (threshold, zero_after) = (self.threshold, self.state.zero_after);
-        let waits = self.has_separate_part();
+        let waits = self.has_separate_part().then(|| self.state.open.iter().map(|stretch| stretch.from).min());
         for member in self.members.iter_mut() {
             let from = member.last.as_ref().map_or(page.before.unwrap_or(page.at), |last| last.at);
             let (value, counted, start) = match member.moved(page, threshold, zero_after) {
@@ -189,6 +189,9 @@ impl Meter {
                 Move::Refused(refusal) => {
                     // Unlike one that is not there, it may have counted any number.
                     findings.missing = true;
+                    if member.last.is_none() && !first {
+                        notes.add(NoteKind::FirstSeen, (from, page.at), 0, &member.name);
+                    }
                     refused(member, &refusal, (from, page.at), notes);
                     continue;
                 }
@@ -346,20 +349,31 @@ impl Meter {
     }
 }
 
-/// A counter is not on the page. One that others depend on is waited for.
-fn absent(member: &mut Member, page: &Page, waits: bool, findings: &mut Findings, notes: &mut Notes) {
-    let Some(last) = &member.last else { return };
-    let is_explained = member.is_of_a_process_before(page);
+/// A counter is not on the page. One that others depend on is waited for; `waits` says since when they do.
+fn absent(
+    member: &mut Member,
+    page: &Page,
+    waits: Option<Option<Timestamp>>,
+    findings: &mut Findings,
+    notes: &mut Notes,
+) {
+    let Some(last) = &member.last else {
+        // The page before showed it, and nothing that could be read.
+        findings.vanished = true;
+        return;
+    };
+    let start = page.known_process.unwrap_or(page.at).min(page.at);
+    let is_gone = member.is_of_a_process_before(page);
     member.standing = match member.standing {
-        Standing::Live | Standing::Missed if !waits && is_explained => {
-            let start = page.known_process.unwrap_or(page.at).min(page.at);
+        Standing::Live | Standing::Missed if waits.is_none() && is_gone => {
             notes.add(NoteKind::Reset, (last.at, start), 0, &member.name);
             Standing::Gone
         }
         Standing::Live => Standing::Missed,
         Standing::Missed => {
             notes.add(NoteKind::Vanished, (last.at, page.at), 0, &member.name);
-            findings.vanished |= !is_explained;
+            // A new process explains it, and nothing of the old one may be waiting.
+            findings.vanished |= !is_gone || waits.flatten().is_some_and(|since| since < start);
             Standing::Gone
         }
         standing @ (Standing::Gone | Standing::Broken) => standing,

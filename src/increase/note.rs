@@ -14,7 +14,8 @@ pub enum NoteKind {
     ResetUnobserved,
     /// Another process answered that was already running before: nothing connects its readings to those before.
     OtherProcess,
-    /// A counter was seen for the first time and nothing proves when it was zero: at most `events` are not counted.
+    /// A counter was seen for the first time and nothing proves when it was zero, or it cannot be read: at most `events`
+    /// are not counted.
     FirstSeen,
     /// A counter is no longer shown; what it counted after its last reading, if anything, was never shown.
     Vanished,

@@ -208,7 +208,7 @@ impl<'w> History<'w> {
             return 0;
         }
         let (good, bad) = self.truth(note.from.millis(), note.to.millis() + self.world.slowest_ms);
-        if note.kind == NoteKind::FirstSeen { note.events } else { good + bad }
+        if note.kind == NoteKind::FirstSeen && note.events > 0 { note.events.max(good + bad) } else { good + bad }
     }
 
     /// Every minute holds at least what was counted between pages inside it, and at most what was between pages around.
