@@ -196,7 +196,7 @@ impl Member {
 
     fn first(&self, value: Value, page: &Page, zero_after: Option<Timestamp>) -> Move {
         match (self.seen.created.or(page.process), zero_after) {
-            (Some(start), Some(after)) if start > after => {
+            (Some(start), Some(after)) if start > after && self.standing != Standing::Broken => {
                 let from = page.before.map_or(start, |before| before.max(start));
                 Move::FromZero { value, from: from.min(page.at), proof: Proof::New }
             }
