@@ -98,11 +98,11 @@ pub(super) enum Move {
     /// It is, but cannot be used.
     Refused(Refusal),
     /// The same process has counted this much more.
-    Step { value: Value, more: Value, from: Timestamp },
+    Step { value: Value, more: Value },
     /// All of it was counted since `from`, which a start time proves.
     FromZero { value: Value, from: Timestamp, proof: Proof },
     /// It fell, and nothing says why.
-    Fell { value: Value, from: Timestamp },
+    Fell { value: Value },
     /// A new beginning, from which to count on; nothing is counted. Several processes would show it if `fell`.
     Baseline { value: Value, why: Why, fell: bool },
 }
@@ -189,8 +189,8 @@ impl Member {
                 Move::FromZero { value, from: start.min(page.at), proof }
             }
             (Origin::Other, _) => Move::Baseline { value, why: Why::OtherProcess, fell: true },
-            (Origin::Same, Some(more)) => Move::Step { value, more, from: last.at },
-            (Origin::Same, None) => Move::Fell { value, from: last.at },
+            (Origin::Same, Some(more)) => Move::Step { value, more },
+            (Origin::Same, None) => Move::Fell { value },
         }
     }
 

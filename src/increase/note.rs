@@ -136,7 +136,8 @@ impl Notes {
             self.0.len() - 1
         });
         let note = &mut self.0[place];
-        (note.from, note.to) = (note.from.min(from), note.to.max(to));
+        // A clock that is set back turns the two around.
+        (note.from, note.to) = (note.from.min(from.min(to)), note.to.max(from.max(to)));
         note.events = note.events.saturating_add(events);
         note.series = note.series.saturating_add(u32::from(!series.is_empty()));
         if note.example.is_empty() {

@@ -126,6 +126,7 @@ impl Target {
     /// A target that was never scraped. If it is known since when it would have been scraped, had it been there, then a
     /// process that began later is counted from its beginning; otherwise, the first page is where counting begins.
     pub fn new(rules: Rules, measures: &[Measure], watched_since: Option<Timestamp>) -> Self {
+        let watched_since = watched_since.filter(|since| is_time(*since));
         let measures = measures.iter().map(|measure| Measured::new(measure, watched_since)).collect();
         let interval_ms = rules.interval_ms.clamp(1, LATEST_MS);
         Self { rules: Rules { interval_ms, ..rules }, measures, state: TargetState::default(), number: 0, directory: 0 }
@@ -144,6 +145,7 @@ impl Target {
 
     /// A scrape that gave no page. Returns the slices that have ended, and the state if it has changed.
     pub fn failed(&mut self, at: Timestamp) -> Outcome {
+        let at = Timestamp::from_millis(at.millis().clamp(0, LATEST_MS));
         let health = self.state.health.observe(false, at);
         let measures = self.measures.iter_mut().map(|measured| match &mut measured.what {
             What::Meter(_) => Increase::default(),
@@ -183,7 +185,7 @@ impl Target {
     }
 
     fn admit(&mut self, at: Timestamp) -> Result<(), Ignored> {
-        if !(0..=LATEST_MS).contains(&at.millis()) {
+        if !is_time(at) {
             return Err(Ignored::NoTime(at));
         }
         let half_ms = (self.rules.interval_ms + 1) / 2;
@@ -223,7 +225,11 @@ impl Target {
 }
 
 fn is_plausible(start: Timestamp, at: Timestamp) -> bool {
-    (1..=LATEST_MS).contains(&start.millis()) && start <= at.plus_millis(AHEAD_MS)
+    is_time(start) && start <= at.plus_millis(AHEAD_MS)
+}
+
+fn is_time(time: Timestamp) -> bool {
+    (0..=LATEST_MS).contains(&time.millis())
 }
 
 impl Measured {
@@ -336,7 +342,7 @@ impl Scrape<'_> {
         if seen.value.is_some() {
             self.refused = Some(PageRefused::DuplicateSeries);
         } else {
-            (seen.value, seen.stamp) = (Some(value), stamp);
+            (seen.value, seen.stamp) = (Some(value), stamp.filter(|stamp| is_time(*stamp)));
         }
         true
     }

@@ -230,7 +230,8 @@ impl World {
                 who = dice.between(0, self.replicas as i64 - 1) as usize;
             }
             let mut shown = self.show(dice, who, at_ms);
-            if !self.is_clean && page > 0 {
+            // The first page that is taken is where counting begins, and what is wrong with it can be nobody's fault.
+            if !self.is_clean && self.pages.iter().filter(|page| page.who.is_some()).count() > 1 {
                 self.spoil(dice, &mut shown, page, &mut spoiled_at);
             }
             self.pages.push(shown);
