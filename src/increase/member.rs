@@ -216,6 +216,12 @@ impl Member {
         self.last.as_ref().is_some_and(|last| matches!(last.origin_of(None, page), Origin::New(_)))
     }
 
+    /// Whether this page itself says when the process of this counter began, or the counter.
+    pub fn names_its_start(&self, page: &Page) -> bool {
+        let created = self.last.as_ref().and_then(|last| last.created).and(self.seen.created);
+        page.process.or(created).is_some()
+    }
+
     /// Whether the last reading was more than nothing.
     pub fn has_counted(&self) -> bool {
         self.last.as_ref().is_some_and(|last| last.value.total() > 0)

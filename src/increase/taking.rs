@@ -65,7 +65,9 @@ impl Taking<'_> {
                 self.keep(member, value, before);
             }
             Move::FromZero { value, from, proof } => {
-                self.from_zero(member, proof, (before, from));
+                // A page that does not name its process may be of one after the one that is known.
+                let until = if member.names_its_start(page) { from } else { page.at };
+                self.from_zero(member, proof, (before, until));
                 self.count(member, &value, from);
                 self.keep(member, value, before);
             }
@@ -96,7 +98,8 @@ impl Taking<'_> {
         let is_explained = member.is_of_a_process_before(page);
         member.standing = match member.standing {
             Standing::Live | Standing::Missed if !self.waits && is_explained => {
-                self.notes.add(NoteKind::Reset, (last.at, start), 0, &member.name);
+                let until = if page.process.is_some() { start } else { page.at };
+                self.notes.add(NoteKind::Reset, (last.at, until), 0, &member.name);
                 Standing::Gone
             }
             Standing::Live => Standing::Missed,
