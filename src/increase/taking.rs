@@ -67,7 +67,7 @@ impl Taking<'_> {
             Move::FromZero { value, from, proof } => {
                 // A page that does not name its process may be of one after the one that is known.
                 let until = if member.names_its_start(page) { from } else { page.at };
-                self.from_zero(member, proof, (before, until));
+                self.began_anew(member, proof, (before, until));
                 self.count(member, &value, from);
                 self.keep(member, value, before);
             }
@@ -130,7 +130,7 @@ impl Taking<'_> {
         }
     }
 
-    fn from_zero(&mut self, member: &Member, proof: Proof, span: (Timestamp, Timestamp)) {
+    fn began_anew(&mut self, member: &Member, proof: Proof, span: (Timestamp, Timestamp)) {
         if proof == Proof::New {
             return;
         }

@@ -425,10 +425,11 @@ fn a_page_is_taken_as_a_whole_or_not_at_all() {
     );
     assert_eq!(target.series(), 2);
     // What was dropped half way has left nothing.
-    let mut scrape = target.begin(at(105)).unwrap();
-    let slot = scrape.slot(0, b"2xx", Role::Both).unwrap();
-    scrape.counter(slot, Ok(5), None);
-    drop(scrape);
+    {
+        let mut scrape = target.begin(at(105)).unwrap();
+        let slot = scrape.slot(0, b"2xx", Role::Both).unwrap();
+        scrape.counter(slot, Ok(5), None);
+    }
     check_on(target, &[("105 2xx=162 5xy=4", "+1-0")]);
 }
 
