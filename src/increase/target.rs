@@ -69,8 +69,8 @@ pub(super) struct TargetState {
     /// Pages that were older than it, one after the other: how many, and the newest.
     pub late: u8,
     pub late_at: Option<Timestamp>,
-    /// When the process began that answers, and when it was first seen.
-    pub process: Option<(Timestamp, Timestamp)>,
+    /// When the process began that answered last and said so.
+    pub process: Option<Timestamp>,
     pub health: Health,
 }
 
@@ -206,20 +206,14 @@ impl Target {
     /// The start of the process as it is compared: one that is only told differently is no other process.
     fn process(&mut self, start: Option<Timestamp>, at: Timestamp) -> Option<Timestamp> {
         let start = start.filter(|start| is_plausible(*start, at))?;
-        if let (Some((known, first)), Some(last)) = (self.state.process, self.state.last) {
-            // Whatever the target's clock says: a new process began after the old one had been seen for so long.
-            let seen_ms = last.millis() - first.millis();
+        if let Some((known, last)) = self.state.process.zip(self.state.last) {
             let apart_ms = start.millis().abs_diff(known.millis());
-            let is_same = match start > last {
-                true => start == known || start.millis() - known.millis() < seen_ms,
-                false => apart_ms <= START_JITTER_MS && apart_ms % 1_000 == 0,
-            };
-            if is_same {
+            let trembles = start <= last && apart_ms <= START_JITTER_MS && apart_ms % 1_000 == 0;
+            if trembles {
                 return Some(known);
             }
         }
-        // It may have begun while the page was awaited.
-        self.state.process = Some((start, at.max(start)));
+        self.state.process = Some(start);
         Some(start)
     }
 }
@@ -392,14 +386,14 @@ impl Scrape<'_> {
             return Err(refused);
         }
         let target = self.target;
-        let before = target.state.process.map(|(start, _)| start);
+        let before = target.state.process;
         let process = target.process(self.process, self.at);
         let page = Page {
             number: target.number,
             at: self.at,
             before: target.state.last,
             process,
-            known_process: target.state.process.map(|(start, _)| start),
+            known_process: target.state.process,
             has_restarted: process.zip(before).is_some_and(|(now, then)| now != then && Some(now) > target.state.last),
             interval_ms: target.rules.interval_ms,
         };
