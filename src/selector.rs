@@ -181,10 +181,6 @@ impl fmt::Display for Matcher {
 }
 
 impl Matcher {
-    fn is_expression(&self) -> bool {
-        matches!(self.test, Test::Matches(_) | Test::MatchesNot(_))
-    }
-
     fn accepts(&self, value: &[u8]) -> bool {
         match &self.test {
             Test::Equal => self.operand.as_bytes() == value,
