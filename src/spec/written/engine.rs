@@ -38,8 +38,8 @@ pub(in crate::spec) struct Source {
 }
 
 pub(in crate::spec) enum SourceKind {
-    File(FileSource),
-    Scrape(ScrapeSource),
+    File(Box<FileSource>),
+    Scrape(Box<ScrapeSource>),
 }
 
 /// `[source.file]`.
@@ -175,8 +175,8 @@ pub(super) fn read(file: usize, tree: &DeTable<'_>, faults: &Faults<'_>) -> Engi
 }
 
 fn source(table: &Table<'_>) -> Source {
-    let file = table.has("file").then(|| SourceKind::File(file(&table.table("file", &FILE))));
-    let scrape = table.has("scrape").then(|| SourceKind::Scrape(scrape::scrape(table)));
+    let file = table.has("file").then(|| SourceKind::File(Box::new(file(&table.table("file", &FILE)))));
+    let scrape = table.has("scrape").then(|| SourceKind::Scrape(Box::new(scrape::scrape(table))));
     Source {
         place: table.place,
         name: table.text("name"),
