@@ -2,7 +2,7 @@
 //!
 //! - Labels hold names of the specs and words of this program, never anything that traffic brought along, so that the
 //!   number of series follows from the specs: per SLO 5, one per burn window and 2 per alert rule, per journey 2, per
-//!   service 4, per source 22, two more, and 4 about the specs themselves (see [`SpecsHealth`](super::SpecsHealth)).
+//!   service 4, per source 23, two more, and 4 about the specs themselves (see [`SpecsHealth`](super::SpecsHealth)).
 //! - No data is no sample: a ratio of nothing is left out, and neither 0 nor 1 nor NaN stands in for it.
 
 use std::fmt::{Display, Write};
@@ -12,15 +12,17 @@ use crate::counts::Rejection;
 use crate::engine::{Board, Gap};
 use crate::formats::Unparsed;
 use crate::gate::{Doubt, Level};
+use crate::increase::BadValue;
 use crate::spec::{Catalog, JourneyId, ServiceId, SloId, SourceId};
 
 /// One rejection for each reason, so that every series is there from the beginning.
-const REASONS: [Rejection; 5] = [
+const REASONS: [Rejection; 6] = [
     Rejection::Unparsed(Unparsed::Layout),
     Rejection::Ambiguous,
     Rejection::Oversize,
     Rejection::Future,
     Rejection::Expired,
+    Rejection::Value(BadValue::NotANumber),
 ];
 
 /// The whole board, as `/metrics` gives it, and whether what is counted can be written.

@@ -120,7 +120,11 @@ fn counted(found: &SourceStanding, name: fn(Rejection) -> Option<&'static str>) 
 }
 
 fn detail(rejection: Rejection) -> Option<&'static str> {
-    let Rejection::Unparsed(part) = rejection else { return None };
+    let part = match rejection {
+        Rejection::Unparsed(part) => part,
+        Rejection::Value(bad) => return Some(bad.reason()),
+        _ => return None,
+    };
     Some(match part {
         Unparsed::Layout => "layout",
         Unparsed::Time => "time",

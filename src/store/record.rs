@@ -9,6 +9,7 @@ use crate::counts::Rejection;
 use crate::engine::{Action, AuditEntry, Gap, KeptGate, KeptQuality, Series, SeriesId, SeriesName, SourceTotals};
 use crate::formats::Unparsed;
 use crate::gate::{Hold, Level};
+use crate::increase::BadValue;
 use crate::time::{Minute, Timestamp};
 
 /// A type that has a stored form.
@@ -121,7 +122,7 @@ impl Stored for SourceTotals {
 }
 
 /// Every rejection there is.
-const REJECTIONS: [Rejection; 10] = [
+const REJECTIONS: [Rejection; 16] = [
     Rejection::Unparsed(Unparsed::Layout),
     Rejection::Unparsed(Unparsed::Time),
     Rejection::Unparsed(Unparsed::Status),
@@ -132,6 +133,12 @@ const REJECTIONS: [Rejection; 10] = [
     Rejection::Oversize,
     Rejection::Future,
     Rejection::Expired,
+    Rejection::Value(BadValue::NotANumber),
+    Rejection::Value(BadValue::Infinite),
+    Rejection::Value(BadValue::Negative),
+    Rejection::Value(BadValue::Fractional),
+    Rejection::Value(BadValue::TooLarge),
+    Rejection::Value(BadValue::Older),
 ];
 
 /// The name of a rejection in a store; a variant without a place in [`REJECTIONS`] could not be read again.
@@ -147,6 +154,12 @@ fn rejection_name(rejection: Rejection) -> &'static str {
         Rejection::Oversize => "oversize",
         Rejection::Future => "future",
         Rejection::Expired => "expired",
+        Rejection::Value(BadValue::NotANumber) => "value.nan",
+        Rejection::Value(BadValue::Infinite) => "value.infinite",
+        Rejection::Value(BadValue::Negative) => "value.negative",
+        Rejection::Value(BadValue::Fractional) => "value.fractional",
+        Rejection::Value(BadValue::TooLarge) => "value.too_large",
+        Rejection::Value(BadValue::Older) => "value.older",
     }
 }
 
