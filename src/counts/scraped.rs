@@ -375,7 +375,7 @@ impl Use {
                 _ => scrape.gauge(place, read.value.as_f64()),
             };
             if is_taken {
-                created.into_iter().for_each(|created| drop(scrape.created(place, created)));
+                let _ = created.is_some_and(|created| scrape.created(place, created));
                 break;
             }
         }
