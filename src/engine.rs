@@ -29,6 +29,7 @@ mod pending;
 mod quality;
 mod restore;
 mod targets;
+mod terms;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -53,6 +54,7 @@ use quality::Tolerance;
 pub use quality::{KeptQuality, Reading, may_hide_errors};
 pub use restore::Restoring;
 pub use targets::{MOST_NOTES, Target, TargetNote, Targets};
+pub use terms::Terms;
 
 /// How far ahead of now an event may be, in milliseconds.
 pub const AHEAD_MS: i64 = crate::window::MINUTES_AHEAD * crate::time::MILLIS_PER_MINUTE;

@@ -130,7 +130,7 @@ fn a_page_freezes_the_gate_where_the_policy_says_so() {
         }
         let table = text(&slogate(&["report", &log(specs.path(), 10, 0..10)], specs.path()).stdout);
         assert!(table.contains("Alerts\n"), "{table}");
-        assert!(table.contains("profile/availability  page    firing"), "{table}");
+        assert!(table.contains("profile/availability  page   firing"), "{table}");
     }
 }
 

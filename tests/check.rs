@@ -19,7 +19,7 @@ profile.toml:18:1: missing key `threshold` in [slo.latency]
 profile.toml:20:13: the path `/profile?tab=1` has a `?` or `#`; paths are matched without their query string and fragment
 profile.toml:23:8: duplicate SLO `availability`; the first is at tests/specs/faults/profile.toml:7:8
 profile.toml:24:13: `objective` is a string; expected a number
-profile.toml:25:6: key `gauge`: this kind of SLO needs a Prometheus source, which this version does not support
+profile.toml:28:13: `=> 1` is not a comparison with a number such as ">= 1", "< 0.5" or "!= 0"
 slogate.toml:2:10: `127.0.0.1` is not an address and a port such as "127.0.0.1:9999"
 slogate.toml:3:1: key `token`: secrets are never written in specs; use `token_env = "NAME"` or `token_file = "path"`
 slogate.toml:9:10: `combind` is not a log format by name; did you mean `combined`?

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use serde_json::Value;
-use slogate::document::metrics;
+use slogate::document::{SpecsHealth, metrics};
 use slogate::engine::Engine;
 use slogate::time::Timestamp;
 
@@ -72,7 +72,7 @@ fn exposed() -> BTreeSet<String> {
     let catalog = Arc::new(slogate::spec::load(&root.join("slo-specs")).expect("the shipped specs").catalog);
     let mut engine = Engine::new(Arc::clone(&catalog));
     let board = engine.tick(Timestamp::from_seconds(1_795_169_520));
-    names(&metrics(&catalog, &board, true))
+    names(&(metrics(&catalog, &board, true) + &SpecsHealth::loaded(board.at).metrics()))
 }
 
 #[test]

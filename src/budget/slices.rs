@@ -34,10 +34,19 @@ pub enum SliceRule {
 impl SliceRule {
     /// The rule of an SLI; `None` for the kinds that count requests.
     pub fn of(sli: &Sli) -> Option<Self> {
-        match *sli {
-            Sli::Availability { .. } | Sli::Latency { .. } => None,
-            Sli::Percentile { percentile, slice, .. } => Some(Self::Percentile { percentile, slice }),
-            Sli::Throughput { minimum_millionths, slice } => Some(Self::Throughput { minimum_millionths, slice }),
+        match sli {
+            // A gauge's slices are judged by whoever sees its samples, and arrive as events.
+            Sli::Availability { .. }
+            | Sli::Latency { .. }
+            | Sli::Ratio { .. }
+            | Sli::Histogram { .. }
+            | Sli::Gauge { .. } => None,
+            Sli::Percentile { percentile, slice, .. } => {
+                Some(Self::Percentile { percentile: *percentile, slice: *slice })
+            }
+            Sli::Throughput { minimum_millionths, slice } => {
+                Some(Self::Throughput { minimum_millionths: *minimum_millionths, slice: *slice })
+            }
         }
     }
 

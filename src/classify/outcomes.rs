@@ -187,6 +187,8 @@ fn treat(sli: &Sli, status: u16) -> Treatment {
         Sli::Latency { count, .. } if !count.contains(status) => Treatment::NotCounted,
         Sli::Latency { .. } | Sli::Percentile { .. } => Treatment::ByDuration,
         Sli::Throughput { .. } => Treatment::Good,
+        // No request of a log is theirs.
+        Sli::Ratio { .. } | Sli::Histogram { .. } | Sli::Gauge { .. } => Treatment::NotCounted,
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use clap::Args;
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle, presets};
 use slogate::classify::Classifier;
+use slogate::increase::Part;
 use slogate::spec::{
     AlertRule, Catalog, Decimal, FileSource, GatePolicy, HostRule, Journey, OnGap, OnUnknown, ScrapeSource, Secret,
     Service, Severity, Sli, Slo, Source, SourceId, SourceKind, Start, Statuses, StoreUrl, printable,
@@ -164,7 +165,7 @@ fn targets(scrape: &ScrapeSource) -> Vec<String> {
 }
 
 fn slos(catalog: &Catalog) -> Table {
-    let mut table = table(&["SLO", "service", "objective", "window", "of", "is good when", "alerts", "source"]);
+    let mut table = table(&["SLO", "service", "objective", "window", "of", "is good when", "source", "alerts"]);
     for slo in &catalog.slos {
         let story = &catalog[slo.story];
         table.add_row([
@@ -174,8 +175,8 @@ fn slos(catalog: &Catalog) -> Table {
             slo.window.to_string(),
             events(slo),
             good(&slo.sli),
-            alerts(slo),
             catalog[slo.source].name.clone(),
+            alerts(slo),
         ]);
     }
     table
@@ -204,6 +205,9 @@ fn events(slo: &Slo) -> String {
         Sli::Latency { count, .. } => format!("{requests}\nwith status {count}"),
         Sli::Percentile { slice, .. } => format!("every {slice} with traffic of\n{requests}"),
         Sli::Throughput { slice, .. } => format!("every {slice} of\n{requests}"),
+        Sli::Ratio { total, .. } => format!("increments of\n{total}"),
+        Sli::Histogram { metric, .. } => format!("observations of\n{metric}"),
+        Sli::Gauge { metric, slice, .. } => format!("every {slice} of\n{metric}"),
     }
 }
 
@@ -221,6 +225,10 @@ fn good(sli: &Sli) -> String {
         Sli::Availability { good, .. } => format!("status {good}"),
         Sli::Latency { threshold_us, .. } => format!("duration <= {}", duration(*threshold_us)),
         Sli::Percentile { percentile, threshold_us, .. } => format!("p{percentile} <= {}", duration(*threshold_us)),
+        Sli::Ratio { part: Part::Good, of, .. } => format!("counted by {of}"),
+        Sli::Ratio { part: Part::Bad, of, .. } => format!("not counted by {of}"),
+        Sli::Histogram { threshold, .. } => format!("le <= {}", threshold.value()),
+        Sli::Gauge { good_when, .. } => format!("last sample {good_when}"),
         Sli::Throughput { minimum_millionths, .. } => format!("requests/s >= {}", millionths(*minimum_millionths)),
     }
 }

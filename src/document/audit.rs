@@ -47,6 +47,8 @@ pub enum AuditAction {
     Promise,
     /// An SLO counts by other rules than before.
     Rules,
+    /// The gate decides by another policy or by other SLOs than before.
+    Terms,
 }
 
 impl From<&engine::AuditEntry> for AuditEntry {
@@ -54,7 +56,7 @@ impl From<&engine::AuditEntry> for AuditEntry {
         let (until, exempt) = match &entry.action {
             Action::Freeze { until, exempt } => (*until, exempt.clone()),
             Action::Unfreeze { until } => (*until, Vec::new()),
-            Action::Level | Action::Promise { .. } | Action::Rules { .. } => (None, Vec::new()),
+            Action::Level | Action::Promise { .. } | Action::Rules { .. } | Action::Terms { .. } => (None, Vec::new()),
         };
         let (action, reason) = match &entry.action {
             Action::Freeze { .. } => (AuditAction::Freeze, entry.reason.clone()),
@@ -62,6 +64,10 @@ impl From<&engine::AuditEntry> for AuditEntry {
             Action::Level => (AuditAction::Level, entry.reason.clone()),
             Action::Promise { slo, from, to } => (AuditAction::Promise, format!("{slo}: {from} became {to}")),
             Action::Rules { slo, from, to } => (AuditAction::Rules, format!("{slo}: {from} became {to}")),
+            Action::Terms { from, to } => {
+                let known = |terms: &str| if terms.is_empty() { "nothing".to_owned() } else { terms.to_owned() };
+                (AuditAction::Terms, format!("{}: {} became {}", entry.service, known(from), known(to)))
+            }
         };
         Self {
             sequence: entry.number,

@@ -107,7 +107,8 @@ fn an_slo_is_written_as_the_contract_has_it() {
         "good": 1999200, "bad": 800, "total": 2000000, "compliance": 0.9996,
         "budget": { "allowed": 1000.0, "spent": 800, "remaining": 0.2, "remaining_seconds": 241.92 },
         "burn": { "5m": null, "30m": null, "1h": null, "2h": null, "6h": 0.8, "1d": 0.8, "3d": 0.8, "28d": 0.8 },
-        "alerts": [], "evidence": "ok", "last_event": "2026-11-20T10:11:58Z", "gaps": [], "gaps_total": 0
+        "alerts": [], "evidence": "ok", "last_event": "2026-11-20T10:11:58Z", "gaps": [], "gaps_total": 0,
+        "rules_changed": null
     });
     let story = &value["stories"][0];
     assert_eq!(story["slos"][0], expected);

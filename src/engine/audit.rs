@@ -73,6 +73,13 @@ pub enum Action {
         /// The rules from now on.
         to: String,
     },
+    /// A gate decides by another policy or by other SLOs than before. Only what differs is told, in words.
+    Terms {
+        /// What does not hold any more; empty when something was only added.
+        from: String,
+        /// What holds from now on; empty when something was only taken away.
+        to: String,
+    },
 }
 
 impl Action {
@@ -84,6 +91,7 @@ impl Action {
             Self::Level => "level",
             Self::Promise { .. } => "promise",
             Self::Rules { .. } => "rules",
+            Self::Terms { .. } => "terms",
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::engine::audit::{Action, AuditEntry, Journal, SPECS};
 use crate::engine::ledger::all_columns;
 use crate::engine::{Kept, Series, SeriesId, SeriesName};
 use crate::gate::Level;
+use crate::increase::Part;
 use crate::spec::{Catalog, HostRule, Methods, Objective, Pattern, Segment, Sli, SloId, SourceId};
 use crate::time::{Minute, Timestamp};
 
@@ -166,6 +167,11 @@ fn rules(catalog: &Catalog, slo: SloId) -> String {
         Sli::Latency { threshold_us, count } => write!(text, "; good up to {threshold_us}us; counted {count}"),
         Sli::Percentile { threshold_us, .. } => write!(text, "; good up to {threshold_us}us"),
         Sli::Throughput { .. } => Ok(()),
+        Sli::Ratio { total, part, of } => write!(text, "{total}; {} {of}", part_name(*part)),
+        Sli::Histogram { metric, threshold } => write!(text, "{metric}; good up to {}", threshold.value()),
+        Sli::Gauge { metric, good_when, slice } => {
+            write!(text, "{metric} in slices of {slice}; good when {good_when}")
+        }
     };
     text
 }
@@ -175,15 +181,25 @@ fn promise(catalog: &Catalog, slo: SloId) -> String {
     let slo = &catalog[slo];
     let (objective, window) = (percent(slo.objective), slo.window);
     match &slo.sli {
-        Sli::Availability { .. } | Sli::Latency { .. } => format!("{objective}% over {window}"),
+        Sli::Availability { .. } | Sli::Latency { .. } | Sli::Ratio { .. } | Sli::Histogram { .. } => {
+            format!("{objective}% over {window}")
+        }
         Sli::Percentile { percentile, slice, .. } => {
             let percentile = percentile.percent();
             format!("{objective}% of slices of {slice} over {window}, each by its percentile {percentile}")
         }
+        Sli::Gauge { slice, .. } => format!("{objective}% of slices of {slice} over {window}"),
         Sli::Throughput { minimum_millionths, slice } => {
             let minimum = *minimum_millionths as f64 / 1e6;
             format!("{objective}% of slices of {slice} over {window}, each with at least {minimum} requests a second")
         }
+    }
+}
+
+fn part_name(part: Part) -> &'static str {
+    match part {
+        Part::Good => "good",
+        Part::Bad => "bad",
     }
 }
 

@@ -10,8 +10,8 @@
 use std::collections::BTreeMap;
 
 use crate::counts::Rejection;
-use crate::engine::AuditEntry;
 use crate::engine::quality::KeptQuality;
+use crate::engine::{AuditEntry, Terms};
 use crate::gate::{Hold, Level};
 use crate::tally::Tally;
 use crate::time::{Minute, Timestamp};
@@ -109,6 +109,8 @@ pub struct KeptGate {
     pub holding: Vec<(String, String)>,
     /// What people ordered.
     pub hold: Option<Hold>,
+    /// By what it decides.
+    pub terms: Terms,
 }
 
 /// Everything an engine is restored from, but for the counts of the minutes.

@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use crate::counts::PAGE_MINUTES;
 use crate::engine::audit::Journal;
 use crate::engine::identity::Book;
-use crate::engine::{Engine, Kept, KeptGate, SeriesId, SeriesName, Totals, Tracking};
+use crate::engine::terms::enter_change;
+use crate::engine::{Engine, Kept, KeptGate, SeriesId, SeriesName, Terms, Totals, Tracking};
 use crate::gate::GateState;
 use crate::spec::{Catalog, ServiceId, SloId, SourceId};
 use crate::tally::Tally;
@@ -74,7 +75,7 @@ impl Engine {
         let (places, count) = places(&self.catalog, &book);
         let coverage = Coverage { from, until: None };
         let earliest = kept.earliest;
-        let gates = self.gates.clone();
+        let gates = self.gates_as_kept(kept, now, &mut journal);
         self.tracking = Some(Box::new(Tracking { book, journal, gates, coverage, expiry: None, earliest, cut: None }));
         self.ledgers.iter_mut().for_each(|ledger| ledger.remember());
         let last = Window::last_beside(from, self.kept);
@@ -121,6 +122,21 @@ impl Engine {
         Some((ServiceId(service), GateState { level: *level, since: *since, holding, hold: hold.clone() }))
     }
 
+    /// The states of gates that need not be kept again, for what is kept of them is what there is. Where a gate decides
+    /// by other terms than before, that is entered into the journal.
+    fn gates_as_kept(&self, kept: &Kept, now: Timestamp, journal: &mut Journal) -> Vec<Option<GateState>> {
+        let mut gates = self.gates.clone();
+        for gate in &kept.gates {
+            let Some(service) = self.catalog.service_named(&gate.service) else { continue };
+            let terms = Terms::of(&self.catalog, service);
+            if gate.terms != terms {
+                enter_change(gate, &terms, now, journal);
+                gates[service.0] = None;
+            }
+        }
+        gates
+    }
+
     /// The state of a gate, by names.
     pub(super) fn kept_gate(&self, service: ServiceId, state: &GateState) -> KeptGate {
         let name = |slo: &SloId| (self.catalog.story_of(*slo).name.clone(), self.catalog[*slo].name.clone());
@@ -130,6 +146,7 @@ impl Engine {
             since: state.since,
             holding: state.holding.iter().map(name).collect(),
             hold: state.hold.clone(),
+            terms: Terms::of(&self.catalog, service),
         }
     }
 }

@@ -77,6 +77,14 @@ impl Condition {
     }
 }
 
+/// As it is read: `>= 1`.
+impl std::fmt::Display for Condition {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sign = COMPARISONS.iter().find(|(_, comparison)| *comparison == self.comparison);
+        write!(out, "{} {}", sign.map_or("", |(sign, _)| *sign), self.value)
+    }
+}
+
 /// A gauge measure on a target.
 #[derive(Clone, Debug)]
 pub(super) struct Gauge {

@@ -250,7 +250,7 @@ impl Owner {
         if !self.writer.is_behind() {
             self.data_as_of = (all_read && !self.following.is_stopping()).then_some(board.at);
         }
-        let (catalog, board) = self.to_be_shown(board);
+        let (catalog, board) = self.what_is_shown(board);
         let health = Health {
             store: self.store_health.clone(),
             sources_started: self.caught_up.iter().all(Option::is_some),
@@ -263,7 +263,7 @@ impl Owner {
     }
 
     /// The board, or the one that is shown already while readers are not to see other specs yet.
-    fn to_be_shown(&mut self, board: Board) -> (Arc<Catalog>, Arc<Board>) {
+    fn what_is_shown(&mut self, board: Board) -> (Arc<Catalog>, Arc<Board>) {
         if self.reload.is_to_be_kept_back(self.writer.is_behind()) {
             let shown = self.snapshots.borrow();
             return (Arc::clone(&shown.catalog), Arc::clone(&shown.board));

@@ -82,15 +82,17 @@ impl Owner {
         if is_idle || self.is_stopping() {
             return;
         }
-        if matches!(&self.store_health, Err(trouble) if trouble.is_lost) {
-            // Nothing is followed, and a server that starts from a sound store begins with the specs of then.
+        // Of a server that has lost its store nothing is followed; one that starts from a sound store begins with the
+        // specs of then.
+        let is_lost = matches!(&self.store_health, Err(trouble) if trouble.is_lost);
+        if is_lost || self.writer.is_behind() {
             return self.wait();
         }
         if !self.following.has_ended() {
             // What they have read is taken first, and then their deliveries end.
             return self.following.stop();
         }
-        if self.writer.is_behind() || self.commit().is_err() {
+        if self.commit().is_err() {
             return self.wait();
         }
         self.reload.specs.waiting = None;

@@ -254,7 +254,8 @@ impl Index {
             return;
         }
         // The series that are there now and not yet in the index are added by who asks for room.
-        let there: Vec<Slot> = self.slots.iter().filter(|slot| **slot != 0).map(|slot| Slot(*slot as u32 - 1)).collect();
+        let there: Vec<Slot> =
+            self.slots.iter().filter(|slot| **slot != 0).map(|slot| Slot(*slot as u32 - 1)).collect();
         self.bits = (series * 2).next_power_of_two().ilog2().max(4);
         self.slots = vec![0; 1 << self.bits];
         for slot in there {
@@ -323,7 +324,8 @@ mod tests {
         let key = Key::random();
         let mut table = Table::default();
         let spread = |round: u64| Identity::of_test(round.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let line = |round: u64| format!("m{{round=\"{round}\",x=\"{}\"}} ", "y".repeat(round as usize % 90)).into_bytes();
+        let line =
+            |round: u64| format!("m{{round=\"{round}\",x=\"{}\"}} ", "y".repeat(round as usize % 90)).into_bytes();
         for round in 0..1_000u64 {
             let slot = table.add(spread(round), &line(round), &[SelectorId(round as u32 % 3)], TOLD);
             table.index(&[slot]);

@@ -9,13 +9,15 @@ use std::path::PathBuf;
 
 use super::alerts::{AlertRule, Severity};
 use crate::formats::Template;
+use crate::increase::{Bound, Condition, Part};
+use crate::selector::Selector;
 use crate::time::Horizon;
 
 /// Parts of a whole are counted in billionths: 99.95% is 999,500,000.
 pub const BILLION: u64 = 1_000_000_000;
 
 /// Everything that one directory of specs says. Two are equal when they say the same, however it is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Catalog {
     /// Where the specs were read from; relative paths start here.
     pub directory: PathBuf,
@@ -264,7 +266,7 @@ pub struct Service {
 }
 
 /// `[[slo]]`: an SLI, an objective and a window.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Slo {
     /// Unique in its story.
     pub name: String,
@@ -297,7 +299,7 @@ impl Slo {
 }
 
 /// How good and bad are told apart, by the kinds of the contract.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Sli {
     /// A request is good when its status is in `good`; those in `ignore` do not count. `ignore` wins.
     Availability {
@@ -329,6 +331,31 @@ pub enum Sli {
         /// The length of a slice.
         slice: Horizon,
     },
+    /// An increment of the counters of all events is good or bad by the increments of others.
+    Ratio {
+        /// The counters of all events.
+        total: Selector,
+        /// What the other counters count.
+        part: Part,
+        /// The counters of that part.
+        of: Selector,
+    },
+    /// An observation is good when it is in a bucket that ends at the threshold.
+    Histogram {
+        /// The histograms, by their name without a suffix.
+        metric: Selector,
+        /// The bucket's bound; a bound of this value must exist.
+        threshold: Bound,
+    },
+    /// A slice of a series is good when its last sample fulfils a condition.
+    Gauge {
+        /// The series.
+        metric: Selector,
+        /// The condition.
+        good_when: Condition,
+        /// The length of a slice.
+        slice: Horizon,
+    },
 }
 
 impl Sli {
@@ -339,14 +366,17 @@ impl Sli {
             Self::Latency { .. } => "latency",
             Self::Percentile { .. } => "percentile",
             Self::Throughput { .. } => "throughput",
+            Self::Ratio { .. } => "ratio",
+            Self::Histogram { .. } => "histogram",
+            Self::Gauge { .. } => "gauge",
         }
     }
 
     /// The length of its slices; `None` for the kinds that count requests.
     pub fn slice(&self) -> Option<Horizon> {
         match self {
-            Self::Availability { .. } | Self::Latency { .. } => None,
-            Self::Percentile { slice, .. } | Self::Throughput { slice, .. } => Some(*slice),
+            Self::Availability { .. } | Self::Latency { .. } | Self::Ratio { .. } | Self::Histogram { .. } => None,
+            Self::Percentile { slice, .. } | Self::Throughput { slice, .. } | Self::Gauge { slice, .. } => Some(*slice),
         }
     }
 
@@ -354,7 +384,7 @@ impl Sli {
     pub fn threshold_us(&self) -> Option<u64> {
         match self {
             Self::Latency { threshold_us, .. } | Self::Percentile { threshold_us, .. } => Some(*threshold_us),
-            Self::Availability { .. } | Self::Throughput { .. } => None,
+            _ => None,
         }
     }
 }

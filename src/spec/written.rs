@@ -15,7 +15,7 @@ use toml::de::DeTable;
 pub(super) use alert::Alert;
 pub(super) use engine::{Engine, FileSource, Gate, Source, SourceKind};
 pub(super) use scrape::ScrapeSource;
-pub(super) use story::{Journey, Member, Sli, Slo, Story};
+pub(super) use story::{Journey, Member, Requests, Sli, Slo, Story};
 
 use super::fault::{Faults, Place, SpecFile, printable, quoted};
 use super::table::{Refused, Shape, Table};

@@ -6,7 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::counts::Rejection;
-use crate::engine::{Action, AuditEntry, Gap, KeptGate, KeptQuality, Series, SeriesId, SeriesName, SourceTotals};
+use crate::engine::{
+    Action, AuditEntry, Gap, KeptGate, KeptQuality, Series, SeriesId, SeriesName, SourceTotals, Terms,
+};
 use crate::formats::Unparsed;
 use crate::gate::{Hold, Level};
 use crate::increase::BadValue;
@@ -170,6 +172,10 @@ pub(super) struct GateRecord {
     since_ms: i64,
     holding: Vec<(String, String)>,
     hold: Option<HoldRecord>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    policy: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    slos: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -195,6 +201,8 @@ impl Stored for KeptGate {
             since_ms: self.since.millis(),
             holding: self.holding.clone(),
             hold,
+            policy: self.terms.policy.clone(),
+            slos: self.terms.slos.clone(),
         }
     }
 
@@ -208,7 +216,8 @@ impl Stored for KeptGate {
         });
         let level = level_named(&record.level)?;
         let since = Timestamp::from_millis(record.since_ms);
-        Some(Self { service: record.service, level, since, holding: record.holding, hold })
+        let terms = Terms { policy: record.policy, slos: record.slos };
+        Some(Self { service: record.service, level, since, holding: record.holding, hold, terms })
     }
 }
 
@@ -238,6 +247,7 @@ enum ActionRecord {
     Level,
     Promise { slo: String, from: String, to: String },
     Rules { slo: String, from: String, to: String },
+    Terms { from: String, to: String },
 }
 
 impl Stored for AuditEntry {
@@ -252,6 +262,7 @@ impl Stored for AuditEntry {
             Action::Level => ActionRecord::Level,
             Action::Promise { slo, from, to } => ActionRecord::Promise { slo, from, to },
             Action::Rules { slo, from, to } => ActionRecord::Rules { slo, from, to },
+            Action::Terms { from, to } => ActionRecord::Terms { from, to },
         };
         AuditRecord {
             number: self.number,
@@ -276,6 +287,7 @@ impl Stored for AuditEntry {
             ActionRecord::Level => Action::Level,
             ActionRecord::Promise { slo, from, to } => Action::Promise { slo, from, to },
             ActionRecord::Rules { slo, from, to } => Action::Rules { slo, from, to },
+            ActionRecord::Terms { from, to } => Action::Terms { from, to },
         };
         Some(Self {
             number: record.number,
@@ -356,9 +368,21 @@ mod tests {
         );
         let hold = Hold::Freeze { reason: "party".into(), until: None, exempt: vec!["fix".into()] };
         let holding = vec![("profile".to_owned(), "latency".to_owned())];
+        let gate = |terms| KeptGate {
+            service: "api".into(),
+            level: Level::Frozen,
+            since: AT,
+            holding: holding.clone(),
+            hold: Some(hold.clone()),
+            terms,
+        };
         check(
-            &KeptGate { service: "api".into(), level: Level::Frozen, since: AT, holding, hold: Some(hold) },
+            &gate(Terms::default()),
             r#"{"service":"api","level":"frozen","since_ms":1795169520250,"holding":[["profile","latency"]],"hold":{"order":"freeze","reason":"party","until_ms":null,"exempt":["fix"]}}"#,
+        );
+        check(
+            &gate(Terms { policy: "strict".into(), slos: vec!["profile/latency".into()] }),
+            r#"{"service":"api","level":"frozen","since_ms":1795169520250,"holding":[["profile","latency"]],"hold":{"order":"freeze","reason":"party","until_ms":null,"exempt":["fix"]},"policy":"strict","slos":["profile/latency"]}"#,
         );
         let entry = AuditEntry {
             number: 3,

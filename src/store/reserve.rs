@@ -27,7 +27,7 @@ mod slots;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Commit, EachMinute, Loaded, Position, Store, StoreError};
-use crate::engine::{Action, AuditEntry, Kept, KeptGate};
+use crate::engine::{Action, AuditEntry, Kept, KeptGate, Terms};
 use crate::gate::{Hold, Level};
 use crate::time::Minute;
 
@@ -172,7 +172,8 @@ fn take_over(orders: Vec<Record>, kept: &mut Kept) -> Option<(Mark, Commit)> {
         let before = kept.gates.iter().position(|gate| gate.service == order.service);
         let at = before.unwrap_or_else(|| {
             let (service, since) = (order.service.clone(), order.at);
-            kept.gates.push(KeptGate { service, level: Level::Frozen, since, holding: Vec::new(), hold: None });
+            let (holding, terms) = (Vec::new(), Terms::default());
+            kept.gates.push(KeptGate { service, level: Level::Frozen, since, holding, hold: None, terms });
             kept.gates.len() - 1
         });
         let gate = &mut kept.gates[at];

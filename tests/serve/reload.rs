@@ -328,7 +328,8 @@ fn i05_i08_a_renamed_story_begins_anew_and_its_old_counts_are_found_under_the_ol
 fn a_source_may_come_and_go_and_goes_on_where_it_was() {
     let place = Place::new();
     let (mut log, mut other) = (Log::open(&place.log()), Log::behind(&place.path("logs/other.log"), 1_000_000));
-    (log.write(500), other.write(300));
+    log.write(500);
+    other.write(300);
     let server = place.start();
     place.wait_for(&log.expected);
     let engine = fs::read_to_string(place.path("specs/slogate.toml")).expect("it is there");

@@ -75,6 +75,34 @@ fn i03_a_promise_that_changes_keeps_the_counts_and_is_audited() {
 }
 
 #[test]
+fn i03_a_policy_that_changes_and_an_slo_that_goes_are_audited_once() {
+    let (mut server, before) = started(vec![availability(), availability()]);
+    let looser = changed(&before, |catalog| catalog.services[0].policy.on_unknown = OnUnknown::Allow);
+    server.restart(looser.clone(), NOW);
+    server.engine.tick(NOW);
+    let fewer = changed(&looser, |catalog| {
+        drop((catalog.slos.pop(), catalog.stories[0].slos.pop(), catalog.services[0].slos.pop()));
+    });
+    for _ in 0..2 {
+        server.restart(fewer.clone(), NOW);
+        server.engine.tick(NOW);
+    }
+    server.commit();
+    let entries = server.audit();
+    let terms: Vec<_> = entries
+        .iter()
+        .filter_map(|entry| match &entry.action {
+            Action::Terms { from, to } => Some((entry.by.as_str(), from.clone(), to.clone())),
+            _ => None,
+        })
+        .collect();
+    let [(by, from, to), (_, gone, nothing)] = &terms[..] else { panic!("{entries:?}") };
+    assert_eq!(*by, SPECS);
+    assert!(from.contains("denied when unknown") && to.contains("allowed when unknown"), "{from}; {to}");
+    assert_eq!((gone.as_str(), nothing.as_str()), ("by profile/availability1", ""));
+}
+
+#[test]
 fn i04_rules_that_change_leave_what_was_counted_and_say_since_when() {
     let (mut server, before) = started(vec![availability()]);
     let stricter = Sli::Availability { good: Statuses::range(100, 399), ignore: Statuses::NONE };
@@ -93,6 +121,19 @@ fn i04_rules_that_change_leave_what_was_counted_and_say_since_when() {
     server.restart(after, NOW.plus_millis(9_000));
     assert_eq!(server.engine.rules_changed(SloId(0)), Some(later));
     assert!(server.engine.checkpoint().audit.is_empty());
+}
+
+#[test]
+fn rules_that_changed_are_shown_while_the_window_reaches_back_to_them() {
+    let (mut server, before) = started(vec![availability()]);
+    let stricter = Sli::Availability { good: Statuses::range(100, 399), ignore: Statuses::NONE };
+    server.restart(changed(&before, |catalog| catalog.slos[0].sli = stricter), NOW);
+    let window_ms = before.slos[0].window.minutes() * MILLIS_PER_MINUTE;
+    let last = NOW.plus_millis(window_ms).minute().start();
+    assert_eq!(server.engine.board_at(NOW.plus_millis(-1)).unwrap()[SloId(0)].rules_changed, None);
+    for (now, shown) in [(NOW, true), (last.plus_millis(-1), true), (last, false)] {
+        assert_eq!(server.engine.tick(now)[SloId(0)].rules_changed, shown.then_some(NOW), "at {now}");
+    }
 }
 
 #[test]

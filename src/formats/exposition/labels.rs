@@ -221,9 +221,10 @@ impl SeriesText {
     }
 
     pub(crate) fn identity(&self, key: Key) -> Identity {
-        let sum = self.labels.iter().map(|(name, value)| {
-            key.label(key.bytes(name.as_bytes()), Text::new(value.as_bytes(), false))
-        });
+        let sum = self
+            .labels
+            .iter()
+            .map(|(name, value)| key.label(key.bytes(name.as_bytes()), Text::new(value.as_bytes(), false)));
         key.series(key.bytes(self.name.as_bytes()), sum.fold(0, u64::wrapping_add))
     }
 }
@@ -231,7 +232,8 @@ impl SeriesText {
 /// As the text format writes it, with quotes around names that need them.
 impl std::fmt::Display for SeriesText {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let quoted = |text: &str| format!("\"{}\"", text.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n"));
+        let quoted =
+            |text: &str| format!("\"{}\"", text.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n"));
         let plain = |text: &str, colons: bool| {
             let letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_' || (colons && byte == b':');
             let mut bytes = text.bytes();

@@ -251,12 +251,14 @@ fn counted(shown: &Published) -> Tally {
 
 #[test]
 fn while_the_store_cannot_be_written_the_old_specs_stay_and_that_is_told() {
-    for mood in [Mood::Full, Mood::Doubtful] {
+    // Whether that is known already when the specs change, or found out only then.
+    for (mood, is_known) in [(Mood::Full, true), (Mood::Doubtful, true), (Mood::Full, false), (Mood::Doubtful, false)] {
         let mut desk = Desk::start();
         desk.log(100);
         desk.until("100 lines", |shown| counted(shown) == desk.written);
         desk.feel(mood);
         desk.log(10);
+        desk.until("the failure", |shown| !is_known || shown.health.store.is_err());
         desk.edit(Edition { objective: 50, ..FIRST });
         let shown = desk.until("the wait", |shown| shown.health.specs.waiting.is_some());
         let waiting = shown.health.specs.waiting.as_deref().unwrap_or_default();

@@ -3,11 +3,13 @@
 use super::alert;
 use super::names::{NamedStory, Names};
 use super::value::{self, Bounds};
+use crate::increase::{Bound, Condition, Part};
+use crate::selector::Selector;
 use crate::spec::catalog::{
     FileSource, HostRule, Methods, Objective, Pattern, Percentile, Requests, Sli, Slo, Source, SourceId, Statuses,
     Story, StoryId,
 };
-use crate::spec::fault::{At, Faults, listed, quoted};
+use crate::spec::fault::{At, Faults, listed, printable, quoted};
 use crate::spec::number::Number;
 use crate::spec::requests;
 use crate::spec::table::{Field, Texts};
@@ -16,6 +18,8 @@ use crate::time::Horizon;
 
 const MOST_PATTERNS: usize = 1_000;
 const MOST_HOSTS: usize = 1_000;
+/// In bytes; far more than anybody can read.
+const LONGEST_SELECTOR: usize = 10_000;
 /// 100 to 499: 2xx, 3xx and 4xx are successes.
 const GOOD: Statuses = Statuses::range(100, 499);
 const EVERY_RESPONSE: Statuses = Statuses::range(100, 599);
@@ -80,23 +84,23 @@ impl Context<'_> {
         let objective = objective(&written.objective, faults);
         let window = written.window.or(Horizon::DAYS_28, |at| value::window(at, faults));
         let kind = self.only_kind(written);
-        let requests = kind.and_then(|kind| self.requests(kind));
+        let events = kind.and_then(|kind| self.events(kind));
         let sli = kind.and_then(|kind| self.sli(&kind.value, window));
         let promise = objective.zip(window);
         let alerts = promise.and_then(|promise| alert::of_slo(&written.alerts, self.alerts, promise, faults));
-        let (source, requests) = requests?;
+        let (source, requests) = events?;
         let (objective, window) = promise?;
-        let requests = Some(requests);
         Some(Slo { name: name?, story, objective, window, source, requests, sli: sli?, alerts: alerts? })
     }
 
     /// The one kind of an SLO. The others are checked, too.
     fn only_kind<'w>(&self, written: &'w written::Slo) -> Option<&'w At<written::Sli>> {
-        const KINDS: &str = "[slo.availability], [slo.latency], [slo.percentile] or [slo.throughput]";
+        const KINDS: &str = "[slo.availability], [slo.latency], [slo.percentile] or [slo.throughput] on an access log, \
+                             [slo.ratio], [slo.histogram] or [slo.gauge] on a scraped source";
         for surplus in written.kinds.iter().skip(1) {
             let message = "an SLO has one kind; write another [[slo]] for the second";
             self.faults.error(surplus.place, message);
-            self.requests(surplus);
+            self.events(surplus);
             self.sli(&surplus.value, None);
         }
         if written.kinds.is_empty() && !written.has_strange_tables {
@@ -105,15 +109,42 @@ impl Context<'_> {
         written.kinds.first()
     }
 
-    fn requests(&self, kind: &At<written::Sli>) -> Option<(SourceId, Requests)> {
-        let faults = self.faults;
-        let (written, needs_duration) = match &kind.value {
+    /// Where the events come from, and which requests they are when that is an access log.
+    fn events(&self, kind: &At<written::Sli>) -> Option<(SourceId, Option<Requests>)> {
+        let (requests, needs_duration) = match &kind.value {
             written::Sli::Availability { requests, .. } | written::Sli::Throughput { requests, .. } => {
                 (requests, false)
             }
             written::Sli::Latency { requests, .. } | written::Sli::Percentile { requests, .. } => (requests, true),
+            written::Sli::Ratio { source, .. }
+            | written::Sli::Histogram { source, .. }
+            | written::Sli::Gauge { source, .. } => return self.source(source, true).map(|source| (source, None)),
         };
-        let source = written.source.required(faults).and_then(|at| self.names.source(at, faults));
+        self.requests(requests, needs_duration).map(|(source, requests)| (source, Some(requests)))
+    }
+
+    /// The source of a kind that reads what is scraped, or logs.
+    fn source(&self, field: &Field<String>, is_scraped: bool) -> Option<SourceId> {
+        let at = field.required(self.faults)?;
+        let source = self.names.source(at, self.faults)?;
+        let found = self.sources.get(source.0).and_then(Option::as_ref);
+        if found.is_some_and(|found| found.kind.file().is_none() != is_scraped) {
+            let name = quoted(&at.value);
+            self.faults.error(
+                at.place,
+                match is_scraped {
+                    true => format!("the source {name} reads an access log; this kind of SLO needs a [source.scrape]"),
+                    false => format!("the source {name} is scraped; this kind of SLO needs a [source.file]"),
+                },
+            );
+            return None;
+        }
+        Some(source)
+    }
+
+    fn requests(&self, written: &written::Requests, needs_duration: bool) -> Option<(SourceId, Requests)> {
+        let faults = self.faults;
+        let source = self.source(&written.source, false);
         let lacks =
             source.and_then(|SourceId(number)| self.sources[number].as_ref()).map(Lacks::of).unwrap_or_default();
         let patterns = written.requests.required(faults).and_then(|at| patterns(at, &lacks, faults));
@@ -147,7 +178,70 @@ impl Context<'_> {
                 let (minimum, slice) = (self.minimum(minimum), self.slice(slice, window));
                 Some(Sli::Throughput { minimum_millionths: minimum?, slice: slice? })
             }
+            written::Sli::Ratio { total, good, bad, .. } => self.ratio([total, good, bad]),
+            written::Sli::Histogram { metric, threshold, .. } => self.histogram(metric, threshold),
+            written::Sli::Gauge { metric, good_when, slice, .. } => {
+                let metric = metric.required(faults).and_then(|at| self.selector(at));
+                let (good_when, slice) = (self.condition(good_when), self.slice(slice, window));
+                Some(Sli::Gauge { metric: metric?, good_when: good_when?, slice: slice? })
+            }
         }
+    }
+
+    /// The selectors of a ratio: of all events, and of either the good or the bad ones.
+    fn ratio(&self, [total, good, bad]: [&Field<String>; 3]) -> Option<Sli> {
+        let total = total.required(self.faults).and_then(|at| self.selector(at));
+        let part = match (good.given(), bad.given()) {
+            (Some(_), Some(bad)) => {
+                self.faults.error(bad.place, "`good` and `bad` say the same thing; keep one");
+                None
+            }
+            (Some(good), None) => self.selector(good).map(|of| (Part::Good, of)),
+            (None, Some(bad)) => self.selector(bad).map(|of| (Part::Bad, of)),
+            (None, None) => {
+                if good.is_absent() && bad.is_absent() {
+                    // Told at the head of the table, where `total` is looked for as well.
+                    good.required(self.faults);
+                }
+                None
+            }
+        };
+        let (part, of) = part?;
+        Some(Sli::Ratio { total: total?, part, of })
+    }
+
+    fn histogram(&self, metric: &Field<String>, threshold: &Field<String>) -> Option<Sli> {
+        let faults = self.faults;
+        let metric = metric.required(faults).and_then(|at| {
+            let metric = self.selector(at)?;
+            let why = match metric.name() {
+                None => "names no single metric; a histogram has one name",
+                Some(name) if name.ends_with("_bucket") => "names the buckets; leave out `_bucket`",
+                Some(_) => return Some(metric),
+            };
+            faults.error(at.place, format!("{} {why}", quoted(&at.value)));
+            None
+        });
+        let threshold = threshold.required(faults).and_then(|at| bound(at, faults));
+        Some(Sli::Histogram { metric: metric?, threshold: threshold? })
+    }
+
+    fn condition(&self, field: &Field<String>) -> Option<Condition> {
+        let at = field.required(self.faults)?;
+        Condition::parse(&at.value).map_err(|why| self.faults.error(at.place, printable(&why))).ok()
+    }
+
+    fn selector(&self, at: &At<String>) -> Option<Selector> {
+        let faults = self.faults;
+        if at.value.len() > LONGEST_SELECTOR {
+            faults.error(at.place, format!("this selector is longer than {LONGEST_SELECTOR} bytes"));
+            return None;
+        }
+        let parsed = Selector::parse(&at.value).map_err(|error| {
+            let offset = at.value.char_indices().nth(error.column - 1).map_or(at.value.len(), |(offset, _)| offset);
+            faults.error(faults.inside(at, offset), printable(&error.to_string()));
+        });
+        parsed.ok()
     }
 
     fn percentile(&self, field: &Field<Number>) -> Option<Percentile> {
@@ -176,6 +270,19 @@ impl Context<'_> {
 /// An objective that must be there.
 pub(super) fn objective(field: &Field<Number>, faults: &Faults<'_>) -> Option<Objective> {
     field.required(faults).and_then(|at| value::objective(at, faults))
+}
+
+/// The bound of a histogram's bucket: a number in the histogram's unit, or a duration of one in seconds.
+fn bound(at: &At<String>, faults: &Faults<'_>) -> Option<Bound> {
+    match Bound::parse(&at.value) {
+        Some(bound) if bound.value().is_finite() => Some(bound),
+        Some(_) => {
+            let why = "is no threshold: every observation is within it";
+            faults.error(at.place, format!("{} {why}", quoted(&at.value)));
+            None
+        }
+        None => value::threshold_us(at, faults).map(Bound::of_micros),
+    }
 }
 
 /// What the lines of a source do not carry.

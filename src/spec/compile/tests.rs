@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::increase::{Bound, Part};
 use crate::spec::catalog::{
     HostRule, OnUnknown, ScrapeLimits, ScrapeSource, Secret, Sli, SourceKind, Statuses, StoreUrl,
 };
@@ -237,13 +238,6 @@ fn missing_keys_are_told_at_the_head_of_their_table() {
 #[test]
 fn kinds_of_other_versions_are_refused_in_one_line() {
     check(&[
-        (
-            "[slo.throughput]",
-            "[slo.gauge]",
-            &[
-                "story.toml:30:6: key `gauge`: this kind of SLO needs a Prometheus source, which this version does not support",
-            ],
-        ),
         (
             "[source.file]",
             "[source.kafka]",

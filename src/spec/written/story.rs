@@ -38,6 +38,9 @@ pub(in crate::spec) enum Sli {
     Latency { requests: Requests, threshold: Field<String>, count: Field<Texts> },
     Percentile { requests: Requests, percentile: Field<Number>, threshold: Field<String>, slice: Field<String> },
     Throughput { requests: Requests, minimum: Field<Number>, slice: Field<String> },
+    Ratio { source: Field<String>, total: Field<String>, good: Field<String>, bad: Field<String> },
+    Histogram { source: Field<String>, metric: Field<String>, threshold: Field<String> },
+    Gauge { source: Field<String>, metric: Field<String>, good_when: Field<String>, slice: Field<String> },
 }
 
 /// The keys that every kind on an access log has.
@@ -74,15 +77,22 @@ const STORY: Shape = Shape {
         Refused::new("slos", "write [[slo]] once for each SLO"),
     ],
 };
-const NO_SUCH_KIND: &str = "this kind of SLO needs a Prometheus source, which this version does not support";
 const SLO: Shape = Shape {
     name: "[[slo]]",
-    keys: &["name", "objective", "window", "alert", "availability", "latency", "percentile", "throughput"],
-    refused: &[
-        Refused::new("ratio", NO_SUCH_KIND),
-        Refused::new("histogram", NO_SUCH_KIND),
-        Refused::new("gauge", NO_SUCH_KIND),
+    keys: &[
+        "name",
+        "objective",
+        "window",
+        "alert",
+        "availability",
+        "latency",
+        "percentile",
+        "throughput",
+        "ratio",
+        "histogram",
+        "gauge",
     ],
+    refused: &[],
 };
 const AVAILABILITY: Shape = Shape {
     name: "[slo.availability]",
@@ -98,6 +108,9 @@ const PERCENTILE: Shape = Shape {
 };
 const THROUGHPUT: Shape =
     Shape { name: "[slo.throughput]", keys: &["source", "requests", "hosts", "minimum", "slice"], refused: &[] };
+const RATIO: Shape = Shape { name: "[slo.ratio]", keys: &["source", "total", "good", "bad"], refused: &[] };
+const HISTOGRAM: Shape = Shape { name: "[slo.histogram]", keys: &["source", "metric", "threshold"], refused: &[] };
+const GAUGE: Shape = Shape { name: "[slo.gauge]", keys: &["source", "metric", "good_when", "slice"], refused: &[] };
 const JOURNEY: Shape = Shape {
     name: "[journey]",
     keys: &["name", "title", "objective", "window", "aggregate", "stories"],
@@ -139,11 +152,14 @@ fn slo(table: &Table<'_>) -> Slo {
 
 type Kind = (&'static str, &'static Shape, fn(&Table<'_>) -> Sli);
 
-const KINDS: [Kind; 4] = [
+const KINDS: [Kind; 7] = [
     ("availability", &AVAILABILITY, availability),
     ("latency", &LATENCY, latency),
     ("percentile", &PERCENTILE, percentile),
     ("throughput", &THROUGHPUT, throughput),
+    ("ratio", &RATIO, ratio),
+    ("histogram", &HISTOGRAM, histogram),
+    ("gauge", &GAUGE, gauge),
 ];
 
 fn sli(slo: &Table<'_>, (kind, shape, read): &Kind) -> At<Sli> {
@@ -170,6 +186,28 @@ fn percentile(table: &Table<'_>) -> Sli {
 
 fn throughput(table: &Table<'_>) -> Sli {
     Sli::Throughput { requests: requests(table), minimum: table.number("minimum"), slice: table.text("slice") }
+}
+
+fn ratio(table: &Table<'_>) -> Sli {
+    Sli::Ratio {
+        source: table.text("source"),
+        total: table.text("total"),
+        good: table.text("good"),
+        bad: table.text("bad"),
+    }
+}
+
+fn histogram(table: &Table<'_>) -> Sli {
+    Sli::Histogram { source: table.text("source"), metric: table.text("metric"), threshold: table.text("threshold") }
+}
+
+fn gauge(table: &Table<'_>) -> Sli {
+    Sli::Gauge {
+        source: table.text("source"),
+        metric: table.text("metric"),
+        good_when: table.text("good_when"),
+        slice: table.text("slice"),
+    }
 }
 
 fn requests(table: &Table<'_>) -> Requests {

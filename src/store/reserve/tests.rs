@@ -338,8 +338,14 @@ impl Life {
         };
         let (service, level) = (order.service.clone(), Level::Frozen);
         let mut commit = Commit { positions: vec![ticket.clone()], ..Commit::default() };
-        commit.checkpoint.gates =
-            vec![KeptGate { service, level, since: order.at, holding: Vec::new(), hold: Some(hold) }];
+        commit.checkpoint.gates = vec![KeptGate {
+            service,
+            level,
+            since: order.at,
+            holding: Vec::new(),
+            hold: Some(hold),
+            terms: Terms::default(),
+        }];
         commit.checkpoint.audit = vec![AuditEntry { number: self.last_audit, ..order.clone() }];
         commit
     }

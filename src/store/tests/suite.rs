@@ -179,6 +179,7 @@ fn series_and_gates_are_as_they_were_said_last() {
         since: Timestamp::from_millis(1),
         holding: vec![("profile".into(), "latency".into())],
         hold,
+        terms: Terms { policy: "strict".into(), slos: vec!["profile/latency".into()] },
     };
     let hold = Hold::Unfreeze { reason: "over".into(), until: Some(Timestamp::from_millis(2)) };
     let changed = Series { changed: Some(Timestamp::from_millis(4)), ..series(1, "latency") };

@@ -445,3 +445,86 @@ fn what_freezes_a_gate_is_a_severity_or_none() {
         ],
     )]);
 }
+
+/// An SLO of a scraped kind beside the others.
+fn scraped_slo(table: &str) -> Result<Sli, Vec<String>> {
+    let source = "[[source]]\nname = \"app\"\n[source.scrape]\ntargets = [\"http://a/metrics\"]\n";
+    let engine = ENGINE.replacen("[gate]", &format!("{source}[gate]"), 1);
+    let story = format!("{STORY}[[slo]]\nname = \"scraped\"\nobjective = 99.9\n{table}\n");
+    let loaded = load(&[("journey.toml", JOURNEY), ("slogate.toml", &engine), ("story.toml", &story)])?;
+    Ok(loaded.catalog.slos[4].sli.clone())
+}
+
+#[test]
+fn scraped_kinds_are_compiled_to_selectors_and_bounds() {
+    let ratio = |key: &str| {
+        let table = format!(
+            "[slo.ratio]\nsource = \"app\"\ntotal = 'http_requests_total{{job=\"api\"}}'\n{key} = 'errors_total'"
+        );
+        match scraped_slo(&table) {
+            Ok(Sli::Ratio { total, part, of }) => (total.to_string(), part, of.to_string()),
+            other => panic!("{other:?}"),
+        }
+    };
+    let total = "http_requests_total{job=\"api\"}";
+    assert_eq!(ratio("bad"), (total.to_owned(), Part::Bad, "errors_total".to_owned()));
+    assert_eq!(ratio("good"), (total.to_owned(), Part::Good, "errors_total".to_owned()));
+    for threshold in ["0.5", "5e-1", "500ms", "0.50"] {
+        let table =
+            format!("[slo.histogram]\nsource = \"app\"\nmetric = 'latency_seconds'\nthreshold = \"{threshold}\"");
+        match scraped_slo(&table) {
+            Ok(Sli::Histogram { threshold, .. }) => assert_eq!(Some(threshold), Bound::new(0.5)),
+            other => panic!("{other:?}"),
+        }
+    }
+    let gauge = "[slo.gauge]\nsource = \"app\"\nmetric = 'up{job=~\"a|b\"}'\ngood_when = \">= 1\"\nslice = \"1m\"";
+    match scraped_slo(gauge) {
+        Ok(Sli::Gauge { good_when, slice, .. }) => {
+            assert_eq!((good_when.to_string().as_str(), slice), (">= 1", Horizon::of_minutes(1)));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_scraped_kind_is_told_where_it_stands() {
+    for (table, expected) in [
+        ("[slo.ratio]\nsource = \"app\"\ntotal = 'a{'\nbad = 'b'", "story.toml:40:12: expected a label or `}`"),
+        (
+            "[slo.ratio]\nsource = \"app\"\ntotal = 'a'\nbad = 'b'\ngood = 'c'",
+            "story.toml:41:7: `good` and `bad` say the same thing; keep one",
+        ),
+        ("[slo.ratio]\nsource = \"app\"\ntotal = 'a'", "story.toml:38:1: missing key `good` in [slo.ratio]"),
+        (
+            "[slo.ratio]\nsource = \"lb\"\ntotal = 'a'\nbad = 'b'",
+            "story.toml:39:10: the source `lb` reads an access log; this kind of SLO needs a [source.scrape]",
+        ),
+        (
+            "[slo.availability]\nsource = \"app\"\nrequests = [\"GET /\"]",
+            "story.toml:39:10: the source `app` is scraped; this kind of SLO needs a [source.file]",
+        ),
+        (
+            "[slo.histogram]\nsource = \"app\"\nmetric = 'a_bucket'\nthreshold = \"1s\"",
+            "story.toml:40:10: `a_bucket` names the buckets; leave out `_bucket`",
+        ),
+        (
+            "[slo.histogram]\nsource = \"app\"\nmetric = '{__name__=~\"a.*\"}'\nthreshold = \"1s\"",
+            "story.toml:40:10: `{__name__=~\"a.*\"}` names no single metric; a histogram has one name",
+        ),
+        (
+            "[slo.histogram]\nsource = \"app\"\nmetric = 'a'\nthreshold = \"+Inf\"",
+            "story.toml:41:13: `+Inf` is no threshold: every observation is within it",
+        ),
+        (
+            "[slo.gauge]\nsource = \"app\"\nmetric = 'up'\ngood_when = \"=> 1\"\nslice = \"1m\"",
+            "story.toml:41:13: `=> 1` is not a comparison with a number such as \">= 1\", \"< 0.5\" or \"!= 0\"",
+        ),
+        (
+            "[slo.gauge]\nsource = \"app\"\nmetric = 'up{x=~\".*\"}'\ngood_when = \"> 0\"\nslice = \"1m\"\nfoo = 1",
+            "story.toml:43:1: unknown key `foo`; [slo.gauge] has `source`, `metric`, `good_when`, `slice`",
+        ),
+    ] {
+        let found = scraped_slo(table).expect_err(table);
+        assert_eq!(found, [format!("specs/{expected}")], "{table}");
+    }
+}
