@@ -196,7 +196,12 @@ fn targets(page: &mut Page, catalog: &Catalog, board: &Board) {
         }
     };
     let is_up = |target: &Target| target.last_scrape.map(|_| f64::from(u8::from(target.error.is_none())));
-    each(page, "slogate_scrape_up", "1 when the last scrape gave a page that was counted; absent before the first.", is_up);
+    each(
+        page,
+        "slogate_scrape_up",
+        "1 when the last scrape gave a page that was counted; absent before the first.",
+        is_up,
+    );
     let seconds = |target: &Target| target.last_scrape.map(|_| target.duration_ms as f64 / 1_000.0);
     each(page, "slogate_scrape_duration_seconds", "How long the last scrape took.", seconds);
     let samples = |target: &Target| target.last_scrape.map(|_| target.samples as f64);
@@ -204,7 +209,12 @@ fn targets(page: &mut Page, catalog: &Catalog, board: &Board) {
     let bytes = |target: &Target| target.last_scrape.map(|_| target.size_bytes as f64);
     each(page, "slogate_scrape_size_bytes", "How long the last page was, unpacked.", bytes);
     let page_at = |target: &Target| target.last_page.map(|at| at.millis() as f64 / 1_000.0);
-    each(page, "slogate_scrape_last_page_timestamp_seconds", "When the last page that was counted was asked for.", page_at);
+    each(
+        page,
+        "slogate_scrape_last_page_timestamp_seconds",
+        "When the last page that was counted was asked for.",
+        page_at,
+    );
 
     let name = "slogate_scrape_errors_total";
     page.family(name, "counter", "Scrapes that gave nothing to count, by reason, since the server started.");

@@ -242,7 +242,7 @@ impl Refusal {
 
 impl Fault {
     fn is_syntax(&self) -> bool {
-        matches!(self, Self::Expected(_) | Self::NoName | Self::Number | Self::OpenQuote | Self::NoEof)
+        matches!(self, Self::Expected(_) | Self::NoName | Self::Number | Self::OpenQuote | Self::NoEof | Self::Torn)
     }
 
     #[cold]

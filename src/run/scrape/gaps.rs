@@ -58,8 +58,12 @@ impl Gaps {
     /// Hands over what was held for long enough; whether that was anything.
     pub(super) fn release(&mut self, elapsed_ms: u64) -> bool {
         self.elapsed_ms = elapsed_ms;
-        let over: Vec<&'static str> =
-            self.held.iter().filter(|(_, held)| elapsed_ms - held.since_ms >= PAUSE_MS).map(|(name, _)| *name).collect();
+        let over: Vec<&'static str> = self
+            .held
+            .iter()
+            .filter(|(_, held)| elapsed_ms - held.since_ms >= PAUSE_MS)
+            .map(|(name, _)| *name)
+            .collect();
         for reason in over {
             let Some(held) = self.held.remove(reason) else { continue };
             if let Some(gap) = held.gap {

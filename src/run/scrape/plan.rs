@@ -22,7 +22,9 @@ pub(super) fn until_next_ms(key: &str, interval_ms: u64, at: Timestamp) -> u64 {
 
 /// The instant of a target in an interval: some number below it that follows from the name alone (FNV-1a).
 fn offset_ms(key: &str, interval_ms: u64) -> u64 {
-    let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let hash = key
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     // The upper bits are mixed better than the lower ones.
     (hash >> 20) % interval_ms
 }

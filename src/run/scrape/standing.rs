@@ -81,7 +81,7 @@ impl Standing {
     pub(super) fn unlisted(&mut self, key: &str) {
         self.targets.remove(key);
         self.told.remove(key);
-        tracing::info!(source = self.source, target = key, "{key} is no longer listed, and not scraped any more");
+        tracing::info!(source = self.source, endpoint = key, "{key} is no longer listed, and not scraped any more");
     }
 
     /// What keeps targets from being found; whether that is news. Each is told when it appears.
@@ -157,13 +157,13 @@ impl Standing {
             Some(error) if self.told.get(key) != Some(&error.reason()) => {
                 self.told.insert(key.to_owned(), error.reason());
                 if self.may_speak(elapsed_ms) {
-                    tracing::warn!(source = self.source, target = key, reason = error.reason(), "{key}: {error}");
+                    tracing::warn!(source = self.source, endpoint = key, reason = error.reason(), "{key}: {error}");
                 }
             }
             Some(_) => {}
             None => {
                 if self.told.remove(key).is_some() && self.may_speak(elapsed_ms) {
-                    tracing::info!(source = self.source, target = key, "{key} gives pages again");
+                    tracing::info!(source = self.source, endpoint = key, "{key} gives pages again");
                 }
             }
         }
@@ -173,7 +173,7 @@ impl Standing {
             if !is_told && self.told_notes.insert((*slo, note.kind)) && self.may_speak(elapsed_ms) {
                 let (story, slo) = (&catalog.story_of(*slo).name, &catalog[*slo].name);
                 let (kind, example) = (note.kind.name(), crate::spec::printable(&note.example));
-                tracing::warn!(source = self.source, target = key, kind, "{story}/{slo}: {kind}: {example} ({key})");
+                tracing::warn!(source = self.source, endpoint = key, kind, "{story}/{slo}: {kind}: {example} ({key})");
             }
         }
     }

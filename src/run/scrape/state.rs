@@ -43,11 +43,8 @@ impl Target {
         let mut value = vec![u8::from(self.is_listed)];
         value.extend(self.listed.millis().to_be_bytes());
         value.extend(state);
-        let position = |(what, value)| Position {
-            source: source.to_owned(),
-            key: key(what, &self.endpoint.key),
-            at: Some(value),
-        };
+        let position =
+            |(what, value)| Position { source: source.to_owned(), key: key(what, &self.endpoint.key), at: Some(value) };
         names.map(|names| (NAMES, names)).into_iter().chain([(STATE, value)]).map(position).collect()
     }
 }
