@@ -40,6 +40,7 @@ mod reading;
 mod roster;
 mod saved;
 mod spread;
+mod taking;
 mod target;
 #[cfg(test)]
 mod tests;

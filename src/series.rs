@@ -82,11 +82,11 @@ pub struct Target {
     table: Table,
     outline: Outline,
     /// How many pages were read.
-    scrapes: u64,
+    scrapes: u32,
     /// The number of the page that the outline was taken from; its series are all in the pages that follow it.
-    outlined: u64,
+    outlined: u32,
     /// The first scrape at which a series may have to be forgotten.
-    next_to_forget: u64,
+    next_to_forget: u32,
 }
 
 impl Default for Target {
@@ -97,7 +97,7 @@ impl Default for Target {
             outline: Outline::default(),
             scrapes: 0,
             outlined: 0,
-            next_to_forget: u64::MAX,
+            next_to_forget: u32::MAX,
         }
     }
 }
@@ -152,7 +152,7 @@ impl<'t> Series<'t> {
 
     /// The series whose value says when this one began to count, in seconds since 1970, if the target has one.
     pub fn created(self) -> Option<Slot> {
-        self.target.table.entry(self.slot).created
+        self.target.table.entry(self.slot).created()
     }
 }
 
@@ -207,7 +207,7 @@ impl Reader {
         let followed = target.outline.follow(page, read, known, self.scratch.lexer(), &mut self.values);
         let samples = match followed {
             Some(samples) => {
-                target.scrapes += 1;
+                target.scrapes = target.scrapes.saturating_add(1);
                 samples
             }
             None => self.read_in_full(target, page, read)?,
@@ -251,6 +251,7 @@ impl Reader {
             table: &mut target.table,
             appeared: &mut self.appeared,
             key: target.key,
+            scrape: target.scrapes.saturating_add(1),
         };
         while let Some(entry) = page.next_entry()? {
             let Entry::Sample(sample) = entry else {
@@ -300,27 +301,34 @@ impl Reader {
 
     /// The page is sound: the target takes it over, with its outline if it can be followed.
     fn commit(&mut self, target: &mut Target, format: Option<Format>) {
-        for entry in target.table.live_mut().filter(|entry| entry.seen == target.outlined) {
-            entry.seen = target.scrapes;
+        let (before, now) = (target.scrapes, target.scrapes.saturating_add(1));
+        // New series are marked when they are added; a first page has no others.
+        if self.appeared.len() < target.table.len() {
+            for entry in target.table.live_mut().filter(|entry| entry.seen == target.outlined) {
+                entry.seen = before;
+            }
+            for (read, metric_type) in self.values.iter().zip(&self.types) {
+                let entry = target.table.entry_mut(read.slot);
+                (entry.seen, entry.told.metric_type) = (now, *metric_type);
+            }
         }
-        target.scrapes += 1;
-        target.outlined = target.scrapes;
+        (target.scrapes, target.outlined) = (now, now);
         target.outline = format.map_or_else(Outline::default, |format| self.recorder.finish(format));
-        for (read, metric_type) in self.values.iter().zip(&self.types) {
-            let entry = target.table.entry_mut(read.slot);
-            (entry.seen, entry.told.metric_type) = (target.scrapes, *metric_type);
-        }
         self.link(target);
-        let absent = target.table.live().filter(|(_, entry)| entry.seen != target.outlined);
-        let earliest = absent.map(|(_, entry)| entry.seen).min();
-        target.next_to_forget = earliest.map_or(u64::MAX, |seen| seen + u64::from(self.memory.forget_after) + 1);
+        target.next_to_forget = u32::MAX;
+        if self.appeared.len() < target.table.len() {
+            let absent = target.table.live().filter(|(_, entry)| entry.seen != now);
+            let earliest = absent.map(|(_, entry)| entry.seen).min();
+            let forget_after = |seen: u32| seen.saturating_add(self.memory.forget_after).saturating_add(1);
+            target.next_to_forget = earliest.map_or(u32::MAX, forget_after);
+        }
         if target.table.len() > 2 * self.limits.samples as usize {
             target.next_to_forget = 0;
         }
     }
 
     /// Finds for each new series the one that tells when it was created.
-    fn link(&self, target: &mut Target) {
+    fn link(&mut self, target: &mut Target) {
         let tells = |slot: &Slot| target.table.entry(*slot).told.tells_creation;
         let slots: Vec<Slot> = if self.appeared.iter().any(tells) {
             target.table.live().map(|(slot, _)| slot).collect()
@@ -330,8 +338,8 @@ impl Reader {
             return;
         };
         for slot in slots {
-            let created = creation_of(&target.table, target.key, slot);
-            target.table.entry_mut(slot).created = created;
+            let created = creation_of(&mut target.table, target.key, slot);
+            target.table.entry_mut(slot).set_created(created);
         }
     }
 
@@ -341,13 +349,14 @@ impl Reader {
             return;
         }
         let all = target.next_to_forget == 0;
-        let patience = u64::from(self.memory.forget_after);
-        target.next_to_forget = u64::MAX;
+        let patience = self.memory.forget_after;
+        target.next_to_forget = u32::MAX;
         for (slot, entry) in target.table.live().filter(|(_, entry)| entry.seen != target.outlined) {
             if all || target.scrapes - entry.seen > patience {
                 self.forgotten.push(slot);
             } else {
-                target.next_to_forget = target.next_to_forget.min(entry.seen + patience + 1);
+                target.next_to_forget =
+                    target.next_to_forget.min(entry.seen.saturating_add(patience).saturating_add(1));
             }
         }
         target.table.forget(&self.forgotten);
@@ -414,7 +423,7 @@ const CREATED: &[(&[u8], &[u8])] =
     &[(b"_total", b""), (b"_count", b""), (b"_sum", b""), (b"_bucket", b"le"), (b"", b"quantile")];
 
 /// The series that tells when the one in `slot` was created.
-fn creation_of(table: &Table, key: Key, slot: Slot) -> Option<Slot> {
+fn creation_of(table: &mut Table, key: Key, slot: Slot) -> Option<Slot> {
     if table.entry(slot).told.tells_creation {
         return None;
     }
@@ -433,6 +442,8 @@ struct Selecting<'a> {
     table: &'a mut Table,
     appeared: &'a mut Vec<Slot>,
     key: Key,
+    /// The number of this page.
+    scrape: u32,
 }
 
 impl Selecting<'_> {
@@ -463,7 +474,7 @@ impl Selecting<'_> {
             return None;
         }
         let told = Told { metric_type: sample.metric_type, tells_creation };
-        let slot = self.table.add(sample.identity, sample.key, selection, told);
+        let slot = self.table.add(sample.identity, sample.key, selection, told, self.scrape);
         self.appeared.push(slot);
         Some(slot)
     }

@@ -231,7 +231,9 @@ impl Refusal {
     fn of(&self, page: &[u8]) -> PageError {
         let (at, fault) = self.parts();
         match misplaced(page) {
-            Some(what) if fault.is_syntax() => PageError { line: 1, column: 1, fault: Fault::NotMetrics(what) },
+            Some(what) if fault.is_syntax() || fault == Fault::Encoding => {
+                PageError { line: 1, column: 1, fault: Fault::NotMetrics(what) }
+            }
             _ => {
                 let (line, column) = position(page, at);
                 PageError { line, column, fault }
@@ -241,8 +243,11 @@ impl Refusal {
 }
 
 impl Fault {
+    /// Whether it is what a page may look like that is cut off, or no page at all.
     fn is_syntax(&self) -> bool {
-        matches!(self, Self::Expected(_) | Self::NoName | Self::Number | Self::OpenQuote | Self::NoEof | Self::Torn)
+        let of_line =
+            matches!(self, Self::Expected(_) | Self::NoName | Self::OpenQuote | Self::Number | Self::Timestamp);
+        of_line || matches!(self, Self::UnknownType | Self::Unit | Self::NoEof | Self::Torn)
     }
 
     #[cold]

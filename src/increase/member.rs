@@ -98,11 +98,11 @@ pub(super) enum Move {
     /// It is, but cannot be used.
     Refused(Refusal),
     /// The same process has counted this much more.
-    Step { value: Value, more: Value, from: Timestamp },
+    Step { value: Value, more: Value },
     /// All of it was counted since `from`, which a start time proves.
     FromZero { value: Value, from: Timestamp, proof: Proof },
     /// It fell, and nothing says why.
-    Fell { value: Value, from: Timestamp },
+    Fell { value: Value },
     /// A new beginning, from which to count on; nothing is counted. Several processes would show it if `fell`.
     Baseline { value: Value, why: Why, fell: bool },
 }
@@ -189,14 +189,14 @@ impl Member {
                 Move::FromZero { value, from: start.min(page.at), proof }
             }
             (Origin::Other, _) => Move::Baseline { value, why: Why::OtherProcess, fell: true },
-            (Origin::Same, Some(more)) => Move::Step { value, more, from: last.at },
-            (Origin::Same, None) => Move::Fell { value, from: last.at },
+            (Origin::Same, Some(more)) => Move::Step { value, more },
+            (Origin::Same, None) => Move::Fell { value },
         }
     }
 
     fn first(&self, value: Value, page: &Page, zero_after: Option<Timestamp>) -> Move {
         match (self.seen.created.or(page.process), zero_after) {
-            (Some(start), Some(after)) if start > after => {
+            (Some(start), Some(after)) if start > after && self.standing != Standing::Broken => {
                 let from = page.before.map_or(start, |before| before.max(start));
                 Move::FromZero { value, from: from.min(page.at), proof: Proof::New }
             }
@@ -214,6 +214,12 @@ impl Member {
     /// Whether the process that showed the last reading is proven to be gone.
     pub fn is_of_a_process_before(&self, page: &Page) -> bool {
         self.last.as_ref().is_some_and(|last| matches!(last.origin_of(None, page), Origin::New(_)))
+    }
+
+    /// Whether this page itself says when the process of this counter began, or the counter.
+    pub fn names_its_start(&self, page: &Page) -> bool {
+        let created = self.last.as_ref().and_then(|last| last.created).and(self.seen.created);
+        page.process.or(created).is_some()
     }
 
     /// Whether the last reading was more than nothing.

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 
 use super::Increase;
-use super::member::{Member, Move, Page, Proof, Refusal, Role, Standing, Value, Why};
+use super::member::{Member, Page, Role, Standing};
 use super::note::{NoteKind, Notes};
-use super::reading::{Bound, RESOLUTION};
+use super::reading::Bound;
 use super::roster::Roster;
-use super::spread::{Buckets, Part, Stretch, settle};
+use super::spread::{Part, Stretch, settle};
+use super::taking::{Findings, Taking};
 use crate::time::Timestamp;
 
 /// Resets among [`WATCHED_PAGES`] that no process has: the target is several of them.
@@ -65,25 +66,6 @@ pub(super) struct Past {
     pub counted: u64,
 }
 
-/// What a page showed, all counters together.
-#[derive(Debug, Default)]
-struct Findings {
-    /// A counter fell, or another process answered.
-    fell: bool,
-    /// Increments from zero that need to be confirmed.
-    doubtful: bool,
-    /// A counter that should be on the page cannot be read.
-    missing: bool,
-    /// A counter has a new baseline, so that the others do not match it.
-    rebased: bool,
-    /// A counter that had counted went on as if nothing had happened.
-    continued: bool,
-    /// A counter began anew.
-    restarted: bool,
-    /// A counter is gone, and no new process explains why.
-    vanished: bool,
-}
-
 impl Meter {
     /// A meter without counters. Series that begin after `zero_after`, if known, are counted from zero.
     pub fn new(part: Part, threshold: Option<Bound>, zero_after: Option<Timestamp>) -> Self {
@@ -100,137 +82,94 @@ impl Meter {
     /// Takes in the page that the members have seen.
     pub fn finish(&mut self, page: &Page) -> Increase {
         let mut notes = Notes::default();
-        let first = self.state.page.is_none();
         let findings = self.take(page, &mut notes);
-        let span = (self.state.page.unwrap_or(page.at), page.at);
-        if !first && page.at.millis() - span.0.millis() > 2 * page.interval_ms {
+        let before = self.state.page.replace(page.at);
+        self.state.zero_after.get_or_insert(page.at);
+        let span = (before.unwrap_or(page.at), page.at);
+        if page.at.millis() - span.0.millis() > 2 * page.interval_ms {
             notes.add(NoteKind::Interpolated, span, 0, b"");
         }
-        self.state.page = Some(page.at);
-        self.state.zero_after.get_or_insert(page.at);
-        self.state.history.push_back(Past { at: page.at, fell: findings.fell, counted: 0 });
-        if self.state.history.len() > WATCHED_PAGES {
-            self.state.history.pop_front();
+        self.remember(Past { at: page.at, fell: findings.fell, counted: 0 });
+        let falls = self.state.history.iter().filter(|past| past.fell).count();
+        let mut increase = Increase::default();
+        if self.state.quarantine.is_some() {
+            self.sit_out(&findings, span, &mut notes);
+        } else if falls >= FLAPS {
+            self.quarantine(page.at, &mut notes);
+        } else {
+            self.close(&findings, page, span, &mut notes);
+            if self.state.unconfirmed == 0 {
+                increase = self.publish(span, &mut notes);
+            }
         }
-        let increase = self.decide(&findings, page, span, &mut notes);
         self.forget_the_long_gone(page);
         Increase { notes: notes.sorted(), ..increase }
     }
 
-    fn decide(
-        &mut self,
-        findings: &Findings,
-        page: &Page,
-        span: (Timestamp, Timestamp),
-        notes: &mut Notes,
-    ) -> Increase {
-        if self.state.quarantine.is_some() {
-            self.sit_out(findings, span, notes);
-            return Increase::default();
+    fn remember(&mut self, past: Past) {
+        self.state.history.push_back(past);
+        if self.state.history.len() > WATCHED_PAGES {
+            self.state.history.pop_front();
         }
-        if self.state.history.iter().filter(|past| past.fell).count() >= FLAPS {
-            self.quarantine(span.1, notes);
-            return Increase::default();
-        }
+    }
+
+    /// Decides what becomes of what is open: it waits for counters that are missing, is given up, or is held to be
+    /// counted.
+    fn close(&mut self, findings: &Findings, page: &Page, span: (Timestamp, Timestamp), notes: &mut Notes) {
+        let is_pair = self.has_separate_part();
         if findings.restarted {
             // What the total of the old process was behind by is never shown.
             self.state.carry = 0;
-            if self.has_separate_part() {
+            if is_pair {
                 self.break_those_that_restart_unseen(page);
             }
         }
-        let torn = self.is_torn(findings);
-        let missing = findings.missing && self.has_separate_part();
-        self.state.waited = if missing && !torn { self.state.waited + 1 } else { 0 };
-        if findings.doubtful {
-            self.state.unconfirmed = CONFIRMING_PAGES;
-        } else {
-            self.state.unconfirmed = self.state.unconfirmed.saturating_sub(1);
-        }
-        if torn || self.state.waited > WAITING_PAGES {
+        let torn = is_pair && self.is_torn(findings);
+        let state = &mut self.state;
+        state.waited = if is_pair && findings.missing { state.waited + 1 } else { 0 };
+        state.unconfirmed = match findings.doubtful {
+            true => CONFIRMING_PAGES,
+            false => state.unconfirmed.saturating_sub(1),
+        };
+        if torn || state.waited > WAITING_PAGES {
             self.give_up(span, notes);
-        } else if self.state.waited == 0 && !self.state.open.is_empty() {
-            let closed = std::mem::take(&mut self.state.open);
-            self.state.held.push(closed);
+        } else if state.waited == 0 && !state.open.is_empty() {
+            state.held.push(std::mem::take(&mut state.open));
         }
-        if self.state.unconfirmed > 0 { Increase::default() } else { self.publish(span, notes) }
     }
 
-    /// Whether good and total, as different counters, no longer belong together. Where each counter of the part is one
-    /// of the total as well, they always do.
+    /// Whether good and total, as different counters, no longer belong together.
     fn is_torn(&self, findings: &Findings) -> bool {
-        let waiting = self.state.waited > 0;
-        let half = findings.doubtful && findings.continued || findings.restarted && waiting;
-        self.has_separate_part() && (findings.rebased || findings.vanished || half)
+        let half_restarted = findings.doubtful && findings.continued;
+        let waited_for_the_old = findings.restarted && self.state.waited > 0;
+        findings.rebased || findings.vanished || half_restarted || waited_for_the_old
     }
 
+    /// Whether good and total are different counters. Where each counter of the part is one of the total as well, they
+    /// always belong together.
     fn has_separate_part(&self) -> bool {
-        self.members.iter().any(|member| member.role == Role::Part)
+        self.members.iter().any(is_separate_part)
     }
 
     /// Moves every counter to what the page says, and collects what they counted.
     fn take(&mut self, page: &Page, notes: &mut Notes) -> Findings {
-        let mut findings = Findings::default();
-        let first = self.state.page.is_none();
-        if let (true, Some(before), Some(start)) = (page.has_restarted, self.state.page, page.process) {
-            // Even if no counter shows it: one that was created after the last page may have gone before this one.
-            notes.add(NoteKind::Reset, (before, start.min(page.at)), 0, b"");
-            findings.restarted = true;
+        let state = &mut self.state;
+        let mut taking = Taking {
+            page,
+            is_first: state.page.is_none(),
+            threshold: self.threshold,
+            zero_after: state.zero_after,
+            waits: self.members.iter().any(is_separate_part),
+            waits_since: state.open.iter().map(|stretch| stretch.from).min(),
+            open: &mut state.open,
+            notes,
+            findings: Findings::default(),
+        };
+        if let Some(before) = state.page.filter(|_| page.has_restarted) {
+            taking.restart(before);
         }
-        let (threshold, zero_after) = (self.threshold, self.state.zero_after);
-        let waits = self.has_separate_part();
-        for member in self.members.iter_mut() {
-            let from = member.last.as_ref().map_or(page.before.unwrap_or(page.at), |last| last.at);
-            let (value, counted, start) = match member.moved(page, threshold, zero_after) {
-                Move::Absent => {
-                    absent(member, page, waits, &mut findings, notes);
-                    continue;
-                }
-                Move::Refused(refusal) => {
-                    // Unlike one that is not there, it may have counted any number.
-                    findings.missing = true;
-                    refused(member, &refusal, (from, page.at), notes);
-                    continue;
-                }
-                Move::Step { value, more, from } => {
-                    findings.continued |= member.has_counted();
-                    (value, Some(more), from)
-                }
-                Move::FromZero { value, from: start, proof } => {
-                    if proof != Proof::New {
-                        notes.add(NoteKind::Reset, (from, start), 0, &member.name);
-                        findings.restarted = true;
-                    }
-                    // A start time that moves while the counter goes on may be a target that invents it.
-                    findings.fell |= proof == Proof::Rose;
-                    findings.doubtful |= proof == Proof::Rose;
-                    (value.clone(), Some(value), start)
-                }
-                Move::Fell { value, from } => {
-                    notes.add(NoteKind::ResetUnobserved, (from, page.at), 0, &member.name);
-                    (findings.fell, findings.doubtful, findings.restarted) = (true, true, true);
-                    (value.clone(), Some(value), from)
-                }
-                Move::Baseline { value, why, fell } => {
-                    let (part, total) = member.share(&value, threshold);
-                    let events = part.max(total);
-                    findings.fell |= fell;
-                    findings.rebased |= events > 0 || why != Why::FirstSeen;
-                    if !first && (events > 0 || why != Why::FirstSeen) {
-                        notes.add(why.note(), (from, page.at), events, &member.name);
-                    }
-                    (value, None, page.at)
-                }
-            };
-            if value.total() > RESOLUTION {
-                notes.add(NoteKind::Resolution, (from, page.at), 0, &member.name);
-            }
-            if let Some(counted) = counted {
-                add(&mut self.state.open, (start, page.at), member.share(&counted, threshold), &counted);
-            }
-            member.keep(value, page);
-        }
-        findings
+        self.members.iter_mut().for_each(|member| taking.take(member));
+        taking.findings
     }
 
     /// The page shows that several processes answer: nothing that it led to is believed.
@@ -252,6 +191,7 @@ impl Meter {
         self.state.quarantine = (usize::from(calm) < WATCHED_PAGES).then_some(calm);
         if self.state.quarantine.is_none() {
             self.state.history.clear();
+            self.state.zero_after = self.state.page;
             self.break_the_unread();
         }
     }
@@ -346,66 +286,7 @@ impl Meter {
     }
 }
 
-/// A counter is not on the page. One that others depend on is waited for.
-fn absent(member: &mut Member, page: &Page, waits: bool, findings: &mut Findings, notes: &mut Notes) {
-    let Some(last) = &member.last else { return };
-    let is_explained = member.is_of_a_process_before(page);
-    member.standing = match member.standing {
-        Standing::Live | Standing::Missed if !waits && is_explained => {
-            let start = page.known_process.unwrap_or(page.at).min(page.at);
-            notes.add(NoteKind::Reset, (last.at, start), 0, &member.name);
-            Standing::Gone
-        }
-        Standing::Live => Standing::Missed,
-        Standing::Missed => {
-            notes.add(NoteKind::Vanished, (last.at, page.at), 0, &member.name);
-            findings.vanished |= !is_explained;
-            Standing::Gone
-        }
-        standing @ (Standing::Gone | Standing::Broken) => standing,
-    };
-    findings.missing |= member.standing == Standing::Missed;
-}
-
-fn refused(member: &Member, refusal: &Refusal, span: (Timestamp, Timestamp), notes: &mut Notes) {
-    match refusal {
-        Refusal::Value(reason) => notes.add(NoteKind::BadValue(*reason), span, 0, &member.name),
-        Refusal::Histogram(fault) => {
-            let words = format!("{fault}: {}", String::from_utf8_lossy(&member.name));
-            notes.add(NoteKind::BadHistogram, span, 0, words.as_bytes());
-        }
-    }
-}
-
-/// Adds increments to the stretch between these instants.
-fn add(stretches: &mut Vec<Stretch>, (from, to): (Timestamp, Timestamp), share: (u64, u64), counted: &Value) {
-    let same = |stretch: &Stretch| stretch.from == from && stretch.to == to;
-    let place = stretches.iter().rposition(same).unwrap_or_else(|| {
-        stretches.push(Stretch::new(from, to));
-        stretches.len() - 1
-    });
-    let stretch = &mut stretches[place];
-    stretch.part = stretch.part.saturating_add(share.0);
-    stretch.total = stretch.total.saturating_add(share.1);
-    if let Value::Buckets(buckets) = counted {
-        add_buckets(&mut stretch.buckets, buckets);
-    }
-}
-
-fn add_buckets(sums: &mut Vec<Buckets>, more: &Buckets) {
-    match sums.iter_mut().find(|sum| sum.bounds == more.bounds) {
-        Some(sum) => sum.add(more),
-        None => sums.push(more.clone()),
-    }
-}
-
-impl Why {
-    fn note(self) -> NoteKind {
-        match self {
-            Self::FirstSeen => NoteKind::FirstSeen,
-            Self::OtherProcess => NoteKind::OtherProcess,
-            Self::NewBounds => NoteKind::NewBounds,
-            Self::Rebased => NoteKind::Rebased,
-        }
-    }
+/// Whether the total does not hold what this counter counts.
+fn is_separate_part(member: &Member) -> bool {
+    member.role == Role::Part
 }

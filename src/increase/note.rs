@@ -14,7 +14,8 @@ pub enum NoteKind {
     ResetUnobserved,
     /// Another process answered that was already running before: nothing connects its readings to those before.
     OtherProcess,
-    /// A counter was seen for the first time and nothing proves when it was zero: at most `events` are not counted.
+    /// A counter was seen for the first time and nothing proves when it was zero, or it cannot be read: at most `events`
+    /// are not counted.
     FirstSeen,
     /// A counter is no longer shown; what it counted after its last reading, if anything, was never shown.
     Vanished,
@@ -135,7 +136,8 @@ impl Notes {
             self.0.len() - 1
         });
         let note = &mut self.0[place];
-        (note.from, note.to) = (note.from.min(from), note.to.max(to));
+        // A clock that is set back turns the two around.
+        (note.from, note.to) = (note.from.min(from.min(to)), note.to.max(from.max(to)));
         note.events = note.events.saturating_add(events);
         note.series = note.series.saturating_add(u32::from(!series.is_empty()));
         if note.example.is_empty() {

@@ -83,7 +83,7 @@ impl Target {
         }
         let mut target = Self::new(rules, measures, None);
         target.state = read_target(&mut state)?;
-        let process = target.state.process.map(|(start, _)| start);
+        let process = target.state.process;
         let saved = directory.length()?;
         let mut is_same = saved == measures.len();
         for place in 0..saved {
@@ -126,7 +126,7 @@ impl Target {
     fn state_bytes(&self, number: u64) -> Vec<u8> {
         let mut out = begun(number);
         write_target(&mut out, &self.state);
-        let process = self.state.process.map(|(start, _)| start);
+        let process = self.state.process;
         for measured in &self.measures {
             match &measured.what {
                 What::Meter(meter) => write_meter(&mut out, meter, process),
@@ -209,8 +209,7 @@ fn write_target(out: &mut Writer, state: &TargetState) {
     out.base(state.last.unwrap_or(Timestamp::from_millis(0)));
     out.byte(state.late);
     out.maybe_time(state.late_at);
-    out.maybe_time(state.process.map(|(start, _)| start));
-    out.maybe_time(state.process.map(|(_, first)| first));
+    out.maybe_time(state.process);
     let health = &state.health;
     out.byte(health.state.map_or(2, |(up, _)| u8::from(up)));
     out.maybe_time(health.state.map(|(_, since)| since));
@@ -221,28 +220,22 @@ fn write_target(out: &mut Writer, state: &TargetState) {
 fn read_target(from: &mut Reader<'_>) -> Result<TargetState, Damaged> {
     let (has_last, base) = (from.flag()?, from.base()?);
     let (late, late_at) = (from.byte()?, from.maybe_time()?);
-    let process = (from.maybe_time()?, from.maybe_time()?);
+    let process = from.maybe_time()?;
     let up = match from.byte()? {
         2 => None,
         byte @ 0..=1 => Some(byte == 1),
         _ => return Err(Damaged("the health")),
     };
-    let state = both((up, from.maybe_time()?), "the health")?;
+    let state = match (up, from.maybe_time()?) {
+        (Some(up), Some(since)) => Some((up, since)),
+        (None, None) => None,
+        _ => return Err(Damaged("the health")),
+    };
     let health = Health { state, doubted: from.maybe_time()?, last_page: from.maybe_time()? };
     if !has_last && base.millis() != 0 {
         return Err(Damaged("the last page"));
     }
-    let process = both(process, "the process")?;
     Ok(TargetState { last: has_last.then_some(base), late, late_at, process, health })
-}
-
-/// Two values that are there together or not at all.
-fn both<A, B>(pair: (Option<A>, Option<B>), what: &'static str) -> Result<Option<(A, B)>, Damaged> {
-    match pair {
-        (Some(a), Some(b)) => Ok(Some((a, b))),
-        (None, None) => Ok(None),
-        _ => Err(Damaged(what)),
-    }
 }
 
 fn write_meter(out: &mut Writer, meter: &Meter, process: Option<Timestamp>) {

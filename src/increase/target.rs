@@ -69,8 +69,8 @@ pub(super) struct TargetState {
     /// Pages that were older than it, one after the other: how many, and the newest.
     pub late: u8,
     pub late_at: Option<Timestamp>,
-    /// When the process began that answers, and when it was first seen.
-    pub process: Option<(Timestamp, Timestamp)>,
+    /// When the process began that answered last and said so.
+    pub process: Option<Timestamp>,
     pub health: Health,
 }
 
@@ -126,6 +126,7 @@ impl Target {
     /// A target that was never scraped. If it is known since when it would have been scraped, had it been there, then a
     /// process that began later is counted from its beginning; otherwise, the first page is where counting begins.
     pub fn new(rules: Rules, measures: &[Measure], watched_since: Option<Timestamp>) -> Self {
+        let watched_since = watched_since.filter(|since| is_time(*since));
         let measures = measures.iter().map(|measure| Measured::new(measure, watched_since)).collect();
         let interval_ms = rules.interval_ms.clamp(1, LATEST_MS);
         Self { rules: Rules { interval_ms, ..rules }, measures, state: TargetState::default(), number: 0, directory: 0 }
@@ -144,6 +145,7 @@ impl Target {
 
     /// A scrape that gave no page. Returns the slices that have ended, and the state if it has changed.
     pub fn failed(&mut self, at: Timestamp) -> Outcome {
+        let at = Timestamp::from_millis(at.millis().clamp(0, LATEST_MS));
         let health = self.state.health.observe(false, at);
         let measures = self.measures.iter_mut().map(|measured| match &mut measured.what {
             What::Meter(_) => Increase::default(),
@@ -183,7 +185,7 @@ impl Target {
     }
 
     fn admit(&mut self, at: Timestamp) -> Result<(), Ignored> {
-        if !(0..=LATEST_MS).contains(&at.millis()) {
+        if !is_time(at) {
             return Err(Ignored::NoTime(at));
         }
         let half_ms = (self.rules.interval_ms + 1) / 2;
@@ -204,26 +206,24 @@ impl Target {
     /// The start of the process as it is compared: one that is only told differently is no other process.
     fn process(&mut self, start: Option<Timestamp>, at: Timestamp) -> Option<Timestamp> {
         let start = start.filter(|start| is_plausible(*start, at))?;
-        if let (Some((known, first)), Some(last)) = (self.state.process, self.state.last) {
-            // Whatever the target's clock says: a new process began after the old one had been seen for so long.
-            let seen_ms = last.millis() - first.millis();
+        if let Some((known, last)) = self.state.process.zip(self.state.last) {
             let apart_ms = start.millis().abs_diff(known.millis());
-            let is_same = match start > last {
-                true => start == known || start.millis() - known.millis() < seen_ms,
-                false => apart_ms <= START_JITTER_MS && apart_ms % 1_000 == 0,
-            };
-            if is_same {
+            let trembles = start <= last && apart_ms <= START_JITTER_MS && apart_ms % 1_000 == 0;
+            if trembles {
                 return Some(known);
             }
         }
-        // It may have begun while the page was awaited.
-        self.state.process = Some((start, at.max(start)));
+        self.state.process = Some(start);
         Some(start)
     }
 }
 
 fn is_plausible(start: Timestamp, at: Timestamp) -> bool {
-    (1..=LATEST_MS).contains(&start.millis()) && start <= at.plus_millis(AHEAD_MS)
+    is_time(start) && start <= at.plus_millis(AHEAD_MS)
+}
+
+fn is_time(time: Timestamp) -> bool {
+    (0..=LATEST_MS).contains(&time.millis())
 }
 
 impl Measured {
@@ -336,7 +336,7 @@ impl Scrape<'_> {
         if seen.value.is_some() {
             self.refused = Some(PageRefused::DuplicateSeries);
         } else {
-            (seen.value, seen.stamp) = (Some(value), stamp);
+            (seen.value, seen.stamp) = (Some(value), stamp.filter(|stamp| is_time(*stamp)));
         }
         true
     }
@@ -386,14 +386,14 @@ impl Scrape<'_> {
             return Err(refused);
         }
         let target = self.target;
-        let before = target.state.process.map(|(start, _)| start);
+        let before = target.state.process;
         let process = target.process(self.process, self.at);
         let page = Page {
             number: target.number,
             at: self.at,
             before: target.state.last,
             process,
-            known_process: target.state.process.map(|(start, _)| start),
+            known_process: target.state.process,
             has_restarted: process.zip(before).is_some_and(|(now, then)| now != then && Some(now) > target.state.last),
             interval_ms: target.rules.interval_ms,
         };

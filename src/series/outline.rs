@@ -82,8 +82,10 @@ impl Recorder {
         if self.given_up {
             return Outline::default();
         }
-        let Outline { lines, fresh, .. } = &self.outline;
-        Outline { format: Some(format), lines: lines.as_slice().into(), fresh: fresh.as_slice().into() }
+        let Outline { mut lines, mut fresh, .. } = std::mem::take(&mut self.outline);
+        lines.shrink_to_fit();
+        fresh.shrink_to_fit();
+        Outline { format: Some(format), lines, fresh }
     }
 
     #[inline(always)]

@@ -5,8 +5,10 @@
 //!
 //! - Lines are kept as what they share with one of the lines before, and the rest: a histogram of 16 lines costs three.
 //! - Pages come in the same order again and again, so that the slot behind the last one found is tried first.
-//! - New series are put into the index together, when the page they are in has been read: one by one, each would wait for
-//!   memory.
+//! - New series are put into the index together, and only when a series has to be searched for: one by one, each would
+//!   wait for memory, and a target whose pages stay the same needs no index.
+
+use std::collections::HashMap;
 
 use super::Slot;
 use crate::formats::exposition::{Identity, Key, MetricType, SeriesText, common_prefix, same_series};
@@ -24,10 +26,14 @@ pub(super) struct Table {
     entries: Vec<Entry>,
     vacant: Vec<Slot>,
     index: Index,
+    /// Series that are to be in the index and are not yet.
+    to_index: Vec<Slot>,
     /// The slot that will be tried first.
     expected: Slot,
     /// The selections that there are; series of one metric share theirs.
     selections: Vec<Box<[SelectorId]>>,
+    by_selection: HashMap<Box<[SelectorId]>, u32>,
+    last_selection: u32,
 }
 
 /// A range of [`Table::parts`].
@@ -40,16 +46,40 @@ struct Part {
 /// A selected series.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
-    /// The line up to its value, in two parts.
-    line: [Part; 2],
+    /// The line up to its value, in two parts: where they start, and how long they are.
+    starts: [usize; 2],
+    lengths: [u32; 2],
     identity: Identity,
     selection: u32,
+    /// The number of the last scrape that is known to have had it.
+    pub seen: u32,
+    /// The series that tells when this one was created, or [`NONE`].
+    created: Slot,
     pub told: Told,
     is_live: bool,
-    /// The number of the last scrape that is known to have had it.
-    pub seen: u64,
-    /// The series that tells when this one was created.
-    pub created: Option<Slot>,
+}
+
+/// No slot: there are never so many.
+const NONE: Slot = Slot(u32::MAX);
+
+impl Entry {
+    pub(super) fn created(&self) -> Option<Slot> {
+        Some(self.created).filter(|created| *created != NONE)
+    }
+
+    pub(super) fn set_created(&mut self, created: Option<Slot>) {
+        self.created = created.unwrap_or(NONE);
+    }
+
+    #[inline(always)]
+    fn line(&self) -> [Part; 2] {
+        [0, 1].map(|part| Part { start: self.starts[part], length: self.lengths[part] })
+    }
+
+    fn set_line(&mut self, line: [Part; 2]) {
+        self.starts = line.map(|part| part.start);
+        self.lengths = line.map(|part| part.length);
+    }
 }
 
 /// What a page tells of a series besides its name and labels.
@@ -82,18 +112,26 @@ impl Table {
         let expected = self.expected;
         let found = match self.entries.get(expected.0 as usize) {
             Some(entry) if entry.identity == identity && entry.is_live && self.is_line(entry, line) => Some(expected),
-            _ if self.index.is_empty() => None,
+            _ if self.index.is_empty() && self.to_index.is_empty() => None,
             _ => self.search(identity, line, key),
         };
         self.expected = Slot(found.unwrap_or(expected).0.wrapping_add(1));
         found
     }
 
-    /// Adds a series, but not to the index.
-    pub(super) fn add(&mut self, identity: Identity, line: &[u8], selection: &[SelectorId], told: Told) -> Slot {
+    /// Adds a series that was `seen` in this scrape, but not to the index.
+    pub(super) fn add(
+        &mut self,
+        identity: Identity,
+        line: &[u8],
+        selection: &[SelectorId],
+        told: Told,
+        seen: u32,
+    ) -> Slot {
         let selection = self.selection(selection);
         let line = self.keep(line);
-        let entry = Entry { line, identity, selection, told, is_live: true, seen: 0, created: None };
+        let (starts, lengths) = (line.map(|part| part.start), line.map(|part| part.length));
+        let entry = Entry { starts, lengths, identity, selection, seen, created: NONE, told, is_live: true };
         match self.vacant.pop() {
             Some(slot) => {
                 self.entries[slot.0 as usize] = entry;
@@ -108,10 +146,7 @@ impl Table {
 
     /// Puts series that were added into the index.
     pub(super) fn index(&mut self, added: &[Slot]) {
-        self.index.make_room(self.entries.len(), &self.entries);
-        for slot in added {
-            self.index.add(self.entries[slot.0 as usize].identity, *slot);
-        }
+        self.to_index.extend_from_slice(added);
     }
 
     /// Takes series back that were added and are not in the index.
@@ -122,16 +157,16 @@ impl Table {
         self.tidy();
     }
 
-    /// Forgets series; their slots may be given to others.
+    /// Forgets series, given ascending; their slots may be given to others.
     pub(super) fn forget(&mut self, slots: &[Slot]) {
         for slot in slots {
             self.vacate(*slot);
         }
         self.tidy();
-        self.index.rebuild(self.entries.len(), &self.entries);
-        for entry in self.entries.iter_mut() {
-            let is_forgotten = entry.created.is_some_and(|created| slots.binary_search(&created).is_ok());
-            entry.created = entry.created.filter(|_| !is_forgotten);
+        self.to_index.clear();
+        self.index.rebuild(&self.entries);
+        for entry in self.entries.iter_mut().filter(|entry| slots.binary_search(&entry.created).is_ok()) {
+            entry.created = NONE;
         }
     }
 
@@ -163,18 +198,31 @@ impl Table {
     }
 
     /// The series in the index with this name and these labels.
-    pub(super) fn find_text(&self, text: &SeriesText, key: Key) -> Option<Slot> {
+    pub(super) fn find_text(&mut self, text: &SeriesText, key: Key) -> Option<Slot> {
+        self.index_all();
         let identity = text.identity(key);
         let mut slots = self.index.slots_of(identity);
         slots.find(|slot| self.entry(*slot).identity == identity && self.text(*slot) == *text)
     }
 
     #[cold]
-    fn search(&self, identity: Identity, line: &[u8], key: Key) -> Option<Slot> {
+    fn search(&mut self, identity: Identity, line: &[u8], key: Key) -> Option<Slot> {
+        self.index_all();
         self.index.slots_of(identity).find(|slot| {
             let entry = self.entry(*slot);
             entry.identity == identity && (self.is_line(entry, line) || same_series(&self.line(entry), line, key))
         })
+    }
+
+    fn index_all(&mut self) {
+        if self.to_index.is_empty() {
+            return;
+        }
+        self.index.make_room(&self.entries);
+        for slot in self.to_index.drain(..) {
+            self.index.add(self.entries[slot.0 as usize].identity, slot);
+        }
+        self.to_index.shrink_to_fit();
     }
 
     fn part(&self, part: Part) -> &[u8] {
@@ -182,12 +230,12 @@ impl Table {
     }
 
     fn line(&self, entry: &Entry) -> Vec<u8> {
-        entry.line.map(|part| self.part(part)).concat()
+        entry.line().map(|part| self.part(part)).concat()
     }
 
     #[inline(always)]
     fn is_line(&self, entry: &Entry, line: &[u8]) -> bool {
-        let [shared, fresh] = entry.line.map(|part| self.part(part));
+        let [shared, fresh] = entry.line().map(|part| self.part(part));
         shared.len() + fresh.len() == line.len() && line.starts_with(shared) && line.ends_with(fresh)
     }
 
@@ -206,17 +254,25 @@ impl Table {
     /// The number of a selection; there are about as many as there are selectors.
     fn selection(&mut self, selection: &[SelectorId]) -> u32 {
         // Series of one selection come one behind the other.
-        let known = self.selections.iter().rposition(|known| **known == *selection);
-        known.unwrap_or_else(|| {
-            self.selections.push(selection.into());
-            self.selections.len() - 1
-        }) as u32
+        if self.selections.get(self.last_selection as usize).is_some_and(|last| **last == *selection) {
+            return self.last_selection;
+        }
+        self.last_selection = match self.by_selection.get(selection) {
+            Some(known) => *known,
+            None => {
+                let new = self.selections.len() as u32;
+                self.selections.push(selection.into());
+                self.by_selection.insert(selection.into(), new);
+                new
+            }
+        };
+        self.last_selection
     }
 
     fn vacate(&mut self, slot: Slot) {
         let entry = &mut self.entries[slot.0 as usize];
         entry.is_live = false;
-        self.wasted += entry.line[1].length as usize;
+        self.wasted += entry.lengths[1] as usize;
         self.vacant.push(slot);
     }
 
@@ -228,7 +284,8 @@ impl Table {
         let mut tidied = Self::default();
         for place in 0..self.entries.len() {
             if self.entries[place].is_live {
-                self.entries[place].line = tidied.keep(&self.line(&self.entries[place]));
+                let line = tidied.keep(&self.line(&self.entries[place]));
+                self.entries[place].set_line(line);
             }
         }
         (self.parts, self.base, self.wasted) = (tidied.parts, tidied.base, 0);
@@ -248,27 +305,29 @@ impl Index {
         self.slots.is_empty()
     }
 
-    /// Makes room for the slots of so many series.
-    fn make_room(&mut self, series: usize, entries: &[Entry]) {
-        if series * 2 <= self.slots.len() {
+    /// Makes room for the slots of these series.
+    fn make_room(&mut self, entries: &[Entry]) {
+        if entries.len() * 2 <= self.slots.len() {
             return;
         }
-        // The series that are there now and not yet in the index are added by who asks for room.
         let there: Vec<Slot> =
             self.slots.iter().filter(|slot| **slot != 0).map(|slot| Slot(*slot as u32 - 1)).collect();
-        self.bits = (series * 2).next_power_of_two().ilog2().max(4);
-        self.slots = vec![0; 1 << self.bits];
+        self.clear(entries.len());
         for slot in there {
             self.add(entries[slot.0 as usize].identity, slot);
         }
     }
 
-    fn rebuild(&mut self, series: usize, entries: &[Entry]) {
-        self.slots.clear();
-        self.make_room(series, entries);
+    fn rebuild(&mut self, entries: &[Entry]) {
+        self.clear(entries.len());
         for (slot, entry) in (0..).map(Slot).zip(entries).filter(|(_, entry)| entry.is_live) {
             self.add(entry.identity, slot);
         }
+    }
+
+    fn clear(&mut self, series: usize) {
+        self.bits = (series * 2).next_power_of_two().ilog2().max(4);
+        self.slots = vec![0; 1 << self.bits];
     }
 
     #[inline(always)]
@@ -307,7 +366,7 @@ mod tests {
         let identity = Identity::of_test(7 << 32);
         let mut table = Table::default();
         let lines: [&[u8]; 3] = [b"a ", b"b ", b"c{x=\"y\"} "];
-        let slots = lines.map(|line| table.add(identity, line, &[SelectorId(1)], TOLD));
+        let slots = lines.map(|line| table.add(identity, line, &[SelectorId(1)], TOLD, 1));
         table.index(&slots);
         for (line, slot) in lines.iter().zip(slots).rev() {
             assert_eq!(table.find(identity, line, key), Some(slot));
@@ -327,7 +386,7 @@ mod tests {
         let line =
             |round: u64| format!("m{{round=\"{round}\",x=\"{}\"}} ", "y".repeat(round as usize % 90)).into_bytes();
         for round in 0..1_000u64 {
-            let slot = table.add(spread(round), &line(round), &[SelectorId(round as u32 % 3)], TOLD);
+            let slot = table.add(spread(round), &line(round), &[SelectorId(round as u32 % 3)], TOLD, 1);
             table.index(&[slot]);
             for kept in round.saturating_sub(4)..=round {
                 let found = table.find(spread(kept), &line(kept), key).unwrap();

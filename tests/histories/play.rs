@@ -208,7 +208,7 @@ impl<'w> History<'w> {
             return 0;
         }
         let (good, bad) = self.truth(note.from.millis(), note.to.millis() + self.world.slowest_ms);
-        if note.kind == NoteKind::FirstSeen { note.events } else { good + bad }
+        if note.kind == NoteKind::FirstSeen && note.events > 0 { note.events.max(good + bad) } else { good + bad }
     }
 
     /// Every minute holds at least what was counted between pages inside it, and at most what was between pages around.
@@ -255,7 +255,8 @@ impl<'w> History<'w> {
     }
 
     fn judge_mixed(&self, counted: Tally, effect: Effect, (first, last): (&Taken, &Taken)) -> Verdict {
-        let (good, bad) = self.truth(first.true_ms, last.true_ms + self.world.race_ms);
+        // The first page says nothing of the others, which count from when it was asked for.
+        let (good, bad) = self.truth(first.at_ms, last.true_ms + self.world.race_ms);
         if matches!(self.world.starts, Starts::Process | Starts::Created) {
             assert!(effect >= Effect::LowerBound || !self.twin.is_mixed(), "nobody noticed");
             assert!(counted.total() <= good + bad, "{counted:?} of {good} and {bad}");

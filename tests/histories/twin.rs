@@ -104,10 +104,11 @@ impl Twin {
             })
     }
 
-    /// Whether any series of a page is visibly of another process than before.
+    /// Whether any series of a page is visibly of another process than the page before.
     fn shows_a_restart(&self, page: usize) -> bool {
         self.pages[page].iter().enumerate().any(|(series, now)| {
             let then = self.pages[..page].iter().rev().find_map(|page| page[series].as_ref());
+            let then = then.filter(|then| then.who == self.who[page - 1].0);
             now.as_ref().zip(then).is_some_and(|(now, then)| {
                 now.fell_since(then) || now.starts_since(then).is_some_and(|(then, now)| then != now)
             })

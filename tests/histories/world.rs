@@ -230,7 +230,8 @@ impl World {
                 who = dice.between(0, self.replicas as i64 - 1) as usize;
             }
             let mut shown = self.show(dice, who, at_ms);
-            if !self.is_clean && page > 0 {
+            // The first page that is taken is where counting begins, and what is wrong with it can be nobody's fault.
+            if !self.is_clean && self.pages.iter().filter(|page| page.who.is_some()).count() > 1 {
                 self.spoil(dice, &mut shown, page, &mut spoiled_at);
             }
             self.pages.push(shown);
@@ -290,20 +291,28 @@ impl World {
     }
 
     fn spoil(&self, dice: &mut Dice, shown: &mut Shown, page: i64, spoiled_at: &mut [i64]) {
-        for (sample, spoiled_at) in shown.samples.iter_mut().zip(spoiled_at) {
+        for (series, spoiled_at) in spoiled_at.iter_mut().enumerate() {
             // Half of a pair that is missing for long is no fault that anybody could see.
             if self.shape.is_pair() && page - *spoiled_at < 6 || !dice.one_in(12) {
                 continue;
             }
             *spoiled_at = page;
-            // Nor is half of a pair that is missing on the page that would be its first.
-            if dice.one_in(2) && !(self.shape.is_pair() && self.lazy) {
-                *sample = None;
-            } else if let Some(sample) = sample {
+            if dice.one_in(2) {
+                if self.is_known(shown, series) {
+                    shown.samples[series] = None;
+                }
+            } else if let Some(sample) = &mut shown.samples[series] {
                 let bad = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, -0.0, 0.5, 1e308, 9_007_199_254_740_994.0];
                 sample.spoiled = Some(bad[dice.between(0, 7) as usize]);
             }
         }
+    }
+
+    /// Whether the pages before showed a series of this process. One that is missing from what would be its first page is
+    /// missed by nobody.
+    fn is_known(&self, shown: &Shown, series: usize) -> bool {
+        let before = self.pages.len().checked_sub(2).map(|from| &self.pages[from..]);
+        before.is_some_and(|pages| pages.iter().all(|page| page.who == shown.who && page.samples[series].is_some()))
     }
 
     fn life_at(&self, replica: usize, at_ms: i64) -> Option<usize> {

@@ -99,6 +99,12 @@ impl Place {
         Self { start: (range.start - line) as u32, length: length | if escaped { ESCAPED } else { 0 } }
     }
 
+    /// Moves it with what stood at `from` and stands at `to`.
+    #[inline(always)]
+    pub(super) fn shift(&mut self, from: usize, to: usize) {
+        self.start = self.start.wrapping_add(to as u32).wrapping_sub(from as u32);
+    }
+
     #[inline(always)]
     pub(super) fn start(self) -> usize {
         self.start as usize
@@ -263,8 +269,14 @@ impl Key {
         Self([RandomState::new().hash_one(0), RandomState::new().hash_one(1)])
     }
 
+    #[inline(always)]
     pub(super) fn text(self, text: Text<'_>) -> u64 {
-        if text.escaped { self.bytes(&text.bytes()) } else { self.bytes(text.raw) }
+        if text.escaped { self.escaped(text) } else { self.bytes(text.raw) }
+    }
+
+    #[cold]
+    fn escaped(self, text: Text<'_>) -> u64 {
+        self.bytes(&text.bytes())
     }
 
     /// What a label adds, whose name has the hash `named`.
@@ -294,16 +306,23 @@ impl Key {
             4..8 => (half(0), half(length - 4)),
             8..=16 => (word(0), word(length - 8)),
             _ => {
-                let mut at = 0;
-                while at + 16 < length {
-                    state = folded(word(at) ^ state, word(at + 8) ^ self.0[1]);
-                    at += 16;
+                let last = &bytes[length - 16..];
+                for block in bytes[..length - 1].as_chunks::<16>().0 {
+                    let [low, high] = words(block);
+                    state = folded(low ^ state, high ^ self.0[1]);
                 }
-                (word(length - 16), word(length - 8))
+                let [low, high] = words(last.first_chunk().expect("16 bytes"));
+                (low, high)
             }
         };
         folded(low ^ state, high ^ self.0[1])
     }
+}
+
+#[inline(always)]
+fn words(block: &[u8; 16]) -> [u64; 2] {
+    let block = u128::from_le_bytes(*block);
+    [block as u64, (block >> 64) as u64]
 }
 
 #[inline(always)]

@@ -64,6 +64,8 @@ pub(super) struct Lexed {
     pub key_end: usize,
     /// How many of them are those of the sample before.
     pub shared: usize,
+    /// Whether the name is that of the sample before.
+    pub is_same_name: bool,
     pub tail: Tail,
 }
 
@@ -85,10 +87,11 @@ impl<'p, 's> Lexer<'p, 's> {
     pub(super) fn line(&mut self, start: usize) -> Result<Lexed, Refusal> {
         let before = &self.page[self.head.start..][..self.head.key_length];
         let shared = common_prefix(before, &self.page[start..]);
+        let is_same_name = self.head.inside.is_some_and(|inside| inside <= shared);
         let key_end = self.series(start, shared)?;
         self.head.start = start;
         self.head.key_length = key_end - start;
-        Ok(Lexed { start, key_end, shared, tail: self.tail(key_end)? })
+        Ok(Lexed { start, key_end, shared, is_same_name, tail: self.tail(key_end)? })
     }
 
     /// Lexes name and labels of the line that the page starts with, and nothing behind them.
@@ -137,26 +140,46 @@ impl<'p, 's> Lexer<'p, 's> {
         self.before_value(behind)
     }
 
+    /// The same for a line whose name is not that of the sample before.
     fn series_afresh(&mut self, start: usize) -> Result<usize, Refusal> {
-        self.scratch.labels.clear();
-        self.head = Head::default();
+        let before = std::mem::take(&mut self.head);
         let mut at = self.blanks(start);
         if name_class(self.byte(at)) & METRIC_START != 0 {
             let end = self.run(at, METRIC);
             self.set_name(start, at..end, false)?;
             at = self.blanks(end);
             if self.byte(at) != b'{' {
+                self.scratch.labels.clear();
                 return Ok(end);
             }
-            self.head.inside = Some(at + 1 - start);
-        } else if self.byte(at) != b'{' {
+            let inside = at + 1 - start;
+            self.head.inside = Some(inside);
+            self.take_over(&before, start + inside, inside);
+            let behind = self.scratch.labels.last().map_or(start + inside, |label| start + label.end());
+            return self.braces(start, behind, !self.scratch.labels.is_empty());
+        }
+        if self.byte(at) != b'{' {
             return Err(Fault::Expected("a metric name, `{` or `#`").at(at));
         }
+        self.scratch.labels.clear();
         let behind = self.braces(start, at + 1, false)?;
         if self.head.name.length() == 0 {
             return Err(Fault::NoName.at(at));
         }
         Ok(behind)
+    }
+
+    /// Keeps the labels of the line `before` with which those at `at` begin as well: `h_sum` and `h_count` have the
+    /// labels of `h_bucket` but one.
+    fn take_over(&mut self, before: &Head, at: usize, inside: usize) {
+        let Some(inside_before) = before.inside else { return self.scratch.labels.clear() };
+        let line_before = &self.page[before.start..][..before.key_length];
+        let shared = inside_before + common_prefix(&line_before[inside_before..], &self.page[at..]);
+        self.scratch.labels.truncate(self.scratch.labels.partition_point(|label| label.end() <= shared));
+        for label in &mut self.scratch.labels {
+            label.name.shift(inside_before, inside);
+            label.value.shift(inside_before, inside);
+        }
     }
 
     /// Lexes what is between braces from `at`, which stands behind a label or behind the brace; gives the byte behind
@@ -229,9 +252,10 @@ impl<'p, 's> Lexer<'p, 's> {
             return Err(Fault::TooMany { limit: Limit::Labels, most: labels }.at(at));
         }
         let named = self.key.text(name.text(line));
-        let repeats = |other: &Label| other.named == named && other.name.text(line) == name.text(line);
-        if self.scratch.labels.iter().any(repeats) {
-            return Err(Fault::DuplicateLabel.at(at));
+        for other in &self.scratch.labels {
+            if other.named == named && other.name.text(line) == name.text(line) {
+                return Err(Fault::DuplicateLabel.at(at));
+            }
         }
         if name.length() == 0 {
             return Err(Fault::Expected("a label name").at(at));

@@ -64,6 +64,7 @@ pub struct Page<'p, 's> {
     names: RecentNames,
     has_points: bool,
     over: bool,
+    refused: Option<PageError>,
 }
 
 /// A line of a page.
@@ -119,6 +120,8 @@ enum Step<'p> {
 struct RecentNames {
     names: [RecentName; 4],
     oldest: usize,
+    /// That of the last sample.
+    last: Option<(NameId, MetricType)>,
 }
 
 /// Where a name is, its length, and what was found out about it.
@@ -144,7 +147,7 @@ impl<'p, 's> Page<'p, 's> {
             return Err(PageError { line: 1, column: 1, fault });
         }
         if let Err(error) = std::str::from_utf8(page) {
-            return Err(refused(Fault::Encoding.at(error.valid_up_to()), page));
+            return Err(refused(&Fault::Encoding.at(error.valid_up_to()), page));
         }
         let Scratch { lexer, families, twins } = scratch;
         families.clear();
@@ -167,13 +170,14 @@ impl<'p, 's> Page<'p, 's> {
             names,
             has_points: false,
             over: false,
+            refused: None,
         })
     }
 
     /// Reads the next line; `None` at the end of a page that is sound from its first byte to its last.
     ///
     /// # Errors
-    /// When the page must not be used; nothing that was read of it before must be, either.
+    /// When the page must not be used; nothing that was read of it before must be, either. Asked again, it says so again.
     #[inline(always)]
     pub fn next_entry(&mut self) -> Result<Option<Entry<'_, 'p>>, PageError> {
         match self.step() {
@@ -181,8 +185,8 @@ impl<'p, 's> Page<'p, 's> {
                 Ok(Some(Entry::Sample(self.as_sample(&lexed, name_id, metric_type))))
             }
             Ok(Step::Other(entry)) => Ok(Some(entry)),
-            Ok(Step::Over) => Ok(None),
-            Err(refusal) => Err(self.refuse(refusal)),
+            Ok(Step::Over) => self.refused.map_or(Ok(None), Err),
+            Err(refusal) => Err(self.refuse(&refusal)),
         }
     }
 
@@ -229,7 +233,12 @@ impl<'p, 's> Page<'p, 's> {
         self.samples += 1;
         self.next = lexed.tail.next;
         self.line = start..self.next;
-        let (name_id, metric_type) = self.name().map_err(|fault| fault.at(start))?;
+        // Only a sample can have been between, and what it says of its name holds.
+        let (name_id, metric_type) = match self.names.last {
+            Some(last) if lexed.is_same_name && self.format == Format::Text => last,
+            _ => self.name().map_err(|fault| fault.at(start))?,
+        };
+        self.names.last = Some((name_id, metric_type));
         self.twins.add(self.lexer.identity(), start as u32);
         Ok(Step::Sample(lexed, name_id, metric_type))
     }
@@ -280,6 +289,10 @@ impl<'p, 's> Page<'p, 's> {
         self.next = self.lexer.end_of_line(line.end)?;
         self.line = start..self.next;
         let Comment::Metadata { keyword, name, escaped, text } = comment else { return Ok(Entry::Remark) };
+        let most = self.limits.name_bytes;
+        if name.len() > most as usize {
+            return Err(Fault::TooMany { limit: Limit::NameBytes, most }.at(name.start));
+        }
         let at = if matches!(keyword, Keyword::Help) { name.start } else { text.start };
         let (name, text) = (comment::name_text(self.page, &name, escaped), &self.page[text]);
         self.families.describe(keyword, &name.bytes(), text, self.format).map_err(|fault| fault.at(at))?;
@@ -354,7 +367,7 @@ impl<'p, 's> Page<'p, 's> {
     }
 
     #[cold]
-    fn refuse(&self, refusal: Refusal) -> PageError {
+    fn refuse(&mut self, refusal: &Refusal) -> PageError {
         let (at, fault) = refusal.parts();
         // Whatever is wrong with a line that was cut off, that it was cut off is why.
         let last_line = memchr::memchr(b'\n', &self.page[at.min(self.page.len())..]).is_none();
@@ -363,12 +376,14 @@ impl<'p, 's> Page<'p, 's> {
             Format::OpenMetrics if last_line && fault.is_syntax() => Fault::NoEof,
             _ => fault,
         };
-        refused(fault.at(at), self.page)
+        let error = refused(&fault.at(at), self.page);
+        (self.over, self.refused) = (true, Some(error));
+        error
     }
 }
 
 #[cold]
-fn refused(refusal: Refusal, page: &[u8]) -> PageError {
+fn refused(refusal: &Refusal, page: &[u8]) -> PageError {
     refusal.of(page)
 }
 

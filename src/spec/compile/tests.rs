@@ -229,7 +229,7 @@ fn missing_keys_are_told_at_the_head_of_their_table() {
             "[slo.throughput]\nsource = \"lb\"\nrequests = [\"GET /profile/{user}\"]\nminimum = 0.5\nslice = \"5m\"\n",
             "",
             &[
-                "story.toml:27:1: missing the SLO's kind: one of [slo.availability], [slo.latency], [slo.percentile] or [slo.throughput]",
+                "story.toml:27:1: missing the SLO's kind: one of [slo.availability], [slo.latency], [slo.percentile] or [slo.throughput] on an access log, [slo.ratio], [slo.histogram] or [slo.gauge] on a scraped source",
             ],
         ),
     ]);

@@ -489,7 +489,7 @@ fn scraped_kinds_are_compiled_to_selectors_and_bounds() {
 #[test]
 fn what_is_wrong_with_a_scraped_kind_is_told_where_it_stands() {
     for (table, expected) in [
-        ("[slo.ratio]\nsource = \"app\"\ntotal = 'a{'\nbad = 'b'", "story.toml:40:12: expected a label or `}`"),
+        ("[slo.ratio]\nsource = \"app\"\ntotal = 'a{'\nbad = 'b'", "story.toml:40:12: expected a label name or `}`"),
         (
             "[slo.ratio]\nsource = \"app\"\ntotal = 'a'\nbad = 'b'\ngood = 'c'",
             "story.toml:41:7: `good` and `bad` say the same thing; keep one",
