@@ -1,4 +1,4 @@
-//! Counts of a stretch of log lines: what a worker hands to the engine.
+//! Counts of a stretch of log lines, or of pages of metrics: what a worker hands to the engine.
 //!
 //! Lines are parsed and judged in parallel, one worker per core. Each worker adds what it saw into [`Batch`]es of small
 //! integers, minute by minute, and the one owner of the windows adds those up. Sums do not care about order, so it does
@@ -13,12 +13,15 @@
 use std::collections::BTreeMap;
 
 mod counter;
+mod scraped;
 mod unmatched;
 
 pub use counter::{Bounds, Counter, Seen};
+pub use scraped::{MOST_AT_ONCE, PageFault, ScrapeCounter, Scraped, ScrapedTarget};
 pub use unmatched::Unmatched;
 
 use crate::formats::{Refused, Unparsed};
+use crate::increase::BadValue;
 use crate::spec::{Catalog, SloId, SourceId};
 use crate::time::Timestamp;
 
@@ -112,6 +115,8 @@ pub enum Rejection {
     Future,
     /// It is older than the longest window.
     Expired,
+    /// It is a sample whose value cannot be a count.
+    Value(BadValue),
 }
 
 impl From<Refused> for Rejection {
@@ -126,7 +131,7 @@ impl From<Refused> for Rejection {
 impl Rejection {
     /// Whether an error may hide behind it: what became of the request is not known.
     pub fn hides_outcome(self) -> bool {
-        matches!(self, Self::Unparsed(_) | Self::Ambiguous | Self::Oversize)
+        matches!(self, Self::Unparsed(_) | Self::Ambiguous | Self::Oversize | Self::Value(_))
     }
 
     /// The reason in `rejected` and in metrics.
@@ -137,6 +142,7 @@ impl Rejection {
             Self::Oversize => "oversize",
             Self::Future => "future",
             Self::Expired => "expired",
+            Self::Value(_) => "bad_value",
         }
     }
 }

@@ -18,6 +18,7 @@ mod rules;
 mod slo;
 mod source;
 mod specs;
+mod target;
 
 use std::fmt::Display;
 
@@ -37,6 +38,7 @@ pub use rules::prometheus_rules;
 pub use slo::{Budget, JourneyBudget, JourneyStatus, MemberStatus, SloStatus, StoryStatus};
 pub use source::{RejectedSample, SourceReason, SourceStatus};
 pub use specs::SpecsHealth;
+pub use target::{NoteStatus, TargetStatus, TargetsStatus};
 
 /// The kind of change that is meant when none is named.
 pub const DEFAULT_CHANGE: &str = "feature";

@@ -28,6 +28,7 @@ mod ledger;
 mod pending;
 mod quality;
 mod restore;
+mod targets;
 mod terms;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +53,7 @@ use ledger::{Bounds, Ledger, Shown};
 use quality::Tolerance;
 pub use quality::{KeptQuality, Reading, may_hide_errors};
 pub use restore::Restoring;
+pub use targets::{MOST_NOTES, Target, TargetNote, Targets};
 pub use terms::Terms;
 
 /// How far ahead of now an event may be, in milliseconds.
@@ -216,6 +218,11 @@ impl Engine {
     /// Takes note of how far the reading of a source has come.
     pub fn note_reading(&mut self, source: SourceId, reading: Reading) {
         self.ledgers[source.0].quality.read(reading);
+    }
+
+    /// Takes note of what is known of the targets of a scraped source.
+    pub fn note_targets(&mut self, source: SourceId, targets: Arc<Targets>) {
+        self.ledgers[source.0].targets = Some(targets);
     }
 
     /// Whether counts of a source did not add up, so that nothing more of it is counted or kept.
@@ -485,7 +492,8 @@ impl Engine {
         };
         let gaps = Missing::of(ledger.gaps.within(self.accepted, t));
         let bytes_behind = ledger.quality.bytes_behind().filter(|_| t == self.now);
-        ledger.standing(Shown { last_event, health, doubts, gaps, bytes_behind })
+        let targets = ledger.targets.clone().filter(|_| t == self.now);
+        ledger.standing(Shown { last_event, health, doubts, gaps, bytes_behind, targets })
     }
 }
 

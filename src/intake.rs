@@ -10,6 +10,7 @@
 
 mod archive;
 mod blocks;
+pub mod scrape;
 pub mod tail;
 
 pub use archive::{Archive, Kind, open};

@@ -1,7 +1,7 @@
 //! Running: the parts put together, from files to answers.
 //!
-//! The only room that starts threads. Each source has one that follows its files and counts what is new ([`follow`]);
-//! one more owns the engine and the store ([`owner`]), one watches the specs ([`specs`]); HTTP is answered by a small
+//! The only room that starts threads. Each source has one that follows its files and counts what is new ([`follow`]), or
+//! scrapes its targets ([`scrape`]); one more owns the engine and the store ([`owner`]), one watches the specs ([`specs`]); HTTP is answered by a small
 //! pool of its own.
 //!
 //! ```text
@@ -24,6 +24,7 @@ mod following;
 mod owner;
 mod reload;
 mod rescue;
+mod scrape;
 mod specs;
 
 use std::net::SocketAddr;
@@ -42,13 +43,15 @@ use tokio::sync::{mpsc, watch};
 use crate::api::{self, Access, Api, Limits, NoToken, Token};
 use crate::classify::{Classifier, TooComplex};
 use crate::intake::tail::SavedError;
-use crate::spec::{Catalog, SourceId, StoreUrl};
+use crate::spec::{Catalog, SourceId, SourceKind, StoreUrl};
 use crate::store::{Position, StoreError, Writer};
 use crate::time::{Clock, Horizon, SystemClock, Timestamp};
-use follow::{Follower, Reading, file_of};
-use following::Following;
+use follow::Reading;
+use following::{Follower, Following};
 use owner::{Owner, Published};
 use rescue::{Lost, Opened};
+pub use scrape::SavedTargetError;
+use scrape::Scraper;
 use specs::Watch;
 
 /// Why the server cannot start: one sentence that says what to do.
@@ -59,7 +62,7 @@ pub enum StartError {
     Store(#[from] StoreError),
     /// The read positions in the store cannot be used.
     #[error(transparent)]
-    Positions(#[from] SavedError),
+    Positions(#[from] PositionsError),
     /// The request patterns cannot be compiled.
     #[error("{}: {source}", directory.display())]
     Patterns {
@@ -82,6 +85,17 @@ pub enum StartError {
     /// The system refuses threads or a runtime.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
+}
+
+/// Why what was kept of how far sources had been read cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PositionsError {
+    /// Of a log.
+    #[error(transparent)]
+    Log(#[from] SavedError),
+    /// Of a target.
+    #[error(transparent)]
+    Target(#[from] SavedTargetError),
 }
 
 /// How many questions may wait for the owner; more are turned away.
@@ -240,23 +254,31 @@ fn classifiers(catalog: &Catalog) -> Result<Vec<Classifier>, StartError> {
         .collect()
 }
 
-/// One follower for each source. It goes on with the reading that there is of it, if its files are still read in the
-/// same way, and otherwise where the store says.
+/// One follower for each source. Of files, it goes on with the reading that there is of them, if they are still read in
+/// the same way; otherwise, and of targets, where the store says.
 fn followers(
     catalog: &Arc<Catalog>,
     classifiers: Vec<Classifier>,
     mut readings: Vec<(String, Reading)>,
     positions: &[Position],
-) -> Result<Vec<Follower>, SavedError> {
+) -> Result<Vec<Follower>, PositionsError> {
     let mut follower = |(index, classifier): (usize, Classifier)| {
-        let (source, file) = (SourceId(index), file_of(catalog, SourceId(index)));
+        let source = SourceId(index);
         let name = &catalog[source].name;
+        let file = match &catalog[source].kind {
+            SourceKind::File(file) => file,
+            SourceKind::Scrape(scrape) => {
+                let scraper = Scraper::new(catalog, source, scrape, positions)?;
+                return Ok(Follower::Targets(Box::new(scraper)));
+            }
+        };
         let same = readings.iter().position(|(of, reading)| of == name && reading.is_of(file));
         let reading = match same {
             Some(same) => readings.swap_remove(same).1,
             None => Reading::new(catalog, source, positions)?,
         };
-        Ok(Follower::new(Arc::clone(catalog), source, classifier, reading))
+        let follower = follow::Follower::new(Arc::clone(catalog), source, classifier, reading);
+        Ok(Follower::Files(Box::new(follower)))
     };
     classifiers.into_iter().enumerate().map(&mut follower).collect()
 }

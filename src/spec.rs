@@ -30,6 +30,7 @@ use std::path::Path;
 
 pub use alerts::{AlertRule, Factor, Severity};
 pub use catalog::*;
+pub(crate) use compile::target_url;
 pub use fault::{Fault, SpecErrors, nearest, printable};
 pub use folder::{Look, look};
 pub use number::Decimal;

@@ -22,6 +22,7 @@ setpriv util-linux
 taskset util-linux
 logrotate logrotate
 prometheus prometheus
+prometheus-node-exporter prometheus-node-exporter
 systemd-analyze systemd
 node nodejs
 npm npm

@@ -2,25 +2,29 @@
 //!
 //! - Labels hold names of the specs and words of this program, never anything that traffic brought along, so that the
 //!   number of series follows from the specs: per SLO 5, one per burn window and 2 per alert rule, per journey 2, per
-//!   service 4, per source 22, two more, and 4 about the specs themselves (see [`SpecsHealth`](super::SpecsHealth)).
+//!   service 4, per source 23, two more, and 4 about the specs themselves (see [`SpecsHealth`](super::SpecsHealth)).
+//! - A scraped source has 5 more for each of its targets, which the specs and what they name list (1,000 at most), one for
+//!   each reason why a scrape fails, and one for each kind of thing that happens to counters.
 //! - No data is no sample: a ratio of nothing is left out, and neither 0 nor 1 nor NaN stands in for it.
 
 use std::fmt::{Display, Write};
 
 use crate::alert::{AlertStanding, Course};
 use crate::counts::Rejection;
-use crate::engine::{Board, Gap};
+use crate::engine::{Board, Gap, Target};
 use crate::formats::Unparsed;
 use crate::gate::{Doubt, Level};
-use crate::spec::{Catalog, JourneyId, ServiceId, SloId, SourceId};
+use crate::increase::BadValue;
+use crate::spec::{Catalog, JourneyId, ServiceId, SloId, SourceId, SourceKind};
 
 /// One rejection for each reason, so that every series is there from the beginning.
-const REASONS: [Rejection; 5] = [
+const REASONS: [Rejection; 6] = [
     Rejection::Unparsed(Unparsed::Layout),
     Rejection::Ambiguous,
     Rejection::Oversize,
     Rejection::Future,
     Rejection::Expired,
+    Rejection::Value(BadValue::NotANumber),
 ];
 
 /// The whole board, as `/metrics` gives it, and whether what is counted can be written.
@@ -30,6 +34,7 @@ pub fn metrics(catalog: &Catalog, board: &Board, is_store_healthy: bool) -> Stri
     journeys(&mut page, catalog, board);
     gates(&mut page, catalog, board);
     sources(&mut page, catalog, board);
+    targets(&mut page, catalog, board);
     let name = "slogate_store_healthy";
     page.family(name, "gauge", "1 when what is counted can be written, 0 when counting waits until it can.");
     page.sample(name, &[], u8::from(is_store_healthy));
@@ -171,6 +176,59 @@ fn sources(page: &mut Page, catalog: &Catalog, board: &Board) {
     for id in ids() {
         let lag_ms = board[id].last_event.map(|event| board.at.millis().saturating_sub(event.millis()).max(0));
         page.maybe(name, &[label(id)], lag_ms.map(|millis| millis as f64 / 1_000.0));
+    }
+}
+
+/// The targets of scraped sources; nothing without such a source.
+fn targets(page: &mut Page, catalog: &Catalog, board: &Board) {
+    let scraped = |id: &SourceId| matches!(catalog[*id].kind, SourceKind::Scrape(_)) || board[*id].targets.is_some();
+    let ids: Vec<SourceId> = (0..catalog.sources.len()).map(SourceId).filter(scraped).collect();
+    if ids.is_empty() {
+        return;
+    }
+    let each = |page: &mut Page, name: &str, help: &str, value: fn(&Target) -> Option<f64>| {
+        page.family(name, "gauge", help);
+        for id in &ids {
+            let found = board[*id].targets.iter().flat_map(|targets| &targets.targets);
+            found.for_each(|target| {
+                page.maybe(name, &[("source", &*catalog[*id].name), ("target", &*target.url)], value(target));
+            });
+        }
+    };
+    let is_up = |target: &Target| target.last_scrape.map(|_| f64::from(u8::from(target.error.is_none())));
+    each(
+        page,
+        "slogate_scrape_up",
+        "1 when the last scrape gave a page that was counted; absent before the first.",
+        is_up,
+    );
+    let seconds = |target: &Target| target.last_scrape.map(|_| target.duration_ms as f64 / 1_000.0);
+    each(page, "slogate_scrape_duration_seconds", "How long the last scrape took.", seconds);
+    let samples = |target: &Target| target.last_scrape.map(|_| target.samples as f64);
+    each(page, "slogate_scrape_samples", "How many samples the last page had.", samples);
+    let bytes = |target: &Target| target.last_scrape.map(|_| target.size_bytes as f64);
+    each(page, "slogate_scrape_size_bytes", "How long the last page was, unpacked.", bytes);
+    let page_at = |target: &Target| target.last_page.map(|at| at.millis() as f64 / 1_000.0);
+    each(
+        page,
+        "slogate_scrape_last_page_timestamp_seconds",
+        "When the last page that was counted was asked for.",
+        page_at,
+    );
+
+    let name = "slogate_scrape_errors_total";
+    page.family(name, "counter", "Scrapes that gave nothing to count, by reason, since the server started.");
+    for id in &ids {
+        for (reason, count) in board[*id].targets.iter().flat_map(|targets| &targets.errors) {
+            page.sample(name, &[("source", &*catalog[*id].name), ("reason", reason)], count);
+        }
+    }
+    let name = "slogate_scrape_notes_total";
+    page.family(name, "counter", "What keeps counts from being plain differences, by kind, since the server started.");
+    for id in &ids {
+        for (kind, count) in board[*id].targets.iter().flat_map(|targets| &targets.note_counts) {
+            page.sample(name, &[("source", &*catalog[*id].name), ("kind", kind)], count);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{GapStatus, Ordered};
+use super::{GapStatus, Ordered, TargetsStatus};
 use crate::counts::{Rejection, Sample};
 use crate::engine::{Board, SourceStanding};
 use crate::formats::Unparsed;
@@ -47,6 +47,9 @@ pub struct SourceStatus<'a> {
     pub gaps_total: usize,
     /// The newest refused records, newest last.
     pub samples: Vec<RejectedSample<'a>>,
+    /// Its targets, when it is scraped and not asked for the past.
+    #[serde(flatten)]
+    pub targets: Option<TargetsStatus<'a>>,
 }
 
 /// Why a source cannot be relied upon.
@@ -94,6 +97,7 @@ impl<'a> SourceStatus<'a> {
             gaps,
             gaps_total,
             samples: found.samples.iter().map(RejectedSample::new).collect(),
+            targets: found.targets.as_ref().map(|targets| TargetsStatus::new(catalog, targets)),
         }
     }
 }
@@ -120,7 +124,11 @@ fn counted(found: &SourceStanding, name: fn(Rejection) -> Option<&'static str>) 
 }
 
 fn detail(rejection: Rejection) -> Option<&'static str> {
-    let Rejection::Unparsed(part) = rejection else { return None };
+    let part = match rejection {
+        Rejection::Unparsed(part) => part,
+        Rejection::Value(bad) => return Some(bad.reason()),
+        _ => return None,
+    };
     Some(match part {
         Unparsed::Layout => "layout",
         Unparsed::Time => "time",

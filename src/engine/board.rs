@@ -4,11 +4,13 @@
 //! order of the catalog it was made from, so that an id of the catalog is a position here.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::alert::AlertStanding;
 use crate::budget::{Standing, burn_rate};
 use crate::counts::{Rejection, Sample};
 use crate::engine::gaps::Missing;
+use crate::engine::targets::Targets;
 use crate::gate::{Decision, Doubt, Evidence};
 use crate::journey::Weighed;
 use crate::spec::{JourneyId, Objective, ServiceId, SloId, SourceId};
@@ -134,6 +136,8 @@ pub struct SourceStanding {
     pub gap_bytes: u64,
     /// How much waits to be read, in bytes; `None` when nobody has said, and of the past.
     pub bytes_behind: Option<u64>,
+    /// What is known of its targets; `None` when it is not scraped, and of the past.
+    pub targets: Option<Arc<Targets>>,
 }
 
 impl SourceStanding {

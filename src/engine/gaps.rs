@@ -43,14 +43,31 @@ pub const MOST_SHOWN: usize = 20;
 pub const OTHER_REASON: &str = "other";
 
 /// Reasons by name, and what they mean.
-const REASONS: [(&str, &str); 6] = [
+const REASONS: [(&str, &str); 20] = [
     ("rotated_away", "its log was rotated away or deleted before it was read"),
     ("rotated_while_down", "its log was rotated away or deleted while slogate was not running"),
     ("truncated_unread", "its log was truncated before it was read"),
     ("gzip_truncated", "its compressed log ends early or is damaged"),
     ("gzip_limit", "its compressed log unpacks to more than a log does"),
     ("late_rest", "it was written behind a last line that had been counted as it was"),
+    ("counter_reset", "what a process counted between its last page and its end was never shown"),
+    ("counter_reset_unobserved", "a counter fell, and nothing says when it began anew or what it had counted by then"),
+    ("other_process", "another process answered that had been running before"),
+    ("first_seen", "a counter was shown for the first time, and nothing proves when it was zero"),
+    ("vanished", "a counter is no longer shown"),
+    ("new_bounds", "a histogram has other buckets than before"),
+    ("rebased", "a counter is shown again after so long that what it showed before says nothing"),
+    ("torn", "counters of one SLO did not move together"),
+    ("quarantined", "counters of a target fell so often that it is several processes; scrape each of them"),
+    ("flapping_counter", "counters of a target fell so often that it is several processes; scrape each of them"),
+    ("resolution", "a counter is so large that its target passes over events"),
+    ("implausible", "a counter rose by more than any counter of events does"),
+    ("target_down", "a target did not answer, and what its gauges showed meanwhile is not known"),
+    ("target_gone", "a target is no longer listed; what it counted after its last page was never shown"),
 ];
+
+/// The place of the first reason that is about counters and not about logs.
+const FIRST_OF_SCRAPES: usize = 6;
 
 impl Gap {
     /// The names of all reasons.
@@ -61,8 +78,14 @@ impl Gap {
     /// One sentence without a full stop that says what is missing and why.
     pub fn text(&self) -> String {
         let lost = Lost { gaps: 1, from: self.from, to: self.to, bytes: self.bytes };
-        let why = REASONS.iter().find(|(name, _)| *name == self.reason).map_or(&*self.reason, |(_, why)| why);
-        format!("{}: {why}", lost.text(&self.source))
+        let place = REASONS.iter().position(|(name, _)| *name == self.reason);
+        let why = place.map_or(&*self.reason, |place| REASONS[place].1);
+        match place.is_some_and(|place| place >= FIRST_OF_SCRAPES) {
+            true => {
+                format!("events of source {} between {} and {} may be missing: {why}", self.source, self.from, self.to)
+            }
+            false => format!("{}: {why}", lost.text(&self.source)),
+        }
     }
 
     fn reason(&self) -> &'static str {

@@ -9,13 +9,14 @@
 //! agree, by batch or in total, nothing of it is counted and nothing more of the source is, nor handed over to be kept.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use crate::budget::SliceRule;
 use crate::counts::{Batch, Column, PAGE_MINUTES, Page, Rejection, Sample, columns};
 use crate::engine::gaps::{Gaps, Missing};
 use crate::engine::pending::Pending;
 use crate::engine::quality::{Quality, RECENT};
-use crate::engine::{AHEAD_MS, Health, SeriesId, SourceStanding, SourceTotals, Totals};
+use crate::engine::{AHEAD_MS, Health, SeriesId, SourceStanding, SourceTotals, Targets, Totals};
 use crate::gate::Doubt;
 use crate::spec::{Catalog, SloId, SourceId};
 use crate::tally::Tally;
@@ -44,6 +45,8 @@ pub(super) struct Ledger {
     pub(super) gaps: Gaps,
     /// Whether what is counted can be relied upon.
     pub(super) quality: Quality,
+    /// What is known of its targets, when it is scraped.
+    pub(super) targets: Option<Arc<Targets>>,
 }
 
 /// The columns of a source's pages, and behind them the one that only the ledger has.
@@ -58,6 +61,7 @@ pub(super) struct Shown {
     pub(super) doubts: Vec<Doubt>,
     pub(super) gaps: Missing,
     pub(super) bytes_behind: Option<u64>,
+    pub(super) targets: Option<Arc<Targets>>,
 }
 
 /// The minutes that matter at one now.
@@ -112,8 +116,8 @@ impl Ledger {
         let columns = all_columns(catalog, source).into_iter().map(counted).collect();
         let (rejected, samples, gaps) = Default::default();
         let quality = Quality::new(catalog.policies_over(source));
-        let (first_heard, kept_first_heard, pending, delivered) = (None, None, None, 0);
-        Self { columns, rejected, samples, first_heard, pending, kept_first_heard, delivered, gaps, quality }
+        let (first_heard, kept_first_heard, pending, delivered, targets) = (None, None, None, 0, None);
+        Self { columns, rejected, samples, first_heard, pending, kept_first_heard, delivered, gaps, quality, targets }
     }
 
     /// The column of an SLO of this source.
@@ -197,7 +201,7 @@ impl Ledger {
 
     /// The totals, for the board.
     pub(super) fn standing(&self, shown: Shown) -> SourceStanding {
-        let Shown { last_event, health, doubts, gaps, bytes_behind } = shown;
+        let Shown { last_event, health, doubts, gaps, bytes_behind, targets } = shown;
         SourceStanding {
             doubts,
             gaps,
@@ -210,6 +214,7 @@ impl Ledger {
             samples: self.samples.iter().cloned().collect(),
             last_event,
             health,
+            targets,
         }
     }
 

@@ -89,6 +89,7 @@ impl Engine {
             if let Some(same) = before.catalog.source_named(&source.name) {
                 ledger.quality.take_over(&before.ledgers[same.0].quality);
                 ledger.show_samples_of(&before.ledgers[same.0]);
+                ledger.targets.clone_from(&before.ledgers[same.0].targets);
             }
         }
         self

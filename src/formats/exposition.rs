@@ -247,7 +247,7 @@ impl Fault {
     fn is_syntax(&self) -> bool {
         let of_line =
             matches!(self, Self::Expected(_) | Self::NoName | Self::OpenQuote | Self::Number | Self::Timestamp);
-        of_line || matches!(self, Self::UnknownType | Self::Unit | Self::NoEof)
+        of_line || matches!(self, Self::UnknownType | Self::Unit | Self::NoEof | Self::Torn)
     }
 
     #[cold]

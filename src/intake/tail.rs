@@ -25,7 +25,7 @@ mod census;
 mod cut;
 mod disk;
 mod event;
-mod names;
+pub(in crate::intake) mod names;
 mod packed;
 mod print;
 mod read;

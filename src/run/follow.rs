@@ -11,7 +11,7 @@ use super::following::Stop;
 use super::read_time;
 use crate::classify::Classifier;
 use crate::counts::{Batch, Bounds, Counter};
-use crate::engine::{self, AHEAD_MS, Gap};
+use crate::engine::{self, AHEAD_MS, Gap, Targets};
 use crate::formats::Technique;
 use crate::intake::Piece;
 use crate::intake::tail::{self, Log, Note, Progress, SavedError, SavedPosition, Sink, Tail, TailOptions};
@@ -59,6 +59,8 @@ pub(super) struct Delivery {
     pub(super) reading: engine::Reading,
     /// Of which source.
     pub(super) source: SourceId,
+    /// What is known of its targets, when it is scraped.
+    pub(super) targets: Option<Arc<Targets>>,
 }
 
 impl Follower {
@@ -105,7 +107,7 @@ impl Follower {
                 // The owner commits deliveries in order, or keeps them until it can.
                 reading.tail.committed(reading.sent);
                 let (batch, reading, source) = (counter.take(), come(&progress, at), *source);
-                if out.send(Delivery { batch, positions, gaps, reading, source }).is_err() {
+                if out.send(Delivery { batch, positions, gaps, reading, source, targets: None }).is_err() {
                     return;
                 }
             }

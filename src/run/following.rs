@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Receiver, bounded, never};
+use crossbeam_channel::{Receiver, Sender, bounded, never};
 
-use super::follow::{Delivery, Follower, Reading};
+use super::follow::{self, Delivery, Reading};
+use super::scrape::Scraper;
 use crate::time::Timestamp;
 
 /// How many deliveries of counts may wait for the owner.
@@ -25,6 +26,39 @@ impl Stop {
     /// Whether that is now.
     pub(super) fn is_set(&self) -> bool {
         self.server.load(Ordering::Relaxed) || self.these.load(Ordering::Relaxed)
+    }
+}
+
+/// Follows one source.
+pub(super) enum Follower {
+    /// By its files.
+    Files(Box<follow::Follower>),
+    /// By its targets.
+    Targets(Box<Scraper>),
+}
+
+impl Follower {
+    fn name(&self) -> &str {
+        match self {
+            Self::Files(files) => files.name(),
+            Self::Targets(targets) => targets.name(),
+        }
+    }
+
+    /// Follows until told to stop.
+    fn run(&mut self, stop: &Stop, out: &Sender<Delivery>, now: &RwLock<Timestamp>) {
+        match self {
+            Self::Files(files) => files.run(stop, out, now),
+            Self::Targets(targets) => targets.run(stop, out, now),
+        }
+    }
+
+    /// How far it has read, where that is more than what was delivered. What is known of targets is all delivered.
+    fn into_reading(self) -> Option<(String, Reading)> {
+        match self {
+            Self::Files(files) => Some(files.into_reading()),
+            Self::Targets(_) => None,
+        }
     }
 }
 
@@ -104,6 +138,6 @@ impl Following {
     /// How far each source has been read. The one of a thread that panicked is lost.
     pub(super) fn readings(&mut self) -> Vec<(String, Reading)> {
         let ended = self.threads.drain(..).filter_map(|thread| thread.join().ok());
-        ended.map(Follower::into_reading).collect()
+        ended.filter_map(Follower::into_reading).collect()
     }
 }

@@ -193,7 +193,7 @@ impl Owner {
         }
     }
 
-    fn start(&mut self, followers: Vec<super::follow::Follower>) {
+    fn start(&mut self, followers: Vec<super::following::Follower>) {
         match Following::start(followers, &self.stop, &self.now) {
             Ok(following) => (self.following, self.reload.tried_ms) = (following, None),
             Err(error) => {

@@ -21,6 +21,8 @@ use super::fault::{Faults, Place, SpecErrors, SpecFile};
 use super::written::{self, ENGINE_FILE, Written};
 use names::Names;
 
+pub(crate) use scrape::target as target_url;
+
 /// Compiles the files of one directory.
 pub(super) fn compile(directory: &Path, mut files: Vec<SpecFile>) -> Result<Loaded, SpecErrors> {
     let engine = directory.join(ENGINE_FILE);

@@ -11,6 +11,7 @@ use crate::engine::{
 };
 use crate::formats::Unparsed;
 use crate::gate::{Hold, Level};
+use crate::increase::BadValue;
 use crate::time::{Minute, Timestamp};
 
 /// A type that has a stored form.
@@ -123,7 +124,7 @@ impl Stored for SourceTotals {
 }
 
 /// Every rejection there is.
-const REJECTIONS: [Rejection; 10] = [
+const REJECTIONS: [Rejection; 16] = [
     Rejection::Unparsed(Unparsed::Layout),
     Rejection::Unparsed(Unparsed::Time),
     Rejection::Unparsed(Unparsed::Status),
@@ -134,6 +135,12 @@ const REJECTIONS: [Rejection; 10] = [
     Rejection::Oversize,
     Rejection::Future,
     Rejection::Expired,
+    Rejection::Value(BadValue::NotANumber),
+    Rejection::Value(BadValue::Infinite),
+    Rejection::Value(BadValue::Negative),
+    Rejection::Value(BadValue::Fractional),
+    Rejection::Value(BadValue::TooLarge),
+    Rejection::Value(BadValue::Older),
 ];
 
 /// The name of a rejection in a store; a variant without a place in [`REJECTIONS`] could not be read again.
@@ -149,6 +156,12 @@ fn rejection_name(rejection: Rejection) -> &'static str {
         Rejection::Oversize => "oversize",
         Rejection::Future => "future",
         Rejection::Expired => "expired",
+        Rejection::Value(BadValue::NotANumber) => "value.nan",
+        Rejection::Value(BadValue::Infinite) => "value.infinite",
+        Rejection::Value(BadValue::Negative) => "value.negative",
+        Rejection::Value(BadValue::Fractional) => "value.fractional",
+        Rejection::Value(BadValue::TooLarge) => "value.too_large",
+        Rejection::Value(BadValue::Older) => "value.older",
     }
 }
 

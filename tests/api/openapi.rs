@@ -123,6 +123,7 @@ fn the_description_has_every_route_every_status_and_every_field() {
     server.lose(Some(12));
     server.lose(None);
     server.garble(2_000);
+    server.scrape();
     read_all(&mut description);
     let (freeze, unfreeze) = ("/api/v1/gates/{service}/freeze", "/api/v1/gates/{service}/unfreeze");
     let order = |path: &str, headers: &[(&str, &str)], body: &str| post(server.address, &example(path), headers, body);

@@ -12,10 +12,11 @@ use slogate::api::{
 };
 use slogate::counts::{Batch, Page, Rejection, Sample, columns};
 use slogate::document::{AuditAction, AuditEntry, SpecsHealth};
-use slogate::engine::{Command, Engine, Gap, Reading};
+use slogate::engine::{Command, Engine, Gap, Reading, Target, TargetNote, Targets};
 use slogate::formats::Unparsed;
 use slogate::gate::Hold;
-use slogate::spec::{Catalog, SourceId};
+use slogate::increase::NoteKind;
+use slogate::spec::{Catalog, SloId, SourceId};
 use slogate::time::{Clock, Horizon, Timestamp};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -240,6 +241,39 @@ impl Server {
             let at = owner.clock.now().plus_millis(-3_600_000);
             let (source, reason) = ("lb".to_owned(), "rotated_away".to_owned());
             owner.engine.note_gaps([Gap { source, from: at, to: at, bytes, reason }]);
+            owner.publish();
+        });
+    }
+
+    /// A target of the source, which was scraped once in vain.
+    pub fn scrape(&self) {
+        self.owner(|owner| {
+            let at = owner.clock.now();
+            let target = Target {
+                url: "http://app:9100/metrics".into(),
+                is_up: Some(false),
+                since: Some(at),
+                last_scrape: Some(at),
+                last_page: None,
+                duration_ms: 1_500,
+                size_bytes: 20,
+                samples: 2,
+                selected: 1,
+                series: 1,
+                error: Some("answered with status 500, not 200".into()),
+                reason: Some("status"),
+            };
+            let (kind, example) = (NoteKind::Interpolated, String::new());
+            let (from, to, url) = (at.plus_millis(-90_000), at, target.url.clone());
+            let note = TargetNote { target: url, slo: SloId(0), kind, from, to, events: 7, series: 1, example };
+            let targets = Targets {
+                targets: vec![Arc::new(target)],
+                troubles: vec!["targets.json is not there".into()],
+                errors: [("status", 1)].into(),
+                note_counts: [("interpolated", 1)].into(),
+                notes: vec![Arc::new(note)],
+            };
+            owner.engine.note_targets(SourceId(0), Arc::new(targets));
             owner.publish();
         });
     }

@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Every existing path that `glob` means, and the directories that could not be listed.
-pub(super) fn expand(glob: &str, found: &mut BTreeSet<PathBuf>, failed: &mut Vec<(PathBuf, io::Error)>) {
+pub(in crate::intake) fn expand(glob: &str, found: &mut BTreeSet<PathBuf>, failed: &mut Vec<(PathBuf, io::Error)>) {
     let start = if glob.starts_with('/') { PathBuf::from("/") } else { PathBuf::new() };
     let parts: Vec<&str> = glob.split('/').filter(|part| !part.is_empty()).collect();
     expand_below(&start, &parts, found, failed);

@@ -111,7 +111,7 @@ fn urls(at: &At<Texts>, key: &str, faults: &Faults<'_>) -> Option<Vec<String>> {
 ///
 /// # Errors
 /// What is wrong with it, to follow the text.
-pub(in crate::spec) fn target(text: &str) -> Result<String, &'static str> {
+pub(crate) fn target(text: &str) -> Result<String, &'static str> {
     if !text.contains("://") {
         return Err("is not a URL such as \"http://host:9100/metrics\"");
     }

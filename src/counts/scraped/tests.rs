@@ -1,0 +1,179 @@
+use std::path::Path;
+
+use super::*;
+use crate::spec::{self, SourceKind};
+
+const ENGINE: &str = r#"
+[store]
+url = "redb:a"
+[[source]]
+name = "app"
+[source.scrape]
+targets = ["http://app:9100"]
+interval = "15s"
+[gate]
+on_unknown = "deny"
+"#;
+
+const STORY: &str = r#"
+[story]
+name = "api"
+[[slo]]
+name = "ratio"
+objective = 90.0
+[slo.ratio]
+source = "app"
+total = 'requests_total'
+bad = 'requests_total{code=~"5.."}'
+[[slo]]
+name = "fast"
+objective = 90.0
+[slo.histogram]
+source = "app"
+metric = 'latency_seconds{route="/"}'
+threshold = "500ms"
+[[slo]]
+name = "up"
+objective = 90.0
+[slo.gauge]
+source = "app"
+metric = 'healthy'
+good_when = ">= 1"
+slice = "1m"
+"#;
+
+const START: i64 = 1_800_000_000;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_seconds(START + second)
+}
+
+fn counter() -> ScrapeCounter {
+    let files = [("slogate.toml", ENGINE), ("api.toml", STORY)];
+    let catalog = spec::load_texts(Path::new("/specs"), &files).unwrap().catalog;
+    let SourceKind::Scrape(scrape) = &catalog.sources[0].kind else { panic!("it is scraped") };
+    ScrapeCounter::new(&catalog, SourceId(0), scrape)
+}
+
+fn page(good: u64, bad: &str, buckets: [u64; 3], healthy: &str) -> String {
+    let [fast, slow, all] = buckets;
+    format!(
+        "requests_total{{code=\"200\"}} {good}\nrequests_total{{code=\"503\"}} {bad}\n\
+         latency_seconds_bucket{{route=\"/\",le=\"5e-1\"}} {fast}\nlatency_seconds_bucket{{route=\"/\",le=\"1\"}} {slow}\n\
+         latency_seconds_bucket{{route=\"/\",le=\"+Inf\"}} {all}\nlatency_seconds_bucket{{route=\"/other\",le=\"1\"}} 9\n\
+         latency_seconds_sum{{route=\"/\"}} 12.5\nlatency_seconds_count{{route=\"/\"}} {all}\nhealthy {healthy}\n"
+    )
+}
+
+fn read(
+    counter: &mut ScrapeCounter,
+    target: &mut ScrapedTarget,
+    page: &str,
+    second: i64,
+) -> Result<Scraped, PageFault> {
+    counter.count(target, (page.as_bytes(), Format::Text, End::Certain), at(second))
+}
+
+/// The sum of each column of a batch; the records last.
+fn sums(batch: &Batch) -> Vec<Tally> {
+    let sum = |column: usize| {
+        let hours = batch.pages.iter().filter_map(|page| page.column(column));
+        hours
+            .flat_map(|hour| hour.good.iter().zip(&hour.bad))
+            .map(|(good, bad)| Tally::new((*good).into(), (*bad).into()))
+            .sum()
+    };
+    assert_eq!(batch.accounted(), batch.records, "every record is accounted for");
+    (0..4).map(sum).collect()
+}
+
+#[test]
+fn each_kind_counts_what_its_series_increased_by() {
+    let mut counter = counter();
+    let mut target = counter.target(at(0));
+    let first = read(&mut counter, &mut target, &page(100, "7", [10, 20, 30], "1"), 0).unwrap();
+    assert_eq!((first.samples, first.selected, first.health), (9, 6, Some(true)));
+    let batch = counter.take(Some(at(0)));
+    let records = Tally::new(6, 3);
+    assert_eq!(sums(&batch), [Tally::ZERO, Tally::ZERO, Tally::ZERO, records]);
+    assert_eq!(batch.newest_record(), Some(at(0)));
+
+    read(&mut counter, &mut target, &page(150, "9", [14, 25, 36], "0"), 15).unwrap();
+    read(&mut counter, &mut target, &page(151, "9", [14, 26, 37], "1"), 61).unwrap();
+    let batch = counter.take(None);
+    // The gauge's first minute ended with a sample that was not good.
+    assert_eq!(sums(&batch), [Tally::new(51, 2), Tally::new(4, 3), Tally::new(0, 1), Tally::new(12, 6)]);
+    assert_eq!(batch.newest[0].map(Timestamp::minute), Some(at(61).minute()));
+}
+
+#[test]
+fn d07_a_value_that_is_no_count_is_a_refused_record_and_counts_for_nothing() {
+    let mut counter = counter();
+    let mut target = counter.target(at(0));
+    read(&mut counter, &mut target, &page(100, "7", [10, 20, 30], "1"), 0).unwrap();
+    for (second, bad) in [(15, "NaN"), (30, "-1"), (45, "7.5"), (60, "+Inf"), (75, "1e300")] {
+        read(&mut counter, &mut target, &page(100 + second as u64, bad, [10, 20, 30], "NaN"), second).unwrap();
+    }
+    read(&mut counter, &mut target, &page(200, "9", [10, 20, 30], "1"), 90).unwrap();
+    let batch = counter.take(None);
+    let refused: Vec<(&str, u64)> =
+        batch.rejected.iter().map(|(rejection, count)| (rejection.reason(), *count)).collect();
+    assert_eq!(refused.iter().map(|(_, count)| count).sum::<u64>(), 10);
+    assert!(refused.iter().all(|(reason, _)| *reason == "bad_value"), "{refused:?}");
+    let sums = sums(&batch);
+    assert_eq!(sums[0], Tally::new(100, 2));
+    assert_eq!(sums[3].total() + 10, batch.records);
+}
+
+#[test]
+fn a_page_that_is_refused_leaves_everything_as_it_was() {
+    let mut counter = counter();
+    let mut target = counter.target(at(0));
+    read(&mut counter, &mut target, &page(100, "7", [10, 20, 30], "1"), 0).unwrap();
+    drop(counter.take(None));
+    let twice = page(500, "7", [10, 20, 30], "1") + "requests_total{code=\"200\"} 1\n";
+    assert!(matches!(read(&mut counter, &mut target, &twice, 15), Err(PageFault::Page(_))));
+    assert!(matches!(read(&mut counter, &mut target, "<html>", 15), Err(PageFault::Page(_))));
+    let batch = counter.take(None);
+    assert_eq!((batch.records, sums(&batch)), (0, vec![Tally::ZERO; 4]));
+    read(&mut counter, &mut target, &page(101, "7", [10, 20, 30], "1"), 30).unwrap();
+    assert_eq!(sums(&counter.take(None))[0], Tally::new(1, 0));
+}
+
+#[test]
+fn a_target_goes_on_from_what_was_saved_of_it() {
+    let mut counter = counter();
+    let mut target = counter.target(at(0));
+    read(&mut counter, &mut target, &page(100, "7", [10, 20, 30], "1"), 0).unwrap();
+    let (names, _) = target.save();
+    read(&mut counter, &mut target, &page(110, "7", [11, 21, 31], "1"), 15).unwrap();
+    let (same, state) = target.save();
+    assert!(same.is_none(), "the names have not changed");
+    drop(counter.take(None));
+    let mut restored = counter.restore(&names.unwrap(), &state).unwrap();
+    read(&mut counter, &mut restored, &page(115, "8", [12, 23, 33], "1"), 30).unwrap();
+    let sums = sums(&counter.take(None));
+    assert_eq!(sums[..2], [Tally::new(5, 1), Tally::new(1, 1)]);
+}
+
+#[test]
+fn a_histogram_without_the_bound_lists_those_that_there_are() {
+    let mut counter = counter();
+    let mut target = counter.target(at(0));
+    let other = page(1, "1", [1, 2, 3], "1").replace("5e-1", "0.25");
+    let scraped = read(&mut counter, &mut target, &other, 0).unwrap();
+    let notes: Vec<&str> = scraped.notes.iter().map(|(_, note)| &*note.example).collect();
+    assert!(notes.iter().any(|note| note.contains("no bucket ends at 0.5; the bounds are 0.25, 1, +Inf")), "{notes:?}");
+}
+
+#[test]
+fn more_than_any_counter_of_events_counts_is_not_counted() {
+    let mut counter = counter();
+    let mut target = counter.target(at(0));
+    read(&mut counter, &mut target, &page(0, "0", [1, 1, 1], "1"), 0).unwrap();
+    let scraped = read(&mut counter, &mut target, &page(MOST_AT_ONCE + 1, "0", [1, 1, 1], "1"), 15).unwrap();
+    assert_eq!(scraped.implausible, [SloId(0)]);
+    read(&mut counter, &mut target, &page(MOST_AT_ONCE + 10_000_000_001, "0", [1, 1, 1], "1"), 30).unwrap();
+    // As many as do not fit into one cell.
+    assert_eq!(sums(&counter.take(None))[0], Tally::new(10_000_000_000, 0));
+}

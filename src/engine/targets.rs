@@ -1,0 +1,79 @@
+//! Targets: what is known of the endpoints of a scraped source, for people to look at.
+//!
+//! Nothing here decides anything. Whoever scrapes tells it after every scrape, and boards of the present show what was
+//! told last.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::increase::NoteKind;
+use crate::spec::SloId;
+use crate::time::Timestamp;
+
+/// At most so many notes of a source are shown.
+pub const MOST_NOTES: usize = 50;
+
+/// The targets of one source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Targets {
+    /// By name.
+    pub targets: Vec<Arc<Target>>,
+    /// What keeps more targets from being found, a sentence each.
+    pub troubles: Vec<String>,
+    /// Scrapes that gave nothing to count, by reason, since the process began.
+    pub errors: BTreeMap<&'static str, u64>,
+    /// What happened to counters, by kind, since the process began.
+    pub note_counts: BTreeMap<&'static str, u64>,
+    /// The newest things that are to be said beside the counts, newest last; at most [`MOST_NOTES`].
+    pub notes: Vec<Arc<TargetNote>>,
+}
+
+/// One target, as it was scraped last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its URL, behind a `#` the address when its name has several.
+    pub url: String,
+    /// Whether it answers; two scrapes in a row must agree on it. `None` before the first.
+    pub is_up: Option<bool>,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// When it was asked last.
+    pub last_scrape: Option<Timestamp>,
+    /// When it was asked last for a page that was counted.
+    pub last_page: Option<Timestamp>,
+    /// How long the last scrape took, in milliseconds.
+    pub duration_ms: u64,
+    /// How long the last page was, in bytes, unpacked.
+    pub size_bytes: u64,
+    /// How many samples it had.
+    pub samples: u64,
+    /// How many of them SLOs select.
+    pub selected: u64,
+    /// How many series are remembered of it.
+    pub series: u64,
+    /// Why the last scrape gave nothing to count.
+    pub error: Option<String>,
+    /// The kind of that, as in [`Targets::errors`].
+    pub reason: Option<&'static str>,
+}
+
+/// Something to be said beside the counts of an SLO.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetNote {
+    /// Of which target.
+    pub target: String,
+    /// Beside which counts.
+    pub slo: SloId,
+    /// What.
+    pub kind: NoteKind,
+    /// After this instant, and
+    pub from: Timestamp,
+    /// up to this one.
+    pub to: Timestamp,
+    /// How many events it is about, as the kind says; 0 where nobody can know.
+    pub events: u64,
+    /// How many series it happened to.
+    pub series: u32,
+    /// One of them, or more words.
+    pub example: String,
+}

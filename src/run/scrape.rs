@@ -1,0 +1,366 @@
+//! Scraping one source: its targets' pages into deliveries of counts.
+//!
+//! ```text
+//! discovery -> targets -> fetch (at one time, a task each) -> count, one page after the other -> delivery
+//! ```
+//!
+//! - Each target is asked at its own instant of the interval, the same after a restart, so that many are spread over it.
+//! - A delivery holds counts together with what its targets are known to have counted, under the names of the targets:
+//!   after a crash, the next page is compared with the last one whose counts were committed.
+//! - *Heard.* A source is heard as long as all of its targets are. It was heard last when the one that has been silent
+//!   for longest gave its last page: requests that only that one counted would be missing, and nobody can know. A target
+//!   that is no longer listed is none, nor is one that never answered while no other did either.
+//! - When the owner cannot take what was counted, nothing is scraped: counters keep.
+//! - Failures are told when a target begins or ceases to fail, or fails for another reason, and not more often than a
+//!   person can read.
+
+mod gaps;
+mod plan;
+mod standing;
+mod state;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, TrySendError};
+use tokio::sync::mpsc;
+
+use super::follow::Delivery;
+use super::following::Stop;
+use super::read_time;
+use crate::counts::{MOST_AT_ONCE, PageFault, ScrapeCounter};
+use crate::engine;
+use crate::increase::SavedError;
+use crate::intake::scrape::{Discovery, Endpoint, Fetched, Fetcher, ScrapeError, Trouble};
+use crate::spec::{Catalog, ScrapeSource, SourceId};
+use crate::store::Position;
+use crate::time::{Stopwatch, Timestamp};
+use gaps::Gaps;
+use standing::Standing;
+use state::Target;
+
+/// At least so often somebody looks whether the source is to be stopped.
+const GLANCE: Duration = Duration::from_millis(100);
+/// Targets are looked for at least this often, in milliseconds.
+const LOOK_MS: u64 = 5_000;
+/// A target that is listed no more is remembered for so long, in case it comes back, in milliseconds.
+const REMEMBER_MS: i64 = crate::increase::FORGET_AFTER_MS;
+
+/// What was kept of a target cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("source {source_name}, target {target}: {error}")]
+pub struct SavedTargetError {
+    source_name: String,
+    target: String,
+    error: SavedError,
+}
+
+/// Scrapes one source.
+pub(super) struct Scraper {
+    catalog: Arc<Catalog>,
+    source: SourceId,
+    scrape: ScrapeSource,
+    counter: ScrapeCounter,
+    /// By name.
+    targets: BTreeMap<String, Target>,
+    standing: Standing,
+    gaps: Gaps,
+    /// What is to be committed with the counts, by key.
+    positions: BTreeMap<Vec<u8>, Position>,
+    /// When targets were looked for last with success.
+    found: Option<Timestamp>,
+    /// Whether there is something to deliver.
+    is_news: bool,
+    watch: Stopwatch,
+}
+
+/// What a scraper waits for.
+enum Event {
+    /// A target answered, or did not.
+    Answer { key: String, at: Timestamp, took_ms: u64, answer: Result<Fetched, ScrapeError> },
+    /// Targets were looked for.
+    Found { discovery: Box<Discovery>, endpoints: Vec<Endpoint>, troubles: Vec<Trouble> },
+}
+
+impl Scraper {
+    /// A scraper that goes on where the saved positions of the source are.
+    ///
+    /// # Errors
+    /// When they cannot be used.
+    pub(super) fn new(
+        catalog: &Arc<Catalog>,
+        source: SourceId,
+        scrape: &ScrapeSource,
+        positions: &[Position],
+    ) -> Result<Self, SavedTargetError> {
+        let counter = ScrapeCounter::new(catalog, source, scrape);
+        let name = &catalog[source].name;
+        let targets = state::restored(&counter, name, positions)?;
+        Ok(Self {
+            catalog: Arc::clone(catalog),
+            source,
+            scrape: scrape.clone(),
+            counter,
+            targets,
+            standing: Standing::new(name),
+            gaps: Gaps::new(name),
+            positions: BTreeMap::new(),
+            found: None,
+            is_news: true,
+            watch: Stopwatch::start(),
+        })
+    }
+
+    /// The source's name.
+    pub(super) fn name(&self) -> &str {
+        &self.catalog[self.source].name
+    }
+
+    /// Scrapes until told to stop. When it returns, everything that was counted was delivered, if there still was
+    /// somebody to take it.
+    pub(super) fn run(&mut self, stop: &Stop, out: &Sender<Delivery>, now: &RwLock<Timestamp>) {
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(self.follow(stop, out, now)),
+            Err(error) => tracing::error!(source = self.name(), "nothing is scraped: no runtime can be had: {error}"),
+        }
+    }
+
+    async fn follow(&mut self, stop: &Stop, out: &Sender<Delivery>, now: &RwLock<Timestamp>) {
+        let (events_in, mut events) = mpsc::unbounded_channel();
+        let mut fetcher = Fetching::new(&self.scrape);
+        let mut discovery = Some(Box::new(Discovery::new(&self.scrape)));
+        let (mut waiting, mut next_look_ms) = (None, 0);
+        loop {
+            let at = read_time(now);
+            if waiting.is_none() && self.is_news {
+                waiting = Some(self.delivery(at));
+            }
+            waiting = match waiting.take().map(|delivery| out.try_send(delivery)) {
+                Some(Err(TrySendError::Full(delivery))) => Some(delivery),
+                Some(Err(TrySendError::Disconnected(_))) => return,
+                Some(Ok(())) | None => None,
+            };
+            if stop.is_set() {
+                break;
+            }
+            let elapsed_ms = self.watch.elapsed_ms();
+            if let Some(discovery) = discovery.take_if(|_| next_look_ms <= elapsed_ms) {
+                next_look_ms = elapsed_ms + self.scrape.interval_ms.min(LOOK_MS);
+                tokio::spawn(look(discovery, events_in.clone()));
+            }
+            if waiting.is_none() {
+                self.ask_those_due(&mut fetcher, at, &events_in);
+            }
+            let mut next = tokio::time::timeout(self.until_next(), events.recv()).await.ok().flatten();
+            while let Some(event) = next {
+                self.take(event, &mut discovery, read_time(now));
+                next = events.try_recv().ok();
+            }
+            self.is_news |= self.gaps.release(self.watch.elapsed_ms());
+        }
+        self.is_news |= self.gaps.release_all();
+        let last = self.is_news.then(|| self.delivery(read_time(now)));
+        // Without an owner, nobody commits anything of it.
+        waiting.into_iter().chain(last).for_each(|delivery| drop(out.send(delivery)));
+    }
+
+    /// Everything that was counted since the last one.
+    fn delivery(&mut self, at: Timestamp) -> Delivery {
+        self.is_news = false;
+        Delivery {
+            batch: self.counter.take(self.heard()),
+            positions: std::mem::take(&mut self.positions).into_values().collect(),
+            gaps: self.gaps.take(),
+            reading: engine::Reading { bytes_behind: 0, behind_since: at, is_conserved: true },
+            source: self.source,
+            targets: Some(Arc::new(self.standing.targets())),
+        }
+    }
+
+    /// Up to when all targets have been heard; `None` when none ever was.
+    fn heard(&self) -> Option<Timestamp> {
+        let listed = || self.targets.values().filter(|target| target.is_listed);
+        let page = |target: &Target| target.counted.health().last_page();
+        listed().find_map(page)?;
+        listed().map(|target| page(target).unwrap_or(target.listed)).min()
+    }
+
+    /// How long there is nothing to do but wait.
+    fn until_next(&self) -> Duration {
+        let asked = self.targets.values().filter(|target| target.is_listed && !target.is_asked);
+        let elapsed_ms = self.watch.elapsed_ms();
+        let next_ms = asked.map(|target| target.due_ms.saturating_sub(elapsed_ms)).min();
+        next_ms.map_or(GLANCE, |next_ms| Duration::from_millis(next_ms.max(1)).min(GLANCE))
+    }
+
+    fn ask_those_due(&mut self, fetching: &mut Fetching, at: Timestamp, events: &mpsc::UnboundedSender<Event>) {
+        let elapsed_ms = self.watch.elapsed_ms();
+        let is_due = |target: &&mut Target| target.is_listed && !target.is_asked && target.due_ms <= elapsed_ms;
+        for target in self.targets.values_mut().filter(is_due) {
+            target.is_asked = true;
+            target.due_ms = elapsed_ms + plan::until_next_ms(&target.endpoint.key, self.scrape.interval_ms, at);
+            let (fetcher, endpoint) = (fetching.fetcher(elapsed_ms), target.endpoint.clone());
+            tokio::spawn(ask(fetcher, endpoint, at, events.clone()));
+        }
+    }
+
+    fn take(&mut self, event: Event, discovery: &mut Option<Box<Discovery>>, at: Timestamp) {
+        match event {
+            Event::Answer { key, at, took_ms, answer } => self.take_answer(&key, at, took_ms, answer),
+            Event::Found { discovery: back, endpoints, troubles } => {
+                *discovery = Some(back);
+                self.take_found(endpoints, troubles, at);
+            }
+        }
+    }
+
+    /// Counts a page, or takes note that there is none.
+    fn take_answer(&mut self, key: &str, at: Timestamp, took_ms: u64, answer: Result<Fetched, ScrapeError>) {
+        let Some(target) = self.targets.get_mut(key) else { return };
+        target.is_asked = false;
+        let (before, last_page) = (target.counted.health().state(), target.counted.health().last_page());
+        let size = answer.as_ref().map_or(0, |fetched| fetched.page.len());
+        let counted = answer.and_then(|fetched| {
+            let page = (&*fetched.page, fetched.format, fetched.end);
+            self.counter.count(&mut target.counted, page, at).map_err(|fault| match fault {
+                PageFault::Page(error) => ScrapeError::Page(error),
+                PageFault::Refused(refused) => ScrapeError::Refused(refused),
+            })
+        });
+        let (scraped, mut error) = match counted {
+            Ok(scraped) => (scraped, None),
+            Err(error) => (self.counter.fail(&mut target.counted, at), Some(error)),
+        };
+        if let (Some(true), Some((false, since)), true) = (scraped.health, before, self.counter.has_gauges()) {
+            self.gaps.add("target_down", last_page.unwrap_or(since), at);
+        }
+        for slo in &scraped.implausible {
+            let name = format!("{}/{}", self.catalog.story_of(*slo).name, self.catalog[*slo].name);
+            error = error.or(Some(ScrapeError::Implausible(name, MOST_AT_ONCE)));
+            self.gaps.add("implausible", last_page.unwrap_or(at), at);
+        }
+        for (_, note) in &scraped.notes {
+            self.gaps.add_note(note);
+        }
+        self.standing.scraped(target, at, took_ms, size as u64, &scraped, error.as_ref());
+        self.standing.say(&self.catalog, key, &scraped, error.as_ref(), self.watch.elapsed_ms());
+        for position in target.save(&self.catalog[self.source].name) {
+            self.positions.insert(position.key.clone(), position);
+        }
+        self.is_news = true;
+    }
+
+    /// Takes over which targets there are. While some cannot be looked for, those that were there stay.
+    fn take_found(&mut self, endpoints: Vec<Endpoint>, troubles: Vec<Trouble>, at: Timestamp) {
+        let is_whole = troubles.is_empty();
+        self.is_news |= self.standing.troubled(troubles);
+        let known_since = self.found.unwrap_or(at);
+        let mut missing: Vec<String> = self.targets.keys().cloned().collect();
+        for endpoint in endpoints {
+            if let Ok(place) = missing.binary_search(&endpoint.key) {
+                missing.remove(place);
+            }
+            self.list(endpoint, known_since, at);
+        }
+        if !is_whole {
+            return;
+        }
+        self.found = Some(at);
+        for key in missing {
+            self.unlist(&key, at);
+        }
+    }
+
+    fn list(&mut self, endpoint: Endpoint, known_since: Timestamp, at: Timestamp) {
+        let first_ms = self.watch.elapsed_ms() + plan::until_first_ms(&endpoint.key, self.scrape.interval_ms);
+        match self.targets.get_mut(&endpoint.key) {
+            Some(target) if target.is_listed && target.due_ms > 0 => target.endpoint = endpoint,
+            Some(target) => {
+                if !target.is_listed {
+                    (target.is_listed, target.listed) = (true, at);
+                }
+                (target.endpoint, target.due_ms, self.is_news) = (endpoint, first_ms, true);
+                self.standing.listed(target);
+            }
+            None => {
+                let mut target = Target::new(endpoint, self.counter.target(known_since), at);
+                target.due_ms = first_ms;
+                self.standing.listed(&target);
+                self.is_news = true;
+                self.targets.insert(target.endpoint.key.clone(), target);
+            }
+        }
+    }
+
+    /// A target is listed no more. It is remembered for a while, in case it comes back.
+    fn unlist(&mut self, key: &str, at: Timestamp) {
+        let Some(target) = self.targets.get_mut(key) else { return };
+        let name = &self.catalog[self.source].name;
+        let last_page = target.counted.health().last_page();
+        if target.is_listed {
+            target.is_listed = false;
+            self.standing.unlisted(key);
+            if let Some(last_page) = last_page {
+                self.gaps.add("target_gone", last_page, at);
+            }
+            for position in target.save(name) {
+                self.positions.insert(position.key.clone(), position);
+            }
+            self.is_news = true;
+        }
+        if last_page.is_none_or(|page| at.millis().saturating_sub(page.millis()) > REMEMBER_MS) && !target.is_asked {
+            for position in state::forgotten(name, key) {
+                self.positions.insert(position.key.clone(), position);
+            }
+            self.targets.remove(key);
+            self.is_news = true;
+        }
+    }
+}
+
+/// The fetcher, with a token that is read again now and then.
+struct Fetching {
+    fetcher: Arc<Fetcher>,
+    /// When the token was read, in milliseconds of the watch.
+    read_ms: Option<u64>,
+    scrape: ScrapeSource,
+}
+
+impl Fetching {
+    fn new(scrape: &ScrapeSource) -> Self {
+        Self { fetcher: Arc::new(Fetcher::new(scrape)), read_ms: None, scrape: scrape.clone() }
+    }
+
+    /// What a target is to be asked by.
+    fn fetcher(&mut self, elapsed_ms: u64) -> Result<Arc<Fetcher>, ScrapeError> {
+        if self.read_ms.is_none_or(|read_ms| elapsed_ms - read_ms >= LOOK_MS) {
+            let mut fresh = Fetcher::new(&self.scrape);
+            fresh.read_token()?;
+            (self.fetcher, self.read_ms) = (Arc::new(fresh), Some(elapsed_ms));
+        }
+        Ok(Arc::clone(&self.fetcher))
+    }
+}
+
+async fn ask(
+    fetcher: Result<Arc<Fetcher>, ScrapeError>,
+    endpoint: Endpoint,
+    at: Timestamp,
+    events: mpsc::UnboundedSender<Event>,
+) {
+    let watch = Stopwatch::start();
+    let answer = match fetcher {
+        Ok(fetcher) => fetcher.fetch(&endpoint).await,
+        Err(error) => Err(error),
+    };
+    // Nobody listens any more when the source is no longer followed.
+    let _ = events.send(Event::Answer { key: endpoint.key, at, took_ms: watch.elapsed_ms(), answer });
+}
+
+async fn look(mut discovery: Box<Discovery>, events: mpsc::UnboundedSender<Event>) {
+    let mut troubles = if discovery.resolves() { discovery.resolve().await } else { Vec::new() };
+    let (endpoints, more) = discovery.look();
+    troubles.extend(more);
+    let _ = events.send(Event::Found { discovery, endpoints, troubles });
+}

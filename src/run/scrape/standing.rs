@@ -1,0 +1,195 @@
+//! What is shown and told of the targets of a source.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::state::Target;
+use crate::counts::Scraped;
+use crate::engine::{self, MOST_NOTES, TargetNote, Targets};
+use crate::increase::{Effect, NoteKind};
+use crate::intake::scrape::{ScrapeError, Trouble};
+use crate::spec::{Catalog, SloId};
+use crate::time::Timestamp;
+
+/// So much is told in a minute at most.
+const MOST_WORDS: u32 = 20;
+const MINUTE_MS: u64 = 60_000;
+
+/// The standing of the targets of one source.
+pub(super) struct Standing {
+    source: String,
+    targets: BTreeMap<String, Arc<engine::Target>>,
+    troubles: Vec<String>,
+    errors: BTreeMap<&'static str, u64>,
+    note_counts: BTreeMap<&'static str, u64>,
+    notes: VecDeque<Arc<TargetNote>>,
+    /// By target: the reason that was told last, until it answers.
+    told: BTreeMap<String, &'static str>,
+    told_notes: BTreeSet<(SloId, NoteKind)>,
+    /// The minute that is going on, what was told in it and what was not.
+    minute: (u64, u32, u32),
+}
+
+impl Standing {
+    /// Of a source whose targets are not known yet.
+    pub(super) fn new(source: &str) -> Self {
+        Self {
+            source: source.to_owned(),
+            targets: BTreeMap::new(),
+            troubles: Vec::new(),
+            errors: BTreeMap::new(),
+            note_counts: BTreeMap::new(),
+            notes: VecDeque::new(),
+            told: BTreeMap::new(),
+            told_notes: BTreeSet::new(),
+            minute: (0, 0, 0),
+        }
+    }
+
+    /// All of it.
+    pub(super) fn targets(&self) -> Targets {
+        Targets {
+            targets: self.targets.values().cloned().collect(),
+            troubles: self.troubles.clone(),
+            errors: self.errors.clone(),
+            note_counts: self.note_counts.clone(),
+            notes: self.notes.iter().cloned().collect(),
+        }
+    }
+
+    /// A target is listed from now on.
+    pub(super) fn listed(&mut self, target: &Target) {
+        let health = target.counted.health();
+        let shown = engine::Target {
+            url: target.endpoint.key.clone(),
+            is_up: health.state().map(|(is_up, _)| is_up),
+            since: health.state().map(|(_, since)| since),
+            last_scrape: None,
+            last_page: health.last_page(),
+            duration_ms: 0,
+            size_bytes: 0,
+            samples: 0,
+            selected: 0,
+            series: target.counted.series() as u64,
+            error: None,
+            reason: None,
+        };
+        self.targets.insert(target.endpoint.key.clone(), Arc::new(shown));
+    }
+
+    /// A target is no longer listed.
+    pub(super) fn unlisted(&mut self, key: &str) {
+        self.targets.remove(key);
+        self.told.remove(key);
+        tracing::info!(source = self.source, endpoint = key, "{key} is no longer listed, and not scraped any more");
+    }
+
+    /// What keeps targets from being found; whether that is news. Each is told when it appears.
+    pub(super) fn troubled(&mut self, troubles: Vec<Trouble>) -> bool {
+        let troubles: Vec<String> = troubles.iter().map(ToString::to_string).collect();
+        for trouble in troubles.iter().filter(|trouble| !self.troubles.contains(trouble)) {
+            tracing::warn!(source = self.source, "targets that were found before stay: {trouble}");
+        }
+        let is_news = troubles != self.troubles;
+        self.troubles = troubles;
+        is_news
+    }
+
+    /// A target was scraped.
+    pub(super) fn scraped(
+        &mut self,
+        target: &Target,
+        at: Timestamp,
+        took_ms: u64,
+        size_bytes: u64,
+        scraped: &Scraped,
+        error: Option<&ScrapeError>,
+    ) {
+        if let Some(error) = error {
+            *self.errors.entry(error.reason()).or_default() += 1;
+        }
+        let key = &target.endpoint.key;
+        for (slo, note) in &scraped.notes {
+            *self.note_counts.entry(note.kind.name()).or_default() += 1;
+            self.notes.push_back(Arc::new(TargetNote {
+                target: key.clone(),
+                slo: *slo,
+                kind: note.kind,
+                from: note.from,
+                to: note.to,
+                events: note.events,
+                series: note.series,
+                example: crate::spec::printable(&note.example),
+            }));
+        }
+        self.notes.drain(..self.notes.len().saturating_sub(MOST_NOTES));
+        if !target.is_listed {
+            return;
+        }
+        let health = target.counted.health();
+        let shown = engine::Target {
+            url: key.clone(),
+            is_up: health.state().map(|(is_up, _)| is_up),
+            since: health.state().map(|(_, since)| since),
+            last_scrape: Some(at),
+            last_page: health.last_page(),
+            duration_ms: took_ms,
+            size_bytes,
+            samples: scraped.samples,
+            selected: scraped.selected,
+            series: target.counted.series() as u64,
+            error: error.map(ToString::to_string),
+            reason: error.map(ScrapeError::reason),
+        };
+        self.targets.insert(key.clone(), Arc::new(shown));
+    }
+
+    /// Tells what is new about a target.
+    pub(super) fn say(
+        &mut self,
+        catalog: &Catalog,
+        key: &str,
+        scraped: &Scraped,
+        error: Option<&ScrapeError>,
+        elapsed_ms: u64,
+    ) {
+        match error {
+            Some(error) if self.told.get(key) != Some(&error.reason()) => {
+                self.told.insert(key.to_owned(), error.reason());
+                if self.may_speak(elapsed_ms) {
+                    tracing::warn!(source = self.source, endpoint = key, reason = error.reason(), "{key}: {error}");
+                }
+            }
+            Some(_) => {}
+            None => {
+                if self.told.remove(key).is_some() && self.may_speak(elapsed_ms) {
+                    tracing::info!(source = self.source, endpoint = key, "{key} gives pages again");
+                }
+            }
+        }
+        for (slo, note) in &scraped.notes {
+            // What may be missing is told as a gap.
+            let is_told = note.kind.effect() != Effect::None || note.kind == NoteKind::Interpolated;
+            if !is_told && self.told_notes.insert((*slo, note.kind)) && self.may_speak(elapsed_ms) {
+                let (story, slo) = (&catalog.story_of(*slo).name, &catalog[*slo].name);
+                let (kind, example) = (note.kind.name(), crate::spec::printable(&note.example));
+                tracing::warn!(source = self.source, endpoint = key, kind, "{story}/{slo}: {kind}: {example} ({key})");
+            }
+        }
+    }
+
+    /// Whether there is room in this minute. What there was none for is counted, and told in the next one.
+    fn may_speak(&mut self, elapsed_ms: u64) -> bool {
+        let (began_ms, told, untold) = self.minute;
+        if elapsed_ms.saturating_sub(began_ms) >= MINUTE_MS {
+            if untold > 0 {
+                tracing::warn!(source = self.source, "{untold} more of that were not told; see /api/v1/sources");
+            }
+            self.minute = (elapsed_ms, 1, 0);
+            return true;
+        }
+        let may_speak = told < MOST_WORDS;
+        self.minute = if may_speak { (began_ms, told + 1, untold) } else { (began_ms, told, untold + 1) };
+        may_speak
+    }
+}
