@@ -13,9 +13,11 @@
 use std::collections::BTreeMap;
 
 mod counter;
+mod durations;
 mod unmatched;
 
 pub use counter::{Bounds, Counter, Seen};
+pub use durations::{BUCKETS, Cells, DIGITS, Durations, LONGEST_US, RequestSet, bucket_of, request_sets, shortest_us};
 pub use unmatched::Unmatched;
 
 use crate::formats::{Refused, Unparsed};
@@ -169,6 +171,8 @@ pub struct Batch {
     pub samples: Vec<Sample>,
     /// Some of the routes that no SLO is about, with how often they were met: an estimate.
     pub unmatched: Vec<(String, u64)>,
+    /// How long requests took, by hour and set, in no order; an hour and set may occur more than once.
+    pub durations: Vec<Durations>,
 }
 
 impl Batch {

@@ -11,7 +11,7 @@ use crate::engine::audit::{Action, AuditEntry, Journal, SPECS};
 use crate::engine::ledger::all_columns;
 use crate::engine::{Kept, Series, SeriesId, SeriesName};
 use crate::gate::Level;
-use crate::spec::{Catalog, HostRule, Methods, Objective, Pattern, Segment, Sli, SloId, SourceId};
+use crate::spec::{Catalog, Objective, Requests, Sli, SloId, SourceId};
 use crate::time::{Minute, Timestamp};
 
 /// Every series, and the columns of today that count for some of them.
@@ -152,14 +152,7 @@ fn describe(catalog: &Catalog, source: SourceId, column: Column) -> Series {
 fn rules(catalog: &Catalog, slo: SloId) -> String {
     let slo = &catalog[slo];
     let mut text = format!("{} of {}: ", slo.sli.kind(), catalog[slo.source].name);
-    text.push_str(&sorted(slo.patterns().iter().map(pattern)));
-    if !slo.hosts().is_empty() {
-        let host = |rule: &HostRule| match rule {
-            HostRule::Exact(name) => name.clone(),
-            HostRule::Suffix(suffix) => format!("*{suffix}"),
-        };
-        let _ = write!(text, " on {}", sorted(slo.hosts().iter().map(host)));
-    }
+    text.extend(slo.requests.as_ref().map(Requests::canonical));
     // What a percentile or a throughput makes of its requests is decided when the counts are read.
     let _ = match &slo.sli {
         Sli::Availability { good, ignore } => write!(text, "; good {good}; ignored {ignore}"),
@@ -191,27 +184,4 @@ fn promise(catalog: &Catalog, slo: SloId) -> String {
 fn percent(objective: Objective) -> String {
     let (whole, part) = (objective.billionths() / 10_000_000, objective.billionths() % 10_000_000);
     format!("{whole}.{part:07}").trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-fn pattern(pattern: &Pattern) -> String {
-    let mut text = match &pattern.methods {
-        Methods::Any => "* ".to_owned(),
-        Methods::Named(methods) => {
-            let methods: BTreeSet<&str> = methods.iter().map(String::as_str).collect();
-            format!("{} ", methods.into_iter().collect::<Vec<_>>().join(","))
-        }
-    };
-    for segment in &pattern.segments {
-        match segment {
-            Segment::Literal(bytes) => text.extend(["/", &String::from_utf8_lossy(bytes)]),
-            Segment::Any => text.push_str("/{}"),
-            Segment::Rest => text.push_str("/{*}"),
-        }
-    }
-    text
-}
-
-fn sorted(texts: impl Iterator<Item = String>) -> String {
-    let texts: BTreeSet<String> = texts.collect();
-    texts.into_iter().collect::<Vec<_>>().join(", ")
 }
