@@ -19,6 +19,8 @@ pub mod counts;
 
 pub mod window;
 
+pub mod latency;
+
 pub mod budget;
 
 pub mod alert;

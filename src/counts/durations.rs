@@ -194,7 +194,6 @@ fn drain(cells: &mut [u32; BUCKETS]) -> Cells {
     found
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use crate::counts::Column;
+use crate::counts::{Column, RequestSet, request_sets};
 use crate::engine::audit::{Action, AuditEntry, Journal, SPECS};
 use crate::engine::ledger::all_columns;
 use crate::engine::{Kept, Series, SeriesId, SeriesName};
@@ -20,6 +20,8 @@ pub(super) struct Book {
     series: BTreeMap<SeriesId, Series>,
     /// By source and column.
     columns: Vec<Vec<SeriesId>>,
+    /// By source and set of requests.
+    sets: Vec<Vec<SeriesId>>,
     /// New, or described anew.
     unsaved: BTreeSet<SeriesId>,
     /// Of series that no spec names any more: their newest events.
@@ -34,6 +36,7 @@ impl Book {
         let mut book = Self {
             series: kept.series.iter().map(|series| (series.id, series.clone())).collect(),
             columns: Vec::new(),
+            sets: Vec::new(),
             unsaved: BTreeSet::new(),
             orphans: kept.series.iter().map(|series| (series.id, newest.get(&series.id).copied().flatten())).collect(),
         };
@@ -53,8 +56,15 @@ impl Book {
             });
             let numbered = numbered.collect();
             book.columns.push(numbered);
+            let described = request_sets(catalog, source).into_iter().map(|set| durations(catalog, source, set));
+            let numbered = described.map(|series| match by_name.get(&series.name) {
+                None => book.enter(series),
+                Some(id) => *id,
+            });
+            let numbered = numbered.collect();
+            book.sets.push(numbered);
         }
-        for id in book.columns.iter().flatten() {
+        for id in book.columns.iter().chain(&book.sets).flatten() {
             book.orphans.remove(id);
         }
         book
@@ -65,7 +75,12 @@ impl Book {
         &self.columns[source.0]
     }
 
-    /// One of them.
+    /// The series of every source's sets of requests.
+    pub(super) fn sets(&self) -> &[Vec<SeriesId>] {
+        &self.sets
+    }
+
+    /// The series of one column.
     pub(super) fn series(&self, source: SourceId, column: usize) -> &Series {
         &self.series[&self.columns[source.0][column]]
     }
@@ -146,6 +161,12 @@ fn describe(catalog: &Catalog, source: SourceId, column: Column) -> Series {
         Column::Arrivals => (SeriesName::Arrivals { source: source_name() }, String::new(), String::new()),
     };
     Series { id: SeriesId(0), name, rules, promise, changed: None }
+}
+
+/// A set of requests as a series, without a number yet. Its name says everything: other requests are another series.
+fn durations(catalog: &Catalog, source: SourceId, set: RequestSet) -> Series {
+    let name = SeriesName::Durations { source: catalog[source].name.clone(), requests: set.name };
+    Series { id: SeriesId(0), name, rules: String::new(), promise: String::new(), changed: None }
 }
 
 /// Everything that decides which requests are counted for an SLO, and as what.

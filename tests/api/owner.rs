@@ -251,7 +251,17 @@ impl Server {
             let rejected = [(Rejection::Unparsed(Unparsed::Layout), unread)].into();
             let (source, records, unread_run) = (SourceId(0), unread, unread);
             let (pages, samples, unmatched) = Default::default();
-            owner.engine.observe(Batch { source, pages, newest, rejected, records, unread_run, samples, unmatched });
+            owner.engine.observe(Batch {
+                source,
+                pages,
+                newest,
+                rejected,
+                records,
+                unread_run,
+                samples,
+                unmatched,
+                durations: Vec::new(),
+            });
             owner.publish();
         });
     }
@@ -386,6 +396,7 @@ impl Owner {
             unread_run: 0,
             samples: vec![Sample { rejection: Rejection::Unparsed(Unparsed::Time), text: "no time".into() }],
             unmatched: Vec::new(),
+            durations: Vec::new(),
         };
         let records = columns.len() - 2;
         for (column, good, bad) in [(slo.0, good, bad), (records, good + bad, 0)] {
