@@ -38,7 +38,7 @@ use crate::budget::{Standing, burn_windows};
 use crate::counts::{Batch, Page};
 use crate::gate::{self, Decision, Doubt, Evidence, Feed, GateState, Hold, Level, Witness};
 use crate::journey::Weighed;
-use crate::latency::Spread;
+use crate::latency::{Ring, Spread};
 use crate::spec::{AlertRule, Catalog, GatePolicy, Journey, Member, Service, ServiceId, SloId, SourceId};
 use crate::tally::Tally;
 use crate::time::{Horizon, Minute, Timestamp};
@@ -302,14 +302,14 @@ impl Engine {
         Ok(Standing { tally: self.tally_at(id, slo.window, t), objective: slo.objective, window: slo.window })
     }
 
-    /// How long the requests of an SLO took in the window of length `window` at a past instant; `None` when they carry no
-    /// durations.
+    /// How long the requests of an SLO took in the window of length `window` at a past instant.
     ///
     /// # Errors
     /// When `t` is later than now, or so early that requests of the window may be gone.
-    pub fn latency_at(&self, id: SloId, window: Horizon, t: Timestamp) -> Result<Option<Spread>, NotKept> {
+    pub fn latency_at(&self, id: SloId, window: Horizon, t: Timestamp) -> Result<Spread, NotKept> {
         self.check_kept(t, window)?;
-        Ok(self.durations.spread(id, window, t, self.now))
+        let spread = self.durations.spread(id, window, t, self.now);
+        Ok(spread.unwrap_or_else(|| Ring::default().spread(window, t, self.now)))
     }
 
     /// Gives a gate an order, then decides and shows everything as of `now`, so that whoever reads the board after this
