@@ -1,3 +1,4 @@
+mod durations;
 mod kept;
 mod quality;
 
