@@ -47,8 +47,8 @@ pub use crate::document::SpecsHealth;
 pub use access::{Access, NoToken, Token, WeakToken};
 pub use connections::{Limits, Peer, serve};
 pub use doors::{
-    Ask, AuditQuery, Followed, Health, HistoryQuery, Order, OrderError, Past, PastHistory, Snapshot, StoreTrouble,
-    board_at, history,
+    Ask, AuditQuery, Followed, Health, HistoryQuery, LatencyQuery, Order, OrderError, Past, PastHistory, PastLatency,
+    Snapshot, StoreTrouble, board_at, history, latency,
 };
 
 /// What the handlers share.
@@ -91,7 +91,7 @@ impl std::fmt::Debug for ClockBox {
 }
 
 /// Every resource: its path and what answers there.
-fn routes() -> [(&'static str, MethodRouter<Arc<Api>>); 22] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Api>>); 23] {
     [
         ("/", get(page::page)),
         ("/healthz", get(health::healthz)),
@@ -102,6 +102,7 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Api>>); 22] {
         ("/api/v1/slos", get(slos::slos)),
         ("/api/v1/slos/{story}/{slo}", get(slos::slo)),
         ("/api/v1/slos/{story}/{slo}/history", get(slos::history)),
+        ("/api/v1/slos/{story}/{slo}/latency", get(slos::latency)),
         ("/api/v1/stories", get(stories::stories)),
         ("/api/v1/stories/{story}", get(stories::story)),
         ("/api/v1/journeys", get(stories::journeys)),

@@ -13,10 +13,12 @@
 use std::collections::BTreeMap;
 
 mod counter;
+mod durations;
 mod scraped;
 mod unmatched;
 
 pub use counter::{Bounds, Counter, Seen};
+pub use durations::{BUCKETS, Cells, DIGITS, Durations, LONGEST_US, RequestSet, bucket_of, request_sets, shortest_us};
 pub use scraped::{MOST_AT_ONCE, PageFault, ScrapeCounter, Scraped, ScrapedTarget};
 pub use unmatched::Unmatched;
 
@@ -175,6 +177,8 @@ pub struct Batch {
     pub samples: Vec<Sample>,
     /// Some of the routes that no SLO is about, with how often they were met: an estimate.
     pub unmatched: Vec<(String, u64)>,
+    /// How long requests took, by hour and set, in no order; an hour and set may occur more than once.
+    pub durations: Vec<Durations>,
 }
 
 impl Batch {

@@ -20,6 +20,7 @@
 mod audit;
 mod board;
 mod checkpoint;
+mod durations;
 mod expiry;
 mod gaps;
 mod identity;
@@ -39,6 +40,7 @@ use crate::budget::{Standing, burn_windows};
 use crate::counts::{Batch, Page};
 use crate::gate::{self, Decision, Doubt, Evidence, Feed, GateState, Hold, Level, Witness};
 use crate::journey::Weighed;
+use crate::latency::{Ring, Spread};
 use crate::spec::{AlertRule, Catalog, GatePolicy, Journey, Member, Service, ServiceId, SloId, SourceId};
 use crate::tally::Tally;
 use crate::time::{Horizon, Minute, Timestamp};
@@ -46,9 +48,13 @@ use crate::time::{Horizon, Minute, Timestamp};
 pub use audit::{Action, AuditEntry, ITSELF, SPECS};
 pub use board::{Board, Burn, Health, JourneyStanding, SloStanding, SourceStanding};
 use checkpoint::Tracking;
+use durations::Rings;
+pub use durations::{LATEST, Latency};
 pub use expiry::Expiry;
 pub use gaps::{Gap, MOST_SHOWN, Missing, OTHER_REASON};
-pub use kept::{Checkpoint, Kept, KeptGate, MinuteCounts, Series, SeriesId, SeriesName, SourceTotals, Totals};
+pub use kept::{
+    Checkpoint, Kept, KeptGate, MinuteCounts, Series, SeriesId, SeriesName, SlotCounts, SourceTotals, Totals,
+};
 use ledger::{Bounds, Ledger, Shown};
 use quality::Tolerance;
 pub use quality::{KeptQuality, Reading, may_hide_errors};
@@ -72,6 +78,8 @@ pub struct Engine {
     ledgers: Vec<Ledger>,
     /// By [`SloId`]: the column of its source's ledger.
     columns: Vec<usize>,
+    /// How long requests took.
+    durations: Rings,
     /// By [`ServiceId`]; `None` before the first decision.
     gates: Vec<Option<GateState>>,
     /// By [`SloId`], the course of each of its alerts; `None` before the first tick.
@@ -165,10 +173,11 @@ impl Engine {
         let ledgers: Vec<Ledger> = sources.map(|source| Ledger::new(&catalog, source, kept)).collect();
         let column = |slo: usize| ledgers[catalog.slos[slo].source.0].column_of(SloId(slo));
         let columns = (0..catalog.slos.len()).map(column).collect();
+        let durations = Rings::new(&catalog);
         let gates = vec![None; catalog.services.len()];
         let alerts = vec![None; catalog.slos.len()];
         let now = Timestamp::from_millis(i64::MIN);
-        Self { catalog, now, accepted, kept, ledgers, columns, gates, alerts, tracking: None }
+        Self { catalog, now, accepted, kept, ledgers, columns, durations, gates, alerts, tracking: None }
     }
 
     /// What the engine counts for.
@@ -195,14 +204,18 @@ impl Engine {
     ///
     /// # Panics
     /// When the batch does not have the columns of its source.
-    pub fn observe(&mut self, batch: Batch) {
+    pub fn observe(&mut self, mut batch: Batch) {
         let bounds = Bounds {
             kept: self.kept.first_minute(self.now.minute()),
             oldest: self.oldest_accepted(self.now),
             newest: self.newest_accepted(),
         };
         self.note_coverage(&batch, bounds);
-        self.ledgers[batch.source.0].observe(batch, bounds, self.now);
+        let (source, durations) = (batch.source, std::mem::take(&mut batch.durations));
+        self.ledgers[source.0].observe(batch, bounds, self.now);
+        if !self.is_corrupt(source) {
+            self.durations.observe(source, durations, bounds, self.now);
+        }
     }
 
     /// Takes note of records that can never be counted; of a source that no spec names, nothing. To be kept by whoever
@@ -242,7 +255,10 @@ impl Engine {
             let newest = ledger.newest_records(now);
             ledger.quality.judge(newest);
         }
-        let slos = self.slos(now, &self.alerts);
+        let mut slos = self.slos(now, &self.alerts);
+        for (slo, latency) in slos.iter_mut().zip(self.durations.show(&self.catalog, now)) {
+            slo.latency = *latency;
+        }
         let services = (0..self.catalog.services.len()).map(ServiceId);
         let decide = |service: ServiceId| self.decide(service, &slos, self.gates[service.0].as_ref(), now);
         let gates: Vec<Decision> = services.map(decide).collect();
@@ -295,6 +311,16 @@ impl Engine {
         Ok(Standing { tally: self.tally_at(id, slo.window, t), objective: slo.objective, window: slo.window })
     }
 
+    /// How long the requests of an SLO took in the window of length `window` at a past instant.
+    ///
+    /// # Errors
+    /// When `t` is later than now, or so early that requests of the window may be gone.
+    pub fn latency_at(&self, id: SloId, window: Horizon, t: Timestamp) -> Result<Spread, NotKept> {
+        self.check_kept(t, window)?;
+        let spread = self.durations.spread(id, window, t, self.now);
+        Ok(spread.unwrap_or_else(|| Ring::default().spread(window, t, self.now)))
+    }
+
     /// Gives a gate an order, then decides and shows everything as of `now`, so that whoever reads the board after this
     /// sees the order followed.
     ///
@@ -323,6 +349,7 @@ impl Engine {
         for ledger in &mut self.ledgers {
             ledger.expire_in_retrospect(oldest, newest, self.now);
         }
+        self.durations.forget_before(oldest);
     }
 
     fn note_coverage(&mut self, batch: &Batch, bounds: Bounds) {
@@ -377,6 +404,7 @@ impl Engine {
                 evidence: Evidence::of(policy, tally, heard[slo.source.0], doubt, t),
                 last_event: ledger.last_event(self.columns[id], t, oldest),
                 lifetime: ledger.lifetime(self.columns[id]),
+                latency: None,
                 gaps: Missing::of(ledger.gaps.within(slo.window, t)),
                 rules_changed: self.rules_changed_in(SloId(id), slo.window, t),
             }

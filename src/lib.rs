@@ -25,6 +25,8 @@ pub mod counts;
 
 pub mod window;
 
+pub mod latency;
+
 pub mod budget;
 
 pub mod alert;

@@ -17,6 +17,7 @@
 //! checked on laptops and in CI, where none of that is there.
 
 mod alerts;
+mod canon;
 mod catalog;
 mod compile;
 mod fault;

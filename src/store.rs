@@ -8,7 +8,7 @@
 //!
 //! - A store counts its commits: the [revision](Store::revision). A commit names the revision that it makes, so that
 //!   none can be made twice, and after an error anyone can see whether it was made after all. [`Writer`] does that.
-//! - Counts in a commit are additions. What is added up is the store's business.
+//! - Counts in a commit are additions, durations too. What is added up is the store's business.
 //! - Nothing is repaired behind anyone's back: a file that is not a sound store of ours is refused and left as it is.
 //!
 //! It keeps no sample of refused records, which may hold what nobody wants to find on a disk.
@@ -24,7 +24,7 @@ mod writer;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::engine::{AuditEntry, Checkpoint, Engine, Gap, Kept, SeriesId};
+use crate::engine::{AuditEntry, Checkpoint, Engine, Gap, Kept, SeriesId, SlotCounts};
 use crate::spec::Catalog;
 use crate::tally::Tally;
 use crate::time::{Horizon, Minute, Timestamp};
@@ -78,6 +78,9 @@ pub struct Loaded {
 /// What is told the counts of one minute after the other.
 pub type EachMinute<'a> = dyn FnMut(Minute, &[(SeriesId, Tally)]) + 'a;
 
+/// What is told the durations of one slot after the other.
+pub type EachSlot<'a> = dyn FnMut(&SlotCounts) + 'a;
+
 /// Where things are kept.
 ///
 /// What a commit returned `Ok` for is there, whole, after any crash or power cut; what it returned an error for is there
@@ -101,6 +104,12 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// When they cannot be read, or are not what was written.
     fn minutes(&self, from: Minute, each: &mut EachMinute<'_>) -> Result<(), StoreError>;
+
+    /// Hands over the durations of every slot from the day of `from` on, by day, series and hour.
+    ///
+    /// # Errors
+    /// When they cannot be read, or are not what was written.
+    fn durations(&self, from: Minute, each: &mut EachSlot<'_>) -> Result<(), StoreError>;
 
     /// Makes a commit, whole and durable; `revision` is the number that it gets, one more than the last.
     ///
@@ -246,6 +255,7 @@ pub fn restore(
     let loaded = store.load()?;
     let mut restoring = Engine::keeping(catalog, kept).restore(&loaded.kept, now);
     store.minutes(restoring.from(), &mut |minute, counts| restoring.add(minute, counts))?;
+    store.durations(restoring.from(), &mut |counts| restoring.add_durations(counts))?;
     let mut engine = restoring.finish();
     engine.note_gaps(loaded.gaps.iter().cloned());
     Ok((engine, loaded))

@@ -20,7 +20,7 @@ use proptest::test_runner::{Config, FileFailurePersistence};
 use slogate::engine::{AuditEntry, Board, Command, Engine, SeriesId};
 use slogate::gate::Hold;
 use slogate::spec::ServiceId;
-use slogate::store::{Commit, EachMinute, Loaded, Memory, Position, Redb, Store, StoreError, Writer};
+use slogate::store::{Commit, EachMinute, EachSlot, Loaded, Memory, Position, Redb, Store, StoreError, Writer};
 use slogate::tally::Tally;
 use slogate::time::{Horizon, Minute, Timestamp};
 
@@ -102,6 +102,10 @@ impl Store for Flaky {
 
     fn minutes(&self, from: Minute, each: &mut EachMinute<'_>) -> Result<(), StoreError> {
         self.store.minutes(from, each)
+    }
+
+    fn durations(&self, from: Minute, each: &mut EachSlot<'_>) -> Result<(), StoreError> {
+        self.store.durations(from, each)
     }
 
     fn commit(&self, revision: u64, commit: &Commit) -> Result<(), StoreError> {

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use crate::document::{Actor, AuditEntry, HistoryPoint, SpecsHealth};
 use crate::engine::{Board, CommandError, Engine, NotKept};
 use crate::gate::Hold;
+use crate::latency::Spread;
 use crate::spec::{Catalog, SloId};
 use crate::time::{Horizon, Timestamp};
 
@@ -74,6 +75,13 @@ pub enum Ask {
         query: HistoryQuery,
         /// Where to.
         reply: oneshot::Sender<Result<PastHistory, NotKept>>,
+    },
+    /// Show how long the requests of one SLO took; see [`latency`].
+    Latency {
+        /// Of which, and over what.
+        query: LatencyQuery,
+        /// Where to.
+        reply: oneshot::Sender<Result<PastLatency, NotKept>>,
     },
     /// Read the audit.
     Audit {
@@ -158,6 +166,30 @@ pub struct PastHistory {
     pub points: Vec<HistoryPoint>,
 }
 
+/// How long which requests took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LatencyQuery {
+    /// The name of the story.
+    pub story: String,
+    /// The name of the SLO in the story.
+    pub slo: String,
+    /// Over how long.
+    pub window: Horizon,
+    /// When the window ends; now when `None`.
+    pub at: Option<Timestamp>,
+}
+
+/// How long the requests of one SLO took, which is `None` when the specs in force do not have it any more.
+#[derive(Clone, Debug)]
+pub struct PastLatency {
+    /// The specs of today.
+    pub catalog: Arc<Catalog>,
+    /// Which SLO.
+    pub slo: Option<(SloId, Spread)>,
+    /// When the window ends.
+    pub at: Timestamp,
+}
+
 /// Which part of the audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditQuery {
@@ -176,6 +208,18 @@ pub struct AuditQuery {
 pub fn board_at(engine: &Engine, at: Timestamp) -> Result<Past, NotKept> {
     let board = Arc::new(engine.board_at(at)?);
     Ok(Past { catalog: Arc::clone(engine.catalog()), board })
+}
+
+/// How long the requests that a query is about took.
+///
+/// # Errors
+/// When requests of the window are not kept any more, or it has not come yet.
+pub fn latency(engine: &Engine, query: &LatencyQuery) -> Result<PastLatency, NotKept> {
+    let catalog = Arc::clone(engine.catalog());
+    let at = query.at.unwrap_or(engine.now());
+    let id = catalog.slo_named(&query.story, &query.slo);
+    let slo = id.map(|id| Ok((id, engine.latency_at(id, query.window, at)?))).transpose()?;
+    Ok(PastLatency { catalog, slo, at })
 }
 
 /// The points that a query is about.

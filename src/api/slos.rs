@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::answer::json;
 use super::asked::{Asked, Query};
 use super::problem::{Kind, Problem};
-use super::{Api, Ask, HistoryQuery};
-use crate::document::{SloHistory, SloStatus};
+use super::{Api, Ask, HistoryQuery, LatencyQuery};
+use crate::document::{SloHistory, SloLatency, SloStatus};
 use crate::spec::SloId;
 use crate::time::{Horizon, Timestamp};
 
@@ -58,6 +58,28 @@ pub(super) async fn history(State(api): State<Arc<Api>>, asked: Asked) -> Result
     };
     let first = past.points.first().map_or(to, |point| point.t);
     Ok(json(StatusCode::OK, &SloHistory::new(&past.catalog, id, (first, to), step, past.points)))
+}
+
+/// `GET /api/v1/slos/{story}/{slo}/latency`
+pub(super) async fn latency(State(api): State<Arc<Api>>, asked: Asked) -> Result<Response, Problem> {
+    let query = asked.query(&["window", "at"])?;
+    let view = api.now();
+    let (story, slo) = (asked.name(0).to_owned(), asked.name(1).to_owned());
+    let id = view.slo(&story, &slo)?;
+    let window = query.step("window")?.unwrap_or(view.catalog[id].window);
+    let longest = view.catalog.longest_window();
+    if window > longest {
+        let detail = format!("`window`: {window} is longer than what is kept, {longest}");
+        return Err(Problem::new(Kind::BadParameter, detail));
+    }
+    let at = query.time("at")?.filter(|at| !api.is_present(*at));
+    let question = LatencyQuery { story, slo, window, at };
+    let past = api.ask(|reply| Ask::Latency { query: question, reply }).await??;
+    // The specs may have been reloaded in the meantime.
+    let Some((id, spread)) = past.slo else {
+        return Err(Problem::unknown("SLO named", asked.name(1), []));
+    };
+    Ok(json(StatusCode::OK, &SloLatency::new(&past.catalog, id, past.at, window, &spread)))
 }
 
 /// The first point, if it is named, the last, and the step between points.

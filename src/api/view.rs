@@ -34,13 +34,17 @@ impl Api {
     /// How everything stood at the query's `at`, or stands now when there is none.
     pub(super) async fn at(&self, query: &Query) -> Result<View, Problem> {
         let Some(at) = query.time("at")? else { return Ok(self.now()) };
-        let (board, now) = (self.snapshots.borrow().board.at, self.clock.0.now());
-        // The newest board is at most a tick old, so an instant between it and now is the present.
-        if board <= at && at <= now {
+        if self.is_present(at) {
             return Ok(self.now());
         }
         let past = self.ask(|reply| Ask::BoardAt { at, reply }).await?;
         past.map(|past| View { catalog: past.catalog, board: past.board }).map_err(Problem::from)
+    }
+
+    /// Whether an instant is the present: the newest board is at most a tick old, and so is whatever lies between it and
+    /// now.
+    pub(super) fn is_present(&self, at: Timestamp) -> bool {
+        (self.snapshots.borrow().board.at..=self.clock.0.now()).contains(&at)
     }
 
     /// Puts a question to the owner and waits for its answer, but not for long.

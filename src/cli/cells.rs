@@ -113,6 +113,18 @@ fn time(seconds: f64) -> String {
     format!("{sign}{}", parts.collect::<Vec<_>>().join(" "))
 }
 
+/// The length of a request, three digits of it: `0.512ms`, `20.4ms`, `1.23s`.
+pub(super) fn duration(seconds: f64) -> String {
+    let (amount, unit) = if seconds < 1.0 { (seconds * 1e3, "ms") } else { (seconds, "s") };
+    let decimals = match amount {
+        ..1.0 => 3,
+        ..10.0 => 2,
+        ..100.0 => 1,
+        _ => 0,
+    };
+    format!("{amount:.decimals$}{unit}")
+}
+
 /// `1,234,567`.
 pub(super) fn grouped(count: u64) -> String {
     let digits = count.to_string();
@@ -145,6 +157,15 @@ mod tests {
             [(0.0, "0.0s"), (0.25, "0.2s"), (59.0, "59s"), (242.0, "4m 2s"), (-90_061.0, "-1d 1h"), (3_600.0, "1h 0m")]
         {
             assert_eq!(time(seconds), text);
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_request_is_told_in_three_digits() {
+        for (seconds, text) in
+            [(0.0, "0.000ms"), (0.000_512, "0.512ms"), (0.020_351, "20.4ms"), (0.5, "500ms"), (1.234, "1.23s")]
+        {
+            assert_eq!(duration(seconds), text);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use super::durations::{Note, Sorter, note};
 use super::{Batch, Column, PAGE_MINUTES, Page, Rejection, Sample, Unmatched, columns};
 use crate::classify::{Classifier, Outcome, UNMATCHED};
 use crate::formats::{Index, LineReader, Request, Technique, Unparsed};
@@ -35,8 +36,8 @@ pub struct Counter<'c> {
     additions: Vec<Vec<Addition>>,
     columns: usize,
     pages: Vec<OpenPage>,
-    /// The memory of pages that were handed over, all zeros.
-    spare: Vec<Vec<u32>>,
+    /// The memory of pages that were handed over: all zeros, and no notes.
+    spare: Vec<(Vec<u32>, Vec<Note>)>,
     /// The minute that was counted last: its first millisecond, and where its row is.
     row_start_ms: i64,
     row_page: usize,
@@ -54,6 +55,7 @@ pub struct Counter<'c> {
     rejected: BTreeMap<Rejection, u64>,
     samples: VecDeque<(Rejection, Vec<u8>)>,
     unmatched: Unmatched,
+    durations: Sorter,
 }
 
 /// How much a counter has seen since it was made.
@@ -79,6 +81,8 @@ struct Addition {
 struct OpenPage {
     hour: i64,
     counts: Vec<u32>,
+    /// What is known of durations, one for each request that carries one.
+    notes: Vec<Note>,
 }
 
 /// How many refused lines are kept for people to look at.
@@ -87,8 +91,8 @@ const SAMPLES: usize = 10;
 const SAMPLE_LENGTH: usize = 200;
 /// Open pages beyond this many bytes should be handed over.
 const MOST_OPEN_BYTES: usize = 8 << 20;
-/// Open pages with this many lines must be: their counts have 32 bits.
-const MOST_OPEN_LINES: u64 = 1 << 31;
+/// Open pages with this many lines should be too: each may have left a note. Their counts have 32 bits.
+const MOST_OPEN_LINES: u64 = 1 << 20;
 
 impl<'c> Counter<'c> {
     /// A counter for the records of `source`, judged by `classifier`.
@@ -120,6 +124,7 @@ impl<'c> Counter<'c> {
             rejected: BTreeMap::new(),
             samples: VecDeque::new(),
             unmatched: Unmatched::default(),
+            durations: Sorter::new(catalog, source, classifier),
         }
     }
 
@@ -252,6 +257,8 @@ impl<'c> Counter<'c> {
         self.newest_ms[place] = self.newest_ms[place].max(at_ms);
         if outcome == UNMATCHED {
             self.unmatched.note(request.method, request.target.bytes());
+        } else if let Some(us) = request.duration_us {
+            self.pages[self.row_page].notes.push(note(outcome, us));
         }
     }
 
@@ -269,8 +276,9 @@ impl<'c> Counter<'c> {
         }
         let hour = minute.hour();
         self.row_page = self.pages.iter().rposition(|page| page.hour == hour).unwrap_or_else(|| {
-            let counts = self.spare.pop().unwrap_or_else(|| vec![0; PAGE_MINUTES * self.newest_ms.len()]);
-            self.pages.push(OpenPage { hour, counts });
+            let new = || (vec![0; PAGE_MINUTES * self.newest_ms.len()], Vec::new());
+            let (counts, notes) = self.spare.pop().unwrap_or_else(new);
+            self.pages.push(OpenPage { hour, counts, notes });
             self.pages.len() - 1
         });
         self.row_offset = minute.number().rem_euclid(PAGE_MINUTES as i64) as usize * self.newest_ms.len();
@@ -301,9 +309,14 @@ impl<'c> Counter<'c> {
         self.open_lines = 0;
         let open = std::mem::take(&mut self.pages);
         let pages = open.iter().map(|page| self.page(page)).collect();
+        let durations = match self.durations.is_idle() {
+            true => Vec::new(),
+            false => open.iter().flat_map(|page| self.durations.sort(page.hour, &page.notes)).collect(),
+        };
         self.spare.extend(open.into_iter().map(|mut page| {
             page.counts.fill(0);
-            page.counts
+            page.notes.clear();
+            (page.counts, page.notes)
         }));
         let samples = self.samples.drain(..).map(|(rejection, line)| Sample { rejection, text: printable(&line) });
         let records = self.seen.records - std::mem::replace(&mut self.handed_over, self.seen.records);
@@ -316,6 +329,7 @@ impl<'c> Counter<'c> {
             samples: samples.collect(),
             rejected: std::mem::take(&mut self.rejected),
             unmatched: self.unmatched.take(),
+            durations,
         }
     }
 

@@ -471,6 +471,7 @@ impl Counts {
             unread_run: 0,
             samples: Vec::new(),
             unmatched: Vec::new(),
+            durations: Vec::new(),
         }
     }
 }

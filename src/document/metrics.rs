@@ -1,20 +1,23 @@
 //! Metrics: the board as Prometheus' text exposition format, version 0.0.4.
 //!
 //! - Labels hold names of the specs and words of this program, never anything that traffic brought along, so that the
-//!   number of series follows from the specs: per SLO 5, one per burn window and 2 per alert rule, per journey 2, per
-//!   service 4, per source 23, two more, and 4 about the specs themselves (see [`SpecsHealth`](super::SpecsHealth)).
+//!   number of series follows from the specs: per SLO 5, one per burn window, 2 per alert rule and up to 10 of latency, per
+//!   journey 2, per service 4, per source 23, two more, and 4 about the specs themselves (see
+//!   [`SpecsHealth`](super::SpecsHealth)).
 //! - A scraped source has 5 more for each of its targets, which the specs and what they name list (1,000 at most), one for
 //!   each reason why a scrape fails, and one for each kind of thing that happens to counters.
 //! - No data is no sample: a ratio of nothing is left out, and neither 0 nor 1 nor NaN stands in for it.
 
 use std::fmt::{Display, Write};
 
+use super::latency::seconds;
 use crate::alert::{AlertStanding, Course};
 use crate::counts::Rejection;
-use crate::engine::{Board, Gap, Target};
+use crate::engine::{Board, Gap, LATEST, Target};
 use crate::formats::Unparsed;
 use crate::gate::{Doubt, Level};
 use crate::increase::BadValue;
+use crate::latency::PERCENTILES;
 use crate::spec::{Catalog, JourneyId, ServiceId, SloId, SourceId, SourceKind};
 
 /// One rejection for each reason, so that every series is there from the beginning.
@@ -88,6 +91,24 @@ fn slos(page: &mut Page, catalog: &Catalog, board: &Board) {
     let name = "slogate_alert_pending";
     page.family(name, "gauge", "1 while the alert burns, but not for as long as its rule asks.");
     alerts(page, name, |course| matches!(course, Course::Pending { .. }));
+
+    let name = "slogate_slo_latency_seconds";
+    page.family(
+        name,
+        "gauge",
+        "How long requests took in whole hours or days that hold the window; absent without any.",
+    );
+    for id in ids() {
+        let [story, slo, service] = labels(id);
+        let Some(latency) = board[id].latency else { continue };
+        let own = (catalog[id].window, latency.window);
+        for (window, spread) in [(LATEST, latency.hour)].into_iter().chain((own.0 != LATEST).then_some(own)) {
+            let window = window.to_string();
+            for ((_, quantile, _), seconds) in PERCENTILES.iter().zip(seconds(&spread)) {
+                page.maybe(name, &[story, slo, service, ("quantile", quantile), ("window", &window)], seconds);
+            }
+        }
+    }
 
     let name = "slogate_slo_events_total";
     page.family(name, "counter", "Requests counted since the store began.");

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{AlertStatus, GapStatus, Ordered};
+use super::{AlertStatus, GapStatus, LatencyStatus, Ordered};
 use crate::engine::Board;
 use crate::spec::{Catalog, JourneyId, SloId, StoryId};
 use crate::time::{Horizon, Timestamp};
@@ -45,6 +45,10 @@ pub struct SloStatus<'a> {
     pub burn: Burns,
     /// Its alerts that are pending, firing or resolved.
     pub alerts: Vec<AlertStatus<'a>>,
+    /// How long its requests took in its window, as it was a few ticks ago; absent of the past, and where requests carry
+    /// no durations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency: Option<LatencyStatus>,
     /// `ok`, `thin`, `degraded`, `stale` or `none`.
     pub evidence: &'static str,
     /// Its newest event.
@@ -99,6 +103,7 @@ impl<'a> SloStatus<'a> {
             },
             burn: Ordered(burns.collect()),
             alerts: AlertStatus::active(catalog, board, id),
+            latency: found.latency.map(|latency| LatencyStatus::new(slo.window, &latency.window)),
             evidence: found.evidence.name(),
             last_event: found.last_event,
             gaps,

@@ -87,6 +87,7 @@ fn engine(good: u32, bad: u32, newest: Timestamp) -> Engine {
         unread_run: 0,
         samples: vec![Sample { rejection: time, text: "no time".into() }],
         unmatched: vec![],
+        durations: Vec::new(),
     });
     engine
 }
@@ -268,6 +269,7 @@ fn a_gate_that_waits_for_recovery_says_what_it_waits_for() {
         unread_run: 0,
         samples,
         unmatched: vec![],
+        durations: Vec::new(),
     });
     let waiting =
         "profile/availability has spent 97% of its 28d error budget; the gate opens again when more than 5% are left";
@@ -318,7 +320,17 @@ fn a_doubt_is_told_with_the_source_with_its_slos_and_with_the_gate() {
     let (pages, samples, unmatched) = Default::default();
     let (records, unread_run) = (30_000, 30_000);
     let newest = vec![None; 3];
-    engine.observe(Batch { source: SourceId(0), pages, newest, rejected, records, unread_run, samples, unmatched });
+    engine.observe(Batch {
+        source: SourceId(0),
+        pages,
+        newest,
+        rejected,
+        records,
+        unread_run,
+        samples,
+        unmatched,
+        durations: Vec::new(),
+    });
     let (_, value) = status(&mut engine, "feature");
     let texts = [
         "none of the newest 30000 records of source lb could be read; its format has changed",

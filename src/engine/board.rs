@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::alert::AlertStanding;
 use crate::budget::{Standing, burn_rate};
 use crate::counts::{Rejection, Sample};
+use crate::engine::durations::Latency;
 use crate::engine::gaps::Missing;
 use crate::engine::targets::Targets;
 use crate::gate::{Decision, Doubt, Evidence};
@@ -47,6 +48,9 @@ pub struct SloStanding {
     pub last_event: Option<Timestamp>,
     /// The requests counted for it since the engine began, whatever its kind.
     pub lifetime: Tally,
+    /// How long its requests took, as it was summed up some ticks ago at most; `None` of the past, and where requests
+    /// carry no durations. It informs, and decides nothing.
+    pub latency: Option<Latency>,
     /// What of its source can never be counted in its window.
     pub gaps: Missing,
     /// When its rules changed last, if its window still holds that minute: what was counted before was counted by others.

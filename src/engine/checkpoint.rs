@@ -54,6 +54,8 @@ impl Engine {
             checkpoint.sources.extend(ledger.take_source(&self.catalog.sources[index].name));
             ledger.take_counts(&mut minutes, series);
         }
+        let is_sound = |source: usize| !self.ledgers[source].quality.is_corrupt();
+        (checkpoint.durations, checkpoint.folds) = self.durations.take(self.now, tracking.book.sets(), is_sound);
         checkpoint.counts = minutes.into_iter().map(|(minute, counts)| in_order(minute, counts)).collect();
         self.tracking = Some(tracking);
         checkpoint
@@ -61,7 +63,7 @@ impl Engine {
 
     /// How many counts the next checkpoint has, at most: a reason to ask for it early while history is read.
     pub fn uncommitted(&self) -> usize {
-        self.ledgers.iter().map(|ledger| ledger.uncommitted()).sum()
+        self.ledgers.iter().map(|ledger| ledger.uncommitted()).sum::<usize>() + self.durations.uncommitted()
     }
 
     /// Lets `elapsed_ms` of monotonic time pass for the deletion of old minutes (see [`Expiry`]); what may be deleted is

@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use crate::counts::Column;
+use crate::counts::{Column, RequestSet, request_sets};
 use crate::engine::audit::{Action, AuditEntry, Journal, SPECS};
 use crate::engine::ledger::all_columns;
 use crate::engine::{Kept, Series, SeriesId, SeriesName};
 use crate::gate::Level;
 use crate::increase::Part;
-use crate::spec::{Catalog, HostRule, Methods, Objective, Pattern, Segment, Sli, SloId, SourceId};
+use crate::spec::{Catalog, Objective, Requests, Sli, SloId, SourceId};
 use crate::time::{Minute, Timestamp};
 
 /// Every series, and the columns of today that count for some of them.
@@ -21,6 +21,8 @@ pub(super) struct Book {
     series: BTreeMap<SeriesId, Series>,
     /// By source and column.
     columns: Vec<Vec<SeriesId>>,
+    /// By source and set of requests.
+    sets: Vec<Vec<SeriesId>>,
     /// New, or described anew.
     unsaved: BTreeSet<SeriesId>,
     /// Of series that no spec names any more: their newest events.
@@ -35,6 +37,7 @@ impl Book {
         let mut book = Self {
             series: kept.series.iter().map(|series| (series.id, series.clone())).collect(),
             columns: Vec::new(),
+            sets: Vec::new(),
             unsaved: BTreeSet::new(),
             orphans: kept.series.iter().map(|series| (series.id, newest.get(&series.id).copied().flatten())).collect(),
         };
@@ -54,8 +57,15 @@ impl Book {
             });
             let numbered = numbered.collect();
             book.columns.push(numbered);
+            let described = request_sets(catalog, source).into_iter().map(|set| durations(catalog, source, set));
+            let numbered = described.map(|series| match by_name.get(&series.name) {
+                None => book.enter(series),
+                Some(id) => *id,
+            });
+            let numbered = numbered.collect();
+            book.sets.push(numbered);
         }
-        for id in book.columns.iter().flatten() {
+        for id in book.columns.iter().chain(&book.sets).flatten() {
             book.orphans.remove(id);
         }
         book
@@ -66,7 +76,12 @@ impl Book {
         &self.columns[source.0]
     }
 
-    /// One of them.
+    /// The series of every source's sets of requests.
+    pub(super) fn sets(&self) -> &[Vec<SeriesId>] {
+        &self.sets
+    }
+
+    /// The series of one column.
     pub(super) fn series(&self, source: SourceId, column: usize) -> &Series {
         &self.series[&self.columns[source.0][column]]
     }
@@ -149,18 +164,17 @@ fn describe(catalog: &Catalog, source: SourceId, column: Column) -> Series {
     Series { id: SeriesId(0), name, rules, promise, changed: None }
 }
 
+/// A set of requests as a series, without a number yet. Its name says everything: other requests are another series.
+fn durations(catalog: &Catalog, source: SourceId, set: RequestSet) -> Series {
+    let name = SeriesName::Durations { source: catalog[source].name.clone(), requests: set.name };
+    Series { id: SeriesId(0), name, rules: String::new(), promise: String::new(), changed: None }
+}
+
 /// Everything that decides which requests are counted for an SLO, and as what.
 fn rules(catalog: &Catalog, slo: SloId) -> String {
     let slo = &catalog[slo];
     let mut text = format!("{} of {}: ", slo.sli.kind(), catalog[slo.source].name);
-    text.push_str(&sorted(slo.patterns().iter().map(pattern)));
-    if !slo.hosts().is_empty() {
-        let host = |rule: &HostRule| match rule {
-            HostRule::Exact(name) => name.clone(),
-            HostRule::Suffix(suffix) => format!("*{suffix}"),
-        };
-        let _ = write!(text, " on {}", sorted(slo.hosts().iter().map(host)));
-    }
+    text.extend(slo.requests.as_ref().map(Requests::canonical));
     // What a percentile or a throughput makes of its requests is decided when the counts are read.
     let _ = match &slo.sli {
         Sli::Availability { good, ignore } => write!(text, "; good {good}; ignored {ignore}"),
@@ -207,27 +221,4 @@ fn part_name(part: Part) -> &'static str {
 fn percent(objective: Objective) -> String {
     let (whole, part) = (objective.billionths() / 10_000_000, objective.billionths() % 10_000_000);
     format!("{whole}.{part:07}").trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-fn pattern(pattern: &Pattern) -> String {
-    let mut text = match &pattern.methods {
-        Methods::Any => "* ".to_owned(),
-        Methods::Named(methods) => {
-            let methods: BTreeSet<&str> = methods.iter().map(String::as_str).collect();
-            format!("{} ", methods.into_iter().collect::<Vec<_>>().join(","))
-        }
-    };
-    for segment in &pattern.segments {
-        match segment {
-            Segment::Literal(bytes) => text.extend(["/", &String::from_utf8_lossy(bytes)]),
-            Segment::Any => text.push_str("/{}"),
-            Segment::Rest => text.push_str("/{*}"),
-        }
-    }
-    text
-}
-
-fn sorted(texts: impl Iterator<Item = String>) -> String {
-    let texts: BTreeSet<String> = texts.collect();
-    texts.into_iter().collect::<Vec<_>>().join(", ")
 }

@@ -9,10 +9,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::counts::Rejection;
+use crate::counts::{Cells, Rejection};
 use crate::engine::quality::KeptQuality;
 use crate::engine::{AuditEntry, Terms};
 use crate::gate::{Hold, Level};
+use crate::latency::{Slot, sum_of};
 use crate::tally::Tally;
 use crate::time::{Minute, Timestamp};
 
@@ -45,6 +46,13 @@ pub enum SeriesName {
         /// Its name.
         source: String,
     },
+    /// How long some requests of a source took.
+    Durations {
+        /// Its name.
+        source: String,
+        /// Which requests, in one spelling.
+        requests: String,
+    },
 }
 
 /// One series.
@@ -70,6 +78,17 @@ pub struct MinuteCounts {
     pub minute: Minute,
     /// By number, each series at most once and none with an empty tally.
     pub counts: Vec<(SeriesId, Tally)>,
+}
+
+/// Counts of durations of one slot, or additions to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotCounts {
+    /// Of which requests.
+    pub series: SeriesId,
+    /// When.
+    pub slot: Slot,
+    /// By bucket.
+    pub cells: Cells,
 }
 
 /// What is known of a series beside its minutes.
@@ -137,6 +156,10 @@ pub struct Checkpoint {
     pub series: Vec<Series>,
     /// To be added, by minute, each at most once.
     pub counts: Vec<MinuteCounts>,
+    /// To be added, by series and slot.
+    pub durations: Vec<SlotCounts>,
+    /// Days of series whose hours need not be told apart any more.
+    pub folds: Vec<(SeriesId, i64)>,
     /// Lifetimes to be added, and the newest events.
     pub totals: Vec<Totals>,
     /// Refusals to be added, and the earliest minutes.
@@ -161,6 +184,8 @@ impl Checkpoint {
     pub fn absorb(&mut self, later: Self) {
         replace(&mut self.series, later.series, |series| series.id);
         self.counts = sum_by_minute(std::mem::take(&mut self.counts), later.counts);
+        absorb_durations(&mut self.durations, later.durations);
+        self.folds.extend(later.folds);
         absorb_totals(&mut self.totals, later.totals);
         absorb_sources(&mut self.sources, later.sources);
         replace(&mut self.gates, later.gates, |gate| gate.service.clone());
@@ -185,6 +210,15 @@ fn sum_by_minute(earlier: Vec<MinuteCounts>, later: Vec<MinuteCounts>) -> Vec<Mi
     }
     let minutes = minutes.into_iter();
     minutes.map(|(minute, counts)| MinuteCounts { minute, counts: counts.into_iter().collect() }).collect()
+}
+
+fn absorb_durations(earlier: &mut Vec<SlotCounts>, later: Vec<SlotCounts>) {
+    let mut sums: BTreeMap<(SeriesId, Slot), Cells> = BTreeMap::new();
+    for SlotCounts { series, slot, cells } in earlier.drain(..).chain(later) {
+        let sum = sums.entry((series, slot)).or_default();
+        *sum = sum_of(sum, &cells);
+    }
+    earlier.extend(sums.into_iter().map(|((series, slot), cells)| SlotCounts { series, slot, cells }));
 }
 
 fn absorb_totals(earlier: &mut Vec<Totals>, later: Vec<Totals>) {

@@ -12,8 +12,9 @@ use crate::counts::PAGE_MINUTES;
 use crate::engine::audit::Journal;
 use crate::engine::identity::Book;
 use crate::engine::terms::enter_change;
-use crate::engine::{Engine, Kept, KeptGate, SeriesId, SeriesName, Terms, Totals, Tracking};
+use crate::engine::{Engine, Kept, KeptGate, SeriesId, SeriesName, SlotCounts, Terms, Totals, Tracking};
 use crate::gate::GateState;
+use crate::latency::Slot;
 use crate::spec::{Catalog, ServiceId, SloId, SourceId};
 use crate::tally::Tally;
 use crate::time::{Horizon, Minute, Timestamp};
@@ -41,6 +42,8 @@ pub struct Restoring {
     engine: Engine,
     /// By number of a series: its source and column, if the catalog has one.
     places: Vec<Option<Place>>,
+    /// By number of a series: its source and set of requests, if the catalog has one.
+    sets: BTreeMap<SeriesId, (usize, usize)>,
     /// The hour that is being gathered.
     hour: i64,
     /// By place.
@@ -73,13 +76,18 @@ impl Engine {
         // A whole day, so that a clock that wavers around a minute needs nothing that is not there.
         let from = Minute::from_number(self.kept.first_minute(now.minute()).number().div_euclid(1_440) * 1_440);
         let (places, count) = places(&self.catalog, &book);
+        let sets = book.sets().iter().enumerate();
+        let sets = sets.flat_map(|(source, sets)| sets.iter().enumerate().map(move |(set, id)| (*id, (source, set))));
+        let sets = sets.collect();
         let coverage = Coverage { from, until: None };
         let earliest = kept.earliest;
         let gates = self.gates_as_kept(kept, now, &mut journal);
         self.tracking = Some(Box::new(Tracking { book, journal, gates, coverage, expiry: None, earliest, cut: None }));
         self.ledgers.iter_mut().for_each(|ledger| ledger.remember());
+        self.durations.remember();
         let last = Window::last_beside(from, self.kept);
-        Restoring { engine: self, places, hour: 0, gathered: vec![HourCounts::ZERO; count], from, last, until: None }
+        let gathered = vec![HourCounts::ZERO; count];
+        Restoring { engine: self, places, sets, hour: 0, gathered, from, last, until: None }
     }
 
     /// The same engine, with what only the engine before it in this process knows of sources that both have: how far
@@ -179,6 +187,17 @@ impl Restoring {
         }
     }
 
+    /// Takes the durations of a slot; in any order. Those of series that no spec names are left out.
+    pub fn add_durations(&mut self, counts: &SlotCounts) {
+        if let Some(place) = self.sets.get(&counts.series) {
+            let now = self.engine.now;
+            let oldest = self.engine.kept.first_minute(now.minute());
+            if counts.slot.day() <= Slot::Hour(self.engine.newest_accepted().hour()).day() {
+                self.engine.durations.restore(*place, counts, oldest, now);
+            }
+        }
+    }
+
     /// The engine, as it was.
     pub fn finish(mut self) -> Engine {
         self.flush();
@@ -225,6 +244,7 @@ impl std::fmt::Display for SeriesName {
             Self::Records { source } => write!(out, "records of {source}"),
             Self::Arrivals { source } => write!(out, "arrivals of {source}"),
             Self::Missing { source } => write!(out, "missing fields of {source}"),
+            Self::Durations { source, requests } => write!(out, "durations of {source}: {requests}"),
         }
     }
 }

@@ -1,3 +1,4 @@
+mod durations;
 mod kept;
 mod quality;
 
@@ -92,7 +93,17 @@ fn observe(engine: &mut Engine, events: &[(Timestamp, bool)]) {
     }
     let (rejected, samples) = Default::default();
     let (records, unread_run, unmatched) = (events.len() as u64, 0, vec![]);
-    engine.observe(Batch { source: SourceId(0), pages, newest, rejected, records, unread_run, samples, unmatched });
+    engine.observe(Batch {
+        source: SourceId(0),
+        pages,
+        newest,
+        rejected,
+        records,
+        unread_run,
+        samples,
+        unmatched,
+        durations: Vec::new(),
+    });
 }
 
 fn engine(slis: Vec<Sli>) -> Engine {
@@ -266,6 +277,7 @@ fn records_are_matched_unmatched_or_refused_and_nothing_else() {
         unread_run: 0,
         samples: Vec::new(),
         unmatched: vec![],
+        durations: Vec::new(),
     });
     let board = engine.tick(NOW);
     let source = &board[SourceId(0)];
@@ -290,6 +302,7 @@ fn the_newest_ten_samples_are_kept() {
             unread_run: 0,
             samples,
             unmatched: vec![],
+            durations: Vec::new(),
         });
     }
     let board = engine.tick(NOW);

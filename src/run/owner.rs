@@ -290,6 +290,7 @@ impl Owner {
             Ask::Order { order, reply } => drop(reply.send(self.follow(order))),
             Ask::BoardAt { at, reply } => drop(reply.send(api::board_at(&self.engine, at))),
             Ask::History { query, reply } => drop(reply.send(api::history(&self.engine, &query))),
+            Ask::Latency { query, reply } => drop(reply.send(api::latency(&self.engine, &query))),
             Ask::Audit { query, reply } => {
                 let entries = self.store.audit(query.after, query.limit, query.service.as_deref());
                 let shown = entries.map(|entries| entries.iter().map(AuditEntry::from).collect());

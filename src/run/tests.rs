@@ -12,7 +12,7 @@ use crate::api::{Order, OrderError};
 use crate::document::Actor;
 use crate::engine::{AuditEntry, CommandError};
 use crate::gate::{Hold, Level, Reason};
-use crate::store::{Claim, Commit, EachMinute, Loaded, Memory, Reserve, Reserved, Store, restore};
+use crate::store::{Claim, Commit, EachMinute, EachSlot, Loaded, Memory, Reserve, Reserved, Store, restore};
 use crate::time::{Minute, Stopwatch};
 
 /// A store on a disk that can be full.
@@ -33,6 +33,10 @@ impl Store for Full {
 
     fn minutes(&self, from: Minute, each: &mut EachMinute<'_>) -> Result<(), StoreError> {
         self.memory.minutes(from, each)
+    }
+
+    fn durations(&self, from: Minute, each: &mut EachSlot<'_>) -> Result<(), StoreError> {
+        self.memory.durations(from, each)
     }
 
     fn commit(&self, revision: u64, commit: &Commit) -> Result<(), StoreError> {
@@ -70,6 +74,10 @@ impl Store for Slow {
 
     fn minutes(&self, from: Minute, each: &mut EachMinute<'_>) -> Result<(), StoreError> {
         self.memory.minutes(from, each)
+    }
+
+    fn durations(&self, from: Minute, each: &mut EachSlot<'_>) -> Result<(), StoreError> {
+        self.memory.durations(from, each)
     }
 
     fn commit(&self, revision: u64, commit: &Commit) -> Result<(), StoreError> {

@@ -547,8 +547,8 @@ impl Percentile {
     pub const WHOLE: u64 = 100_000_000;
 
     /// A percentile of `millionths` of a percent; `None` unless it is between 0 and 100, both excluded.
-    pub fn new(millionths: u64) -> Option<Self> {
-        (0 < millionths && millionths < Self::WHOLE).then_some(Self(millionths as u32))
+    pub const fn new(millionths: u64) -> Option<Self> {
+        if 0 < millionths && millionths < Self::WHOLE { Some(Self(millionths as u32)) } else { None }
     }
 
     /// How many of `count` requests must be within the threshold: ceil(p / 100 * count), exactly.

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::redb::{Claim, beside, io_error, sync_directory};
-use super::{Commit, EachMinute, Loaded, Store, StoreError};
+use super::{Commit, EachMinute, EachSlot, Loaded, Store, StoreError};
 use crate::engine::AuditEntry;
 use crate::time::{Minute, Timestamp};
 
@@ -41,6 +41,10 @@ impl Store for Damaged {
     }
 
     fn minutes(&self, _from: Minute, _each: &mut EachMinute<'_>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn durations(&self, _from: Minute, _each: &mut EachSlot<'_>) -> Result<(), StoreError> {
         Ok(())
     }
 

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Commit, EachMinute, Loaded, MOST_AUDIT, MOST_GAPS, Position, Store, StoreError};
-use crate::engine::{AuditEntry, Gap, Kept, KeptGate, Series, SeriesId, SourceTotals, Totals};
+use super::{Commit, EachMinute, EachSlot, Loaded, MOST_AUDIT, MOST_GAPS, Position, Store, StoreError};
+use crate::counts::Cells;
+use crate::engine::{AuditEntry, Gap, Kept, KeptGate, Series, SeriesId, SlotCounts, SourceTotals, Totals};
+use crate::latency::{Slot, sum_of};
 use crate::tally::Tally;
 use crate::time::Minute;
 
@@ -18,6 +20,8 @@ pub struct Memory {
 struct Tables {
     revision: u64,
     minutes: BTreeMap<Minute, BTreeMap<SeriesId, Tally>>,
+    /// By day, series and slot.
+    durations: BTreeMap<(i64, SeriesId, Slot), Cells>,
     series: BTreeMap<SeriesId, Series>,
     totals: BTreeMap<SeriesId, Totals>,
     sources: BTreeMap<String, SourceTotals>,
@@ -73,6 +77,14 @@ impl Store for Memory {
         Ok(())
     }
 
+    fn durations(&self, from: Minute, each: &mut EachSlot<'_>) -> Result<(), StoreError> {
+        let first = Slot::Hour(from.hour()).day();
+        for ((_, series, slot), cells) in self.tables().durations.range((first, SeriesId(0), Slot::Hour(i64::MIN))..) {
+            each(&SlotCounts { series: *series, slot: *slot, cells: cells.clone() });
+        }
+        Ok(())
+    }
+
     fn commit(&self, revision: u64, commit: &Commit) -> Result<(), StoreError> {
         let mut tables = self.tables();
         if revision != tables.revision + 1 {
@@ -97,15 +109,33 @@ impl Store for Memory {
 }
 
 impl Tables {
+    fn add_durations(&mut self, added: &[SlotCounts], folds: &[(SeriesId, i64)]) {
+        for SlotCounts { series, slot, cells } in added {
+            let sum = self.durations.entry((slot.day(), *series, *slot)).or_default();
+            *sum = sum_of(sum, cells);
+        }
+        for (series, day) in folds {
+            let of_day = (*day, *series, Slot::Hour(i64::MIN))..=(*day, *series, Slot::Day(*day));
+            let slots: Vec<_> = self.durations.range(of_day).map(|(key, _)| *key).collect();
+            let cells = slots.iter().filter_map(|key| self.durations.remove(key));
+            let sum = cells.reduce(|sum, cells| sum_of(&sum, &cells));
+            sum.map(|sum| self.durations.insert((*day, *series, Slot::Day(*day)), sum));
+        }
+    }
+
     fn apply(&mut self, Commit { checkpoint, positions, gaps }: &Commit) {
         self.series.extend(checkpoint.series.iter().map(|series| (series.id, series.clone())));
         for counts in &checkpoint.counts {
             let minute = self.minutes.entry(counts.minute).or_default();
             counts.counts.iter().for_each(|(series, tally)| *minute.entry(*series).or_default() += *tally);
         }
+        self.add_durations(&checkpoint.durations, &checkpoint.folds);
         if let Some(cut) = checkpoint.expire_before {
             self.minutes = self.minutes.split_off(&cut);
+            let first = Slot::Hour(cut.hour()).day();
+            self.durations.retain(|(day, _, _), _| *day >= first);
         }
+        self.durations.retain(|(_, series, _), _| !checkpoint.forget.contains(series));
         for more in &checkpoint.totals {
             let totals = self.totals.entry(more.series).or_insert(Totals { lifetime: Tally::ZERO, ..*more });
             totals.lifetime += more.lifetime;

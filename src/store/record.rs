@@ -36,12 +36,15 @@ pub(super) fn read<T: Stored>(bytes: &[u8]) -> Result<T, String> {
 #[derive(Serialize, Deserialize)]
 pub(super) struct SeriesRecord {
     id: u32,
-    /// `slo`, `records`, `missing` or `arrivals`.
+    /// `slo`, `records`, `missing`, `arrivals` or `durations`.
     kind: String,
     /// The story of an SLO, or the source.
     of: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     slo: Option<String>,
+    /// Of durations: of which requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    requests: Option<String>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     rules: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -59,12 +62,18 @@ impl Stored for Series {
             SeriesName::Records { source } => ("records", source, None),
             SeriesName::Missing { source } => ("missing", source, None),
             SeriesName::Arrivals { source } => ("arrivals", source, None),
+            SeriesName::Durations { source, .. } => ("durations", source, None),
+        };
+        let requests = match &self.name {
+            SeriesName::Durations { requests, .. } => Some(requests.clone()),
+            _ => None,
         };
         SeriesRecord {
             id: self.id.0,
             kind: kind.to_owned(),
             of: of.clone(),
             slo,
+            requests,
             rules: self.rules.clone(),
             promise: self.promise.clone(),
             changed_ms: self.changed.map(Timestamp::millis),
@@ -72,11 +81,12 @@ impl Stored for Series {
     }
 
     fn from_record(record: SeriesRecord) -> Option<Self> {
-        let name = match (record.kind.as_str(), record.slo) {
-            ("slo", Some(slo)) => SeriesName::Slo { story: record.of, slo },
-            ("records", None) => SeriesName::Records { source: record.of },
-            ("missing", None) => SeriesName::Missing { source: record.of },
-            ("arrivals", None) => SeriesName::Arrivals { source: record.of },
+        let name = match (record.kind.as_str(), record.slo, record.requests) {
+            ("slo", Some(slo), None) => SeriesName::Slo { story: record.of, slo },
+            ("records", None, None) => SeriesName::Records { source: record.of },
+            ("missing", None, None) => SeriesName::Missing { source: record.of },
+            ("arrivals", None, None) => SeriesName::Arrivals { source: record.of },
+            ("durations", None, Some(requests)) => SeriesName::Durations { source: record.of, requests },
             _ => return None,
         };
         let changed = record.changed_ms.map(Timestamp::from_millis);
@@ -351,6 +361,11 @@ mod tests {
         check(
             &Series { id: SeriesId(8), name, rules: String::new(), promise: String::new(), changed: None },
             r#"{"id":8,"kind":"missing","of":"lb"}"#,
+        );
+        let name = SeriesName::Durations { source: "lb".into(), requests: "GET /".into() };
+        check(
+            &Series { id: SeriesId(9), name, rules: String::new(), promise: String::new(), changed: None },
+            r#"{"id":9,"kind":"durations","of":"lb","requests":"GET /"}"#,
         );
         check(
             &SourceTotals {

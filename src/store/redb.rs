@@ -22,7 +22,7 @@ use std::sync::{PoisonError, RwLock};
 
 use ::redb::Database;
 
-use super::{Commit, EachMinute, Loaded, Store, StoreError};
+use super::{Commit, EachMinute, EachSlot, Loaded, Store, StoreError};
 use crate::engine::AuditEntry;
 use crate::time::Minute;
 
@@ -162,6 +162,10 @@ impl Store for Redb {
 
     fn minutes(&self, from: Minute, each: &mut EachMinute<'_>) -> Result<(), StoreError> {
         self.with(|database| tables::minutes(database, from, each))
+    }
+
+    fn durations(&self, from: Minute, each: &mut EachSlot<'_>) -> Result<(), StoreError> {
+        self.with(|database| tables::durations(database, from, each))
     }
 
     fn commit(&self, revision: u64, commit: &Commit) -> Result<(), StoreError> {

@@ -26,7 +26,7 @@ mod slots;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Commit, EachMinute, Loaded, Position, Store, StoreError};
+use super::{Commit, EachMinute, EachSlot, Loaded, Position, Store, StoreError};
 use crate::engine::{Action, AuditEntry, Kept, KeptGate, Terms};
 use crate::gate::{Hold, Level};
 use crate::time::Minute;
@@ -108,6 +108,10 @@ impl Store for Reserved {
 
     fn minutes(&self, from: Minute, each: &mut EachMinute<'_>) -> Result<(), StoreError> {
         self.store.minutes(from, each)
+    }
+
+    fn durations(&self, from: Minute, each: &mut EachSlot<'_>) -> Result<(), StoreError> {
+        self.store.durations(from, each)
     }
 
     fn commit(&self, revision: u64, commit: &Commit) -> Result<(), StoreError> {

@@ -47,6 +47,8 @@ fn metrics_are_those_of_the_contract() {
         (format!("slogate_slo_burn_rate{{{slo},window=5m}}"), 4.0 / (10_004.0 * 0.0005)),
         (format!("slogate_slo_events_total{{result=good,{slo}}}"), 10_000.0),
         (format!("slogate_slo_events_total{{result=bad,{slo}}}"), 4.0),
+        (format!("slogate_slo_latency_seconds{{quantile=0.5,{slo},window=1h}}"), 0.020_095),
+        (format!("slogate_slo_latency_seconds{{quantile=0.999,{slo},window=28d}}"), 0.020_095),
         ("slogate_journey_compliance_ratio{journey=browse}".into(), 40_000.0 / 40_004.0),
         ("slogate_journey_budget_remaining_ratio{journey=browse}".into(), 1.0 - 4.0 / 40.004),
         ("slogate_gate_level{level=guarded,service=api}".into(), 1.0),
@@ -78,7 +80,7 @@ fn metrics_are_those_of_the_contract() {
 fn no_data_is_no_sample() {
     let server = Server::start(Setup::default());
     let found = samples(&scrape(&server));
-    let absent = ["slogate_slo_compliance_ratio", "slogate_slo_burn_rate", "slogate_ingest_lag"];
+    let absent = ["slogate_slo_compliance_ratio", "slogate_slo_burn_rate", "slogate_slo_latency", "slogate_ingest_lag"];
     assert!(!found.keys().any(|name| absent.iter().any(|absent| name.starts_with(absent))), "{found:#?}");
     assert!(found.values().all(|value| value.is_finite()));
 }
@@ -96,7 +98,8 @@ fn j05_the_number_of_series_follows_from_the_specs() {
         catalog.slos.iter().map(|slo| slogate::budget::burn_windows(slo.window, &slo.alerts).len()).sum();
     let series = catalog.slos.len() * 5 + burns + catalog.journeys.len() * 2;
     let alerts: usize = catalog.slos.iter().map(|slo| slo.alerts.len() * 2).sum();
-    let series = series + alerts + catalog.services.len() * 4 + catalog.sources.len() * 22 + 2 + 4;
+    let latency = catalog.slos.len() * 2 * 5;
+    let series = series + latency + alerts + catalog.services.len() * 4 + catalog.sources.len() * 22 + 2 + 4;
     let before = samples(&scrape(&server));
     assert_eq!(before.len(), series, "{before:#?}");
     server.count("search", "availability", 3, 5, 5);
@@ -129,7 +132,7 @@ fn the_exposition_is_sound() {
             [] => panic!("an empty line"),
         }
     }
-    assert_eq!(families.len(), 23, "{families:?}");
+    assert_eq!(families.len(), 24, "{families:?}");
     let Ok(mut promtool) = Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).spawn() else {
         println!("promtool is not installed; the linter was not asked");
         return;

@@ -175,7 +175,7 @@ fn every_parameter_that_is_described_is_understood_and_no_other() {
             }
         }
         assert_eq!(in_path, path.matches('{').count(), "{path}");
-        for name in ["at", "change", "from", "to", "step", "service", "after", "limit"] {
+        for name in ["at", "change", "from", "to", "step", "window", "service", "after", "limit"] {
             let reply = get(server.address, &format!("{}?{name}=%00", example(path)));
             let detail = reply.problem().1;
             let is_unknown = detail.contains("there is no parameter");

@@ -10,7 +10,7 @@ use std::time::Duration;
 use slogate::api::{
     self, Access, Api, Ask, AuditQuery, Followed, Health, Limits, Order, OrderError, Snapshot, StoreTrouble, Token,
 };
-use slogate::counts::{Batch, Page, Rejection, Sample, columns};
+use slogate::counts::{Batch, Durations, Page, Rejection, Sample, bucket_of, columns, request_sets};
 use slogate::document::{AuditAction, AuditEntry, SpecsHealth};
 use slogate::engine::{Command, Engine, Gap, Reading, Target, TargetNote, Targets};
 use slogate::formats::Unparsed;
@@ -285,7 +285,17 @@ impl Server {
             let rejected = [(Rejection::Unparsed(Unparsed::Layout), unread)].into();
             let (source, records, unread_run) = (SourceId(0), unread, unread);
             let (pages, samples, unmatched) = Default::default();
-            owner.engine.observe(Batch { source, pages, newest, rejected, records, unread_run, samples, unmatched });
+            owner.engine.observe(Batch {
+                source,
+                pages,
+                newest,
+                rejected,
+                records,
+                unread_run,
+                samples,
+                unmatched,
+                durations: Vec::new(),
+            });
             owner.publish();
         });
     }
@@ -347,6 +357,7 @@ impl Owner {
             Ask::Order { order, reply } => drop(reply.send(self.order(order))),
             Ask::BoardAt { at, reply } => drop(reply.send(api::board_at(&self.engine, at))),
             Ask::History { query, reply } => drop(reply.send(api::history(&self.engine, &query))),
+            Ask::Latency { query, reply } => drop(reply.send(api::latency(&self.engine, &query))),
             Ask::Audit { query, reply } => drop(reply.send(self.audit(&query))),
         }
     }
@@ -420,6 +431,7 @@ impl Owner {
             unread_run: 0,
             samples: vec![Sample { rejection: Rejection::Unparsed(Unparsed::Time), text: "no time".into() }],
             unmatched: Vec::new(),
+            durations: Vec::new(),
         };
         let records = columns.len() - 2;
         for (column, good, bad) in [(slo.0, good, bad), (records, good + bad, 0)] {
@@ -428,6 +440,12 @@ impl Owner {
             batch.newest[column] = Some(newest);
         }
         batch.pages.push(page);
+        // Good ones take 20 ms, bad ones 800 ms.
+        let sets = request_sets(&catalog, SourceId(0));
+        let set = sets.iter().position(|set| set.slos.contains(&slo)).expect("the source has durations");
+        let cells = [(bucket_of(20_000), u64::from(good)), (bucket_of(800_000), u64::from(bad))];
+        let cells = cells.into_iter().filter(|(_, count)| *count > 0).collect();
+        batch.durations.push(Durations { hour: minute.hour(), set, cells });
         self.engine.observe(batch);
     }
 }

@@ -193,6 +193,7 @@ impl Scenario {
             unread_run: 0,
             samples: Vec::new(),
             unmatched: Vec::new(),
+            durations: Vec::new(),
         }
     }
 }

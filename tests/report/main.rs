@@ -5,4 +5,5 @@ mod clear;
 mod desk;
 mod edges;
 mod kinds;
+mod latency;
 mod shape;

@@ -44,7 +44,7 @@ fn every_object_has_the_fields_of_the_contract() {
         check_keys(
             slo,
             "story slo kind service title objective window at state good bad total compliance budget burn alerts \
-             evidence last_event gaps gaps_total rules_changed",
+             latency evidence last_event gaps gaps_total rules_changed",
         );
         check_keys(&slo["budget"], "allowed spent remaining remaining_seconds");
         assert_eq!(slo["kind"], kind);

@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use slogate::time::{Clock, SystemClock};
 
-use super::lines::Log;
+use super::lines::{Expected, Log};
 use super::server::{Place, request};
 
 /// How often the server is killed, unless told otherwise.
@@ -60,6 +60,7 @@ fn f01_no_moment_to_be_killed_at_loses_or_doubles_anything() {
     place.wait_for(&writer.log.expected);
     operator.check_audit();
     operator.check_gate();
+    check_latency(&place, &writer.log.expected);
     let gaps: Vec<String> = place.words().lines().filter(|line| line.contains("gap: ")).map(str::to_owned).collect();
     assert!(gaps.is_empty(), "nothing was lost, and yet: {gaps:#?}");
     assert!(server.stop().success());
@@ -67,6 +68,14 @@ fn f01_no_moment_to_be_killed_at_loses_or_doubles_anything() {
     let (orders, records) = (operator.given.len(), writer.log.expected.records);
     println!("{crashes} crashes, {records} records, {orders} orders of which {answered} were answered");
     assert!(answered as u64 > crashes / 5, "the orders had no chance");
+}
+
+/// Asserts that every request that was counted is in the percentiles too, once.
+fn check_latency(place: &Place, expected: &Expected) {
+    for (slo, (good, bad)) in &expected.slos {
+        let latency = place.get(&format!("/api/v1/slos/{slo}/latency"));
+        assert_eq!(latency["requests"], good + bad, "{slo}: {latency}");
+    }
 }
 
 /// Tells the others that it is over, also when the test fails.

@@ -4,8 +4,11 @@ use std::fmt::Write;
 
 use comfy_table::{Cell, Color, Table};
 use slogate::document::{AlertStatus, GateStatus, JourneyStatus, SloStatus, SourceStatus, Status, StoryStatus};
+use slogate::latency::PERCENTILES;
 
-use crate::cli::cells::{BURNS, budget, burn, gate, gates, grouped, indented, percent, section, state, table};
+use crate::cli::cells::{
+    BURNS, budget, burn, duration, gate, gates, grouped, indented, percent, section, state, table,
+};
 
 /// How many refused lines are shown.
 const REFUSED_SHOWN: usize = 3;
@@ -21,6 +24,10 @@ pub(super) fn text(status: &Status<'_>, source: &str) -> String {
         section(&mut text, &title, &standing(journey));
         // Writing to a string cannot fail, here and below.
         let _ = writeln!(text, "\n{}", indented(&members(journey).trim_fmt()));
+    }
+    let latencies = latencies(status);
+    if !latencies.is_empty() {
+        section(&mut text, "How long requests took, at most (percentiles, within 1%)", &latencies);
     }
     if !status.gates.is_empty() {
         section(&mut text, "Gates", &gate_table(&status.gates));
@@ -56,6 +63,21 @@ fn slos(story: &StoryStatus<'_>) -> Table {
         row.extend(budget(slo.budget.remaining, slo.budget.remaining_seconds));
         row.extend(BURNS.map(|window| burn(rate(&slo.burn.0, window))));
         row.push(state(slo.state, slo_note(slo)));
+        table.add_row(row);
+    }
+    table
+}
+
+/// The SLOs that promise durations, where requests carry any.
+fn latencies(status: &Status<'_>) -> Table {
+    let [a, b, c, d, e] = PERCENTILES.map(|(name, ..)| name);
+    let mut table = table(["SLO", a, b, c, d, e, "requests", "since"], &[1, 2, 3, 4, 5, 6]);
+    let slos = status.stories.iter().flat_map(|story| &story.slos);
+    for slo in slos.filter(|slo| ["latency", "percentile"].contains(&slo.kind)) {
+        let Some(latency) = slo.latency.as_ref().filter(|latency| latency.requests > 0) else { continue };
+        let mut row = vec![format!("{}/{}", slo.story, slo.slo)];
+        row.extend(latency.seconds.0.iter().map(|(_, seconds)| duration(seconds.unwrap_or_default())));
+        row.extend([grouped(latency.requests), latency.from.to_string()]);
         table.add_row(row);
     }
     table

@@ -27,6 +27,7 @@ fn arriving(engine: &Engine, read: u32, unread: u64) -> Batch {
         unread_run: unread,
         samples: Vec::new(),
         unmatched: Vec::new(),
+        durations: Vec::new(),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::gate::{GateState, Hold, Level};
 use crate::run::owner::Published;
 use crate::run::specs::Watch;
 use crate::spec;
-use crate::store::{Commit, EachMinute, Loaded, Memory, Store, StoreError, Writer};
+use crate::store::{Commit, EachMinute, EachSlot, Loaded, Memory, Store, StoreError, Writer};
 use crate::tally::Tally;
 use crate::time::{Clock, Minute, Stopwatch, SystemClock};
 
@@ -56,6 +56,10 @@ impl Store for Moody {
 
     fn minutes(&self, from: Minute, each: &mut EachMinute<'_>) -> Result<(), StoreError> {
         self.store.minutes(from, each)
+    }
+
+    fn durations(&self, from: Minute, each: &mut EachSlot<'_>) -> Result<(), StoreError> {
+        self.store.durations(from, each)
     }
 
     fn commit(&self, revision: u64, commit: &Commit) -> Result<(), StoreError> {

@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use ::redb::{Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition};
+use ::redb::{
+    Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError, WriteTransaction,
+};
 
 use super::{SCHEMA, Trouble};
-use crate::engine::{AuditEntry, Checkpoint, Gap, Kept, MinuteCounts, SeriesId, SourceTotals, Totals};
+use crate::counts::Cells;
+use crate::engine::{AuditEntry, Checkpoint, Gap, Kept, MinuteCounts, SeriesId, SlotCounts, SourceTotals, Totals};
+use crate::latency::stored::{self, encode};
+use crate::latency::{Slot, sum_of};
 use crate::store::pages::{page_of, read_counts, read_totals, write_counts, write_totals};
 use crate::store::record::{self, Stored};
-use crate::store::{Commit, EachMinute, Loaded, MOST_AUDIT, MOST_GAPS, Position, StoreError};
+use crate::store::{Commit, EachMinute, EachSlot, Loaded, MOST_AUDIT, MOST_GAPS, Position, StoreError};
 use crate::tally::Tally;
 use crate::time::Minute;
 
@@ -18,6 +23,8 @@ type Bytes = &'static [u8];
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 /// By minute and page of series.
 const MINUTES: TableDefinition<'_, (i64, u32), Bytes> = TableDefinition::new("minutes");
+/// By day, series, and hour of the day, 24 for the day as a whole.
+const DURATIONS: TableDefinition<'_, (i64, u32, u8), Bytes> = TableDefinition::new("durations");
 /// By page of series.
 const TOTALS: TableDefinition<'_, u32, Bytes> = TableDefinition::new("totals");
 /// By number.
@@ -32,6 +39,8 @@ const GATES: TableDefinition<'_, &str, Bytes> = TableDefinition::new("gates");
 const GAPS: TableDefinition<'_, u64, Bytes> = TableDefinition::new("gaps");
 /// By number.
 const AUDIT: TableDefinition<'_, u64, Bytes> = TableDefinition::new("audit");
+/// The hour that stands for all of a day.
+const WHOLE_DAY: u8 = 24;
 /// Which entries are about a service.
 const AUDIT_OF: TableDefinition<'_, (&str, u64), ()> = TableDefinition::new("audit_of");
 
@@ -44,6 +53,7 @@ pub(super) fn create(database: &Database) -> Result<(), Trouble> {
         about.insert("schema", SCHEMA)?;
         about.insert("revision", 0)?;
         transaction.open_table(MINUTES)?;
+        transaction.open_table(DURATIONS)?;
         transaction.open_table(TOTALS)?;
         transaction.open_table(SERIES)?;
         transaction.open_table(SOURCES)?;
@@ -128,6 +138,21 @@ pub(super) fn minutes(database: &Database, from: Minute, each: &mut EachMinute<'
     Ok(())
 }
 
+pub(super) fn durations(database: &Database, from: Minute, each: &mut EachSlot<'_>) -> Result<(), Trouble> {
+    let table = match database.begin_read()?.open_table(DURATIONS) {
+        // Written by a version that kept none, and not written since.
+        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+        table => table?,
+    };
+    for row in table.range((Slot::Hour(from.hour()).day(), 0, 0)..)? {
+        let (key, bytes) = row?;
+        let (day, series, part) = key.value();
+        let slot = if part < WHOLE_DAY { Slot::Hour(day * 24 + i64::from(part)) } else { Slot::Day(day) };
+        each(&SlotCounts { series: SeriesId(series), slot, cells: decode_durations(bytes.value())? });
+    }
+    Ok(())
+}
+
 pub(super) fn audit(
     database: &Database,
     after: u64,
@@ -169,7 +194,8 @@ pub(super) fn commit(database: &Database, revision: u64, commit: &Commit) -> Res
             return Err(Trouble::Refused(StoreError::OutOfOrder { stored, given: revision }));
         }
         table.insert("revision", revision)?;
-        let Checkpoint { series, counts, totals, sources, gates, audit, expire_before, forget } = &commit.checkpoint;
+        let checkpoint = &commit.checkpoint;
+        let Checkpoint { series, counts, totals, sources, gates, audit, expire_before, forget, .. } = checkpoint;
         let mut table = transaction.open_table(SERIES)?;
         for one in series {
             table.insert(one.id.0, record::write(one).as_slice())?;
@@ -182,6 +208,7 @@ pub(super) fn commit(database: &Database, revision: u64, commit: &Commit) -> Res
         if let Some(cut) = expire_before {
             table.retain_in(..(cut.number(), 0), |_, _| false)?;
         }
+        change_durations(&transaction, checkpoint)?;
         change_totals(&mut transaction.open_table(TOTALS)?, totals, forget)?;
         add_sources(&mut transaction.open_table(SOURCES)?, sources)?;
         put_positions(&mut transaction.open_table(POSITIONS)?, &commit.positions)?;
@@ -209,6 +236,45 @@ fn add_counts(table: &mut Table<'_, (i64, u32), Bytes>, minutes: &[MinuteCounts]
         }
     }
     Ok(())
+}
+
+fn change_durations(transaction: &WriteTransaction, checkpoint: &Checkpoint) -> Result<(), Trouble> {
+    let Checkpoint { durations, folds, expire_before, forget, .. } = checkpoint;
+    if durations.is_empty() && folds.is_empty() && expire_before.is_none() && forget.is_empty() {
+        return Ok(());
+    }
+    let mut table = transaction.open_table(DURATIONS)?;
+    for SlotCounts { series, slot, cells } in durations {
+        let part = match slot {
+            Slot::Hour(hour) => hour.rem_euclid(24) as u8,
+            Slot::Day(_) => WHOLE_DAY,
+        };
+        let key = (slot.day(), series.0, part);
+        let kept = table.get(key)?.map(|bytes| decode_durations(bytes.value())).transpose()?;
+        let sum = kept.map_or_else(|| encode(cells), |kept| encode(&sum_of(&kept, cells)));
+        table.insert(key, sum.as_slice())?;
+    }
+    for (series, day) in folds {
+        let of_day = (*day, series.0, 0)..=(*day, series.0, WHOLE_DAY);
+        let mut sum = Vec::new();
+        for row in table.extract_from_if(of_day, |_, _| true)? {
+            sum = sum_of(&sum, &decode_durations(row?.1.value())?);
+        }
+        if !sum.is_empty() {
+            table.insert((*day, series.0, WHOLE_DAY), encode(&sum).as_slice())?;
+        }
+    }
+    if let Some(cut) = expire_before {
+        table.retain_in(..(Slot::Hour(cut.hour()).day(), 0, 0), |_, _| false)?;
+    }
+    if !forget.is_empty() {
+        table.retain(|(_, series, _), _| !forget.contains(&SeriesId(series)))?;
+    }
+    Ok(())
+}
+
+fn decode_durations(bytes: &[u8]) -> Result<Cells, Trouble> {
+    stored::decode(bytes).map_err(|error| Trouble::Unreadable(format!("durations cannot be read: {error}")))
 }
 
 fn change_totals(table: &mut Table<'_, u32, Bytes>, totals: &[Totals], forget: &[SeriesId]) -> Result<(), Trouble> {

@@ -228,6 +228,10 @@ impl Store for Fated {
         self.memory.minutes(from, each)
     }
 
+    fn durations(&self, from: Minute, each: &mut EachSlot<'_>) -> Result<(), StoreError> {
+        self.memory.durations(from, each)
+    }
+
     fn commit(&self, revision: u64, commit: &Commit) -> Result<(), StoreError> {
         let fates = [Fate::Made, Fate::Made, Fate::Refused, Fate::Refused, Fate::MadeButFailed];
         let fate = fates[self.random.lock().unwrap().below(5) as usize];

@@ -4,6 +4,7 @@ use crate::counts::Rejection;
 use crate::engine::*;
 use crate::formats::Unparsed;
 use crate::gate::{Hold, Level};
+use crate::latency::Slot;
 use crate::store::*;
 
 /// A place where stores are kept, so that one can be opened again.
@@ -66,6 +67,24 @@ fn minutes_of(store: &dyn Store, from: i64) -> Vec<(i64, Vec<Count>)> {
     found
 }
 
+fn added(day: i64, durations: &[(u32, Slot, &[(u16, u64)])], folds: &[u32]) -> Commit {
+    let counts = |(series, slot, cells): &(u32, Slot, &[(u16, u64)])| SlotCounts {
+        series: SeriesId(*series),
+        slot: *slot,
+        cells: cells.to_vec(),
+    };
+    let durations = durations.iter().map(counts).collect();
+    let folds = folds.iter().map(|series| (SeriesId(*series), day)).collect();
+    Commit { checkpoint: Checkpoint { durations, folds, ..Checkpoint::default() }, ..Commit::default() }
+}
+
+fn durations_of(store: &dyn Store, from: i64) -> Vec<(u32, Slot, Vec<(u16, u64)>)> {
+    let mut found = Vec::new();
+    let each = &mut |counts: &SlotCounts| found.push((counts.series.0, counts.slot, counts.cells.clone()));
+    store.durations(Minute::from_number(from), each).unwrap();
+    found
+}
+
 fn series(id: u32, slo: &str) -> Series {
     let name = SeriesName::Slo { story: "profile".into(), slo: slo.into() };
     Series { id: SeriesId(id), name, rules: format!("rules of {slo}"), promise: "99%".into(), changed: None }
@@ -121,6 +140,44 @@ fn counts_add_up_minute_by_minute() {
         assert_eq!(minutes_of(store, 10), all[1..]);
         assert_eq!(minutes_of(store, 12), []);
         assert_eq!(store.load().unwrap().kept.earliest, Some(Minute::from_number(-5)));
+    });
+}
+
+#[test]
+fn durations_add_up_slot_by_slot_and_hours_fold_into_days() {
+    let commits = [
+        added(0, &[(7, Slot::Hour(-1), &[(0, 1)]), (7, Slot::Hour(3), &[(5, 1), (900, 2)])], &[]),
+        added(0, &[(7, Slot::Hour(3), &[(4_095, 1), (900, 1)]), (300, Slot::Hour(23), &[(1, 1)])], &[]),
+    ];
+    let summed = vec![(5, 1), (900, 3), (4_095, 1)];
+    let minus_one = (7, Slot::Hour(-1), vec![(0, 1)]);
+    check(&commits, |store| {
+        let expected = [minus_one.clone(), (7, Slot::Hour(3), summed.clone()), (300, Slot::Hour(23), vec![(1, 1)])];
+        assert_eq!(durations_of(store, i64::MIN), expected);
+        assert_eq!(durations_of(store, 1_439), expected[1..]);
+        assert_eq!(durations_of(store, 1_440), []);
+    });
+    let [first, second] = commits;
+    let late = added(0, &[(7, Slot::Hour(0), &[(5, 6)]), (9, Slot::Hour(0), &[(8, 1)])], &[7, 8]);
+    let later = added(0, &[(7, Slot::Hour(2), &[(6, 1)])], &[7]);
+    check(&[first, second, late, later], |store| {
+        let day = vec![(5, 7), (6, 1), (900, 3), (4_095, 1)];
+        let others = [(9, Slot::Hour(0), vec![(8, 1)]), (300, Slot::Hour(23), vec![(1, 1)])];
+        let expected = [vec![minus_one.clone(), (7, Slot::Day(0), day)], others.to_vec()].concat();
+        assert_eq!(durations_of(store, i64::MIN), expected);
+    });
+}
+
+#[test]
+fn old_days_of_durations_go_and_those_of_forgotten_series() {
+    let slots = [(7, Slot::Hour(23), [(0, 1)]), (7, Slot::Hour(24), [(0, 2)]), (8, Slot::Day(1), [(0, 3)])];
+    let slots: Vec<_> = slots.iter().map(|(series, slot, cells)| (*series, *slot, &cells[..])).collect();
+    let mut second = Commit::default();
+    // The day is kept as long as any of it is.
+    second.checkpoint.expire_before = Some(Minute::from_number(2_000));
+    second.checkpoint.forget = vec![SeriesId(8)];
+    check(&[added(0, &slots, &[]), second], |store| {
+        assert_eq!(durations_of(store, i64::MIN), [(7, Slot::Hour(24), vec![(0, 2)])]);
     });
 }
 

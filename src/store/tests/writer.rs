@@ -41,6 +41,10 @@ impl Store for Fated {
         self.memory.minutes(from, each)
     }
 
+    fn durations(&self, from: Minute, each: &mut EachSlot<'_>) -> Result<(), StoreError> {
+        self.memory.durations(from, each)
+    }
+
     fn commit(&self, revision: u64, commit: &Commit) -> Result<(), StoreError> {
         let fate = self.fates.lock().unwrap().pop().unwrap_or(Fate::Made);
         if matches!(fate, Fate::Made | Fate::MadeButFailed) {

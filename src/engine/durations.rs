@@ -1,0 +1,166 @@
+//! How long requests took: the rings of every set of requests, for people to look at. Nothing is decided by them.
+//!
+//! Summing up a month costs more than everything else that is shown of an SLO, and hardly changes from one tick to the
+//! next. A tick therefore does it for a few SLOs only, one after the other; a [`Latency`] says what it covers.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::counts::{Cells, Durations, RequestSet, request_sets};
+use crate::engine::ledger::Bounds;
+use crate::engine::{SeriesId, SlotCounts};
+use crate::latency::{Ring, Slot, Spread, fine_from, sum_of};
+use crate::spec::{Catalog, SloId, SourceId};
+use crate::time::{Horizon, Minute, Timestamp};
+
+/// How long the requests of an SLO took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Latency {
+    /// In its own window.
+    pub window: Spread,
+    /// In the last hour.
+    pub hour: Spread,
+}
+
+/// The window that is shown of every SLO beside its own.
+pub const LATEST: Horizon = Horizon::of_minutes(60);
+
+/// In so many ticks everything is summed up anew.
+const TICKS: usize = 64;
+/// But at least this many SLOs in a tick.
+const AT_LEAST: usize = 8;
+/// At most so many days of a set are folded in one checkpoint.
+const MOST_FOLDED: usize = 32;
+
+/// The rings of all sets, and what was shown of them last.
+#[derive(Clone, Debug)]
+pub(super) struct Rings {
+    /// By source and set.
+    rings: Vec<Vec<Ring>>,
+    /// By SLO: its source and set, if its requests carry durations.
+    places: Vec<Option<(SourceId, usize)>>,
+    /// By SLO.
+    shown: Vec<Option<Latency>>,
+    /// The SLO that is summed up next.
+    turn: usize,
+    /// What is to be in the next checkpoint, if there is to be one.
+    pending: Option<Pending>,
+}
+
+/// Additions that are not kept yet, and days that the store may fold.
+#[derive(Clone, Debug, Default)]
+struct Pending {
+    /// By source, set and hour.
+    added: BTreeMap<(usize, usize, i64), Cells>,
+    folds: VecDeque<(SeriesId, i64)>,
+    /// The first hour that is told apart, as in the last checkpoint.
+    fine_from: Option<i64>,
+}
+
+impl Rings {
+    pub(super) fn new(catalog: &Catalog) -> Self {
+        let sets: Vec<Vec<RequestSet>> =
+            (0..catalog.sources.len()).map(|source| request_sets(catalog, SourceId(source))).collect();
+        let mut places = vec![None; catalog.slos.len()];
+        for (source, sets) in sets.iter().enumerate() {
+            for (set, of_set) in sets.iter().enumerate() {
+                of_set.slos.iter().for_each(|slo| places[slo.0] = Some((SourceId(source), set)));
+            }
+        }
+        let rings = sets.iter().map(|sets| vec![Ring::default(); sets.len()]).collect();
+        let shown = vec![None; catalog.slos.len()];
+        Self { rings, places, shown, turn: 0, pending: None }
+    }
+
+    /// Adds what a worker counted, as far as it lies in hours that are accepted.
+    pub(super) fn observe(&mut self, source: SourceId, durations: Vec<Durations>, bounds: Bounds, now: Timestamp) {
+        let oldest = Slot::Hour(bounds.oldest.hour()).day();
+        for Durations { hour, set, cells } in durations {
+            if Slot::Hour(hour).day() < oldest || hour > bounds.newest.hour() {
+                continue;
+            }
+            self.rings[source.0][set].add(Slot::Hour(hour), &cells, bounds.kept, now);
+            if let Some(pending) = &mut self.pending {
+                let added = pending.added.entry((source.0, set, hour)).or_default();
+                *added = if added.is_empty() { cells } else { sum_of(added, &cells) };
+            }
+        }
+    }
+
+    /// Forgets what lies before the day of `oldest`.
+    pub(super) fn forget_before(&mut self, oldest: Minute) {
+        self.rings.iter_mut().flatten().for_each(|ring| ring.forget_before(oldest));
+    }
+
+    /// How long the requests of an SLO took in a window; `None` when they carry no durations.
+    pub(super) fn spread(&self, slo: SloId, window: Horizon, t: Timestamp, now: Timestamp) -> Option<Spread> {
+        let (source, set) = self.places[slo.0]?;
+        Some(self.rings[source.0][set].spread(window, t, now))
+    }
+
+    /// Sums up the next few SLOs, and those that never were; then shows all of them.
+    pub(super) fn show(&mut self, catalog: &Catalog, now: Timestamp) -> &[Option<Latency>] {
+        let slos = self.places.len();
+        let few = slos.div_ceil(TICKS).max(AT_LEAST).min(slos);
+        let turns: BTreeSet<usize> = (0..few).map(|offset| (self.turn + offset) % slos).collect();
+        self.turn = (self.turn + few).checked_rem(slos).unwrap_or(0);
+        for slo in 0..slos {
+            if self.shown[slo].is_some() && !turns.contains(&slo) {
+                continue;
+            }
+            let spread = |window| self.spread(SloId(slo), window, now, now);
+            let spreads = spread(catalog.slos[slo].window).zip(spread(LATEST));
+            self.shown[slo] = spreads.map(|(window, hour)| Latency { window, hour });
+        }
+        &self.shown
+    }
+
+    /// From here on, remembers what changes.
+    pub(super) fn remember(&mut self) {
+        self.pending = Some(Pending::default());
+    }
+
+    /// Takes over a slot of an earlier engine. Its hours are to be folded in the store when they are old.
+    pub(super) fn restore(&mut self, place: (usize, usize), counts: &SlotCounts, oldest: Minute, now: Timestamp) {
+        let SlotCounts { series, slot, cells } = counts;
+        self.rings[place.0][place.1].add(*slot, cells, oldest, now);
+        let is_old = matches!(slot, Slot::Hour(hour) if *hour < fine_from(now));
+        if let Some(pending) = self.pending.as_mut().filter(|_| is_old) {
+            let fold = (*series, slot.day());
+            if pending.folds.back() != Some(&fold) {
+                pending.folds.push_back(fold);
+            }
+        }
+    }
+
+    /// How many counts are not kept yet, roughly.
+    pub(super) fn uncommitted(&self) -> usize {
+        self.pending.as_ref().map_or(0, |pending| pending.added.values().map(Vec::len).sum())
+    }
+
+    /// Hands over what is not kept yet of the sources that `is_sound`, each set's under the number that `series` gives
+    /// it, and the days that the store may fold by now.
+    pub(super) fn take(
+        &mut self,
+        now: Timestamp,
+        series: &[Vec<SeriesId>],
+        is_sound: impl Fn(usize) -> bool,
+    ) -> (Vec<SlotCounts>, Vec<(SeriesId, i64)>) {
+        let Some(pending) = &mut self.pending else { return Default::default() };
+        let fine_from = fine_from(now);
+        let before = pending.fine_from.replace(fine_from);
+        if before.is_some_and(|before| before < fine_from) {
+            // The day that has just become old. Others are found by a restart: a clock may have leaped.
+            let day = Slot::Hour(fine_from - 1).day();
+            pending.folds.extend(series.iter().flatten().map(|series| (*series, day)));
+        }
+        let few = pending.folds.len().min(MOST_FOLDED);
+        let folds = pending.folds.drain(..few).collect();
+        let added = std::mem::take(&mut pending.added).into_iter().filter(|((source, _, _), _)| is_sound(*source));
+        let counts = added.map(|((source, set, hour), cells)| SlotCounts {
+            series: series[source][set],
+            slot: Slot::Hour(hour),
+            cells,
+        });
+        (counts.collect(), folds)
+    }
+}

@@ -1,0 +1,120 @@
+//! How long requests took, through restarts, folding and the same requests under other specs.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::counts::{Durations, bucket_of, request_sets};
+use crate::latency::Slot;
+use crate::store::{Commit, Memory, Redb, Store, restore};
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// Specs whose log carries durations: two SLOs about the same requests, and one about some of them.
+fn timed() -> Arc<Catalog> {
+    let mut catalog = Catalog::clone(&catalog(vec![availability(), percentile(5), availability()]));
+    let SourceKind::File(file) = &mut catalog.sources[0].kind else { panic!("it reads a log") };
+    file.format = Template::nginx("$remote_addr [$time_local] \"$request\" $status $request_time", false).unwrap();
+    catalog.slos[2].sli = Sli::Latency { threshold_us: 1, count: Statuses::range(200, 299) };
+    Arc::new(catalog)
+}
+
+/// Durations as (hours before the hour of now, set, microseconds), in one batch.
+fn took(engine: &Engine, durations: &[(i64, usize, u64)]) -> Batch {
+    let now = engine.now().minute().hour();
+    let one = |(hours, set, us): &(i64, usize, u64)| Durations {
+        hour: now - hours,
+        set: *set,
+        cells: vec![(bucket_of(*us), 1)],
+    };
+    let (pages, rejected, samples, unmatched) = Default::default();
+    Batch {
+        source: SourceId(0),
+        pages,
+        newest: vec![None; columns(engine.catalog(), SourceId(0)).len()],
+        rejected,
+        records: 0,
+        unread_run: 0,
+        samples,
+        unmatched,
+        durations: durations.iter().map(one).collect(),
+    }
+}
+
+fn spreads(engine: &Engine) -> Vec<Spread> {
+    let windows = [1, 60, 1_440, 5_000, 40_320].map(Horizon::of_minutes);
+    let slos = (0..engine.catalog().slos.len()).map(SloId);
+    slos.flat_map(|slo| windows.map(|window| engine.latency_at(slo, window, engine.now()).unwrap())).collect()
+}
+
+#[test]
+fn slos_about_the_same_requests_share_a_set() {
+    let sets = request_sets(&timed(), SourceId(0));
+    let slos: Vec<&[SloId]> = sets.iter().map(|set| &set.slos[..]).collect();
+    assert_eq!(slos, [&[SloId(0), SloId(1)][..], &[SloId(2)]]);
+    assert!(request_sets(&catalog(vec![availability()]), SourceId(0)).is_empty(), "no durations in this log");
+}
+
+proptest! {
+    #![proptest_config(proptest::test_runner::Config { cases: 24, ..Default::default() })]
+    #[test]
+    fn a_restart_changes_no_answer(
+        batches in proptest::collection::vec(
+            (proptest::collection::vec((0..700i64, 0..2usize, 0..5_000_000u64), 0..40), 0..60i64, any::<bool>()), 1..8,
+        ),
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let redb = Redb::open(&directory.path().join("slogate.redb")).unwrap();
+        let stores: [&dyn Store; 2] = [&Memory::new(), &redb];
+        for store in stores {
+            let mut now = NOW;
+            let mut engine = restore(store, timed(), Horizon::DAYS_28, now).unwrap().0;
+            let mut reference = Engine::new(timed());
+            for (durations, hours, restarts) in &batches {
+                now = now.plus_millis(hours * HOUR_MS);
+                for engine in [&mut engine, &mut reference] {
+                    engine.tick(now);
+                    engine.observe(took(engine, durations));
+                }
+                let commit = Commit { checkpoint: engine.checkpoint(), ..Commit::default() };
+                store.commit(store.revision().unwrap() + 1, &commit).unwrap();
+                if *restarts {
+                    engine = restore(store, timed(), Horizon::DAYS_28, now).unwrap().0;
+                }
+                prop_assert_eq!(spreads(&engine), spreads(&reference));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_slo_of_a_board_tells_how_long_its_requests_took() {
+    let mut engine = Engine::new(timed());
+    engine.advance(NOW);
+    let batch = took(&engine, &[(0, 0, 20_000), (48, 0, 30_000), (700, 1, 5), (-1, 1, 5)]);
+    engine.observe(batch);
+    let board = engine.tick(NOW);
+    let requests = |slo| board[SloId(slo)].latency.map(|latency| (latency.hour.requests, latency.window.requests));
+    assert_eq!([0, 1, 2].map(requests), [Some((1, 2)), Some((1, 2)), Some((0, 0))]);
+    assert_eq!(engine.board_at(NOW).unwrap()[SloId(0)].latency, None);
+}
+
+#[test]
+fn days_that_have_become_old_are_folded_by_the_store() {
+    let store = Memory::new();
+    let mut engine = restore(&store, timed(), Horizon::DAYS_28, NOW).unwrap().0;
+    let commit = |engine: &mut Engine| {
+        let commit = Commit { checkpoint: engine.checkpoint(), ..Commit::default() };
+        store.commit(store.revision().unwrap() + 1, &commit).unwrap();
+    };
+    let batch = took(&engine, &[(1, 0, 5), (2, 0, 5), (2, 1, 7)]);
+    engine.observe(batch);
+    commit(&mut engine);
+    for day in 1..=4 {
+        engine.tick(NOW.plus_millis(day * 24 * HOUR_MS));
+        commit(&mut engine);
+    }
+    let mut slots = Vec::new();
+    store.durations(Minute::from_number(i64::MIN), &mut |counts| slots.push(counts.slot)).unwrap();
+    let day = Slot::Hour(NOW.minute().hour()).day();
+    assert_eq!(slots, [Slot::Day(day), Slot::Day(day)]);
+}
