@@ -205,7 +205,7 @@ mod tests {
         let glob = directory.path().join("*.json").display().to_string();
         let mut discovery = Discovery::new(&source(&["http://a:1/metrics"], &[glob], &[]));
         assert_eq!(keys(&mut discovery), (vec!["http://a:1/metrics".into()], vec![]));
-        let mut write = |text: &str| {
+        let write = |text: &str| {
             let new = directory.path().join("new");
             fs::write(&new, text).unwrap();
             fs::rename(new, &path).unwrap();
