@@ -31,12 +31,12 @@ use crate::time::{Horizon, Minute, Timestamp};
 use packed::Packed;
 
 /// The percentiles that are answered.
-pub const PERCENTILES: [(&str, &str, Percentile); 5] = [
-    ("p50", "0.5", percentile(50_000_000)),
-    ("p90", "0.9", percentile(90_000_000)),
-    ("p95", "0.95", percentile(95_000_000)),
-    ("p99", "0.99", percentile(99_000_000)),
-    ("p99.9", "0.999", percentile(99_900_000)),
+pub const PERCENTILES: [(&str, Percentile); 5] = [
+    ("p50", percentile(50_000_000)),
+    ("p90", percentile(90_000_000)),
+    ("p95", percentile(95_000_000)),
+    ("p99", percentile(99_000_000)),
+    ("p99.9", percentile(99_900_000)),
 ];
 
 /// At least so many hours before the present one are told apart.
@@ -199,7 +199,8 @@ pub fn sum_of(left: &[(u16, u64)], right: &[(u16, u64)]) -> Cells {
         match (left.peek(), right.peek()) {
             (Some(a), Some(b)) if a.0 == b.0 => {
                 sum.push((a.0, a.1.saturating_add(b.1)));
-                (left.next(), right.next());
+                left.next();
+                right.next();
             }
             (Some(a), Some(b)) if a.0 < b.0 => sum.extend(left.next()),
             (_, Some(_)) => sum.extend(right.next()),
@@ -217,7 +218,7 @@ fn percentiles(sum: &[u64]) -> (u64, Option<[u64; PERCENTILES.len()]>) {
         return (0, None);
     }
     let mut found = [histogram.max(); PERCENTILES.len()];
-    let mut ranks = PERCENTILES.iter().map(|(_, _, percentile)| percentile.needed_of(requests)).zip(&mut found);
+    let mut ranks = PERCENTILES.iter().map(|(_, percentile)| percentile.needed_of(requests)).zip(&mut found);
     let mut next = ranks.next();
     let mut so_far: u64 = 0;
     for step in histogram.iter_recorded() {

@@ -2,7 +2,7 @@
 //!
 //! - Labels hold names of the specs and words of this program, never anything that traffic brought along, so that the
 //!   number of series follows from the specs: per SLO 5, one per burn window, 2 per alert rule and up to 10 of latency, per
-//!   journey 2, per service 4, per source 23, two more, and 4 about the specs themselves (see
+//!   journey 2, per service 4, per source 22 (28 when it is scraped), two more, and 4 about the specs themselves (see
 //!   [`SpecsHealth`](super::SpecsHealth)).
 //! - A scraped source has 5 more for each of its targets, which the specs and what they name list (1,000 at most), one for
 //!   each reason why a scrape fails, and one for each kind of thing that happens to counters.
@@ -20,15 +20,17 @@ use crate::increase::BadValue;
 use crate::latency::PERCENTILES;
 use crate::spec::{Catalog, JourneyId, ServiceId, SloId, SourceId, SourceKind};
 
-/// One rejection for each reason, so that every series is there from the beginning.
-const REASONS: [Rejection; 6] = [
+/// One rejection for each reason that a log can have, so that every series is there from the beginning.
+const REASONS: [Rejection; 5] = [
     Rejection::Unparsed(Unparsed::Layout),
     Rejection::Ambiguous,
     Rejection::Oversize,
     Rejection::Future,
     Rejection::Expired,
-    Rejection::Value(BadValue::NotANumber),
 ];
+/// The same for what is scraped.
+const REASONS_OF_SCRAPES: [Rejection; 3] =
+    [Rejection::Value(BadValue::NotANumber), Rejection::Future, Rejection::Expired];
 
 /// The whole board, as `/metrics` gives it, and whether what is counted can be written.
 pub fn metrics(catalog: &Catalog, board: &Board, is_store_healthy: bool) -> String {
@@ -104,8 +106,8 @@ fn slos(page: &mut Page, catalog: &Catalog, board: &Board) {
         let own = (catalog[id].window, latency.window);
         for (window, spread) in [(LATEST, latency.hour)].into_iter().chain((own.0 != LATEST).then_some(own)) {
             let window = window.to_string();
-            for ((_, quantile, _), seconds) in PERCENTILES.iter().zip(seconds(&spread)) {
-                page.maybe(name, &[story, slo, service, ("quantile", quantile), ("window", &window)], seconds);
+            for ((percentile, ..), seconds) in PERCENTILES.iter().zip(seconds(&spread)) {
+                page.maybe(name, &[story, slo, service, ("percentile", percentile), ("window", &window)], seconds);
             }
         }
     }
@@ -155,7 +157,9 @@ fn sources(page: &mut Page, catalog: &Catalog, board: &Board) {
     let name = "slogate_ingest_rejected_total";
     page.family(name, "counter", "Records refused, by reason.");
     for id in ids() {
-        for reason in REASONS.map(Rejection::reason) {
+        let of_scrapes = matches!(catalog[id].kind, SourceKind::Scrape(_));
+        let reasons: &[Rejection] = if of_scrapes { &REASONS_OF_SCRAPES } else { &REASONS };
+        for reason in reasons.iter().map(|rejection| rejection.reason()) {
             let found = board[id].rejected.iter().filter(|(rejection, _)| rejection.reason() == reason);
             let count = found.fold(0, |sum: u64, (_, count)| sum.saturating_add(*count));
             page.sample(name, &[label(id), ("reason", reason)], count);
@@ -169,7 +173,7 @@ fn sources(page: &mut Page, catalog: &Catalog, board: &Board) {
     let name = "slogate_ingest_gaps_total";
     page.family(name, "counter", "Gaps: places where records are missing that can never be counted, by reason.");
     for id in ids() {
-        for reason in Gap::reasons() {
+        for reason in Gap::reasons_of(&catalog[id].kind) {
             let count = board[id].gap_counts.get(reason).copied().unwrap_or(0);
             page.sample(name, &[label(id), ("reason", reason)], count);
         }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::gate::Lost;
+use crate::spec::SourceKind;
 use crate::time::{Horizon, Timestamp};
 
 /// Records that can never be counted.
@@ -73,6 +74,16 @@ impl Gap {
     /// The names of all reasons.
     pub fn reasons() -> impl Iterator<Item = &'static str> {
         REASONS.iter().map(|(name, _)| *name).chain([OTHER_REASON])
+    }
+
+    /// The names of the reasons that a source of this kind can have.
+    pub fn reasons_of(kind: &SourceKind) -> impl Iterator<Item = &'static str> {
+        let (of_logs, of_scrapes) = REASONS.split_at(FIRST_OF_SCRAPES);
+        let reasons = match kind {
+            SourceKind::File(_) => of_logs,
+            SourceKind::Scrape(_) => of_scrapes,
+        };
+        reasons.iter().map(|(name, _)| *name).chain([OTHER_REASON])
     }
 
     /// One sentence without a full stop that says what is missing and why.

@@ -26,7 +26,7 @@ fn check(spread: &Spread, requests: &[(i64, u64)]) {
     durations.sort_unstable();
     assert_eq!(spread.requests, durations.len() as u64);
     assert_eq!(spread.at_us.is_none(), durations.is_empty());
-    for ((name, _, percentile), found) in PERCENTILES.iter().zip(spread.at_us.into_iter().flatten()) {
+    for ((name, percentile), found) in PERCENTILES.iter().zip(spread.at_us.into_iter().flatten()) {
         let exact = durations[percentile.needed_of(spread.requests) as usize - 1];
         let most = exact as f64 * (1.0 + spread.precision.relative_error());
         assert!(exact <= found && found as f64 <= most, "{name}: {found} for {exact}");

@@ -121,7 +121,11 @@ impl Scraper {
     /// somebody to take it.
     pub(super) fn run(&mut self, stop: &Stop, out: &Sender<Delivery>, now: &RwLock<Timestamp>) {
         match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime.block_on(self.follow(stop, out, now)),
+            Ok(runtime) => {
+                runtime.block_on(self.follow(stop, out, now));
+                // A name that is still being resolved is not waited for.
+                runtime.shutdown_background();
+            }
             Err(error) => tracing::error!(source = self.name(), "nothing is scraped: no runtime can be had: {error}"),
         }
     }
@@ -136,11 +140,13 @@ impl Scraper {
             if waiting.is_none() && self.is_news {
                 waiting = Some(self.delivery(at));
             }
-            waiting = match waiting.take().map(|delivery| out.try_send(delivery)) {
-                Some(Err(TrySendError::Full(delivery))) => Some(delivery),
-                Some(Err(TrySendError::Disconnected(_))) => return,
-                Some(Ok(())) | None => None,
-            };
+            if let Some(delivery) = waiting.take() {
+                match out.try_send(delivery) {
+                    Ok(()) => {}
+                    Err(TrySendError::Full(delivery)) => waiting = Some(delivery),
+                    Err(TrySendError::Disconnected(_)) => return,
+                }
+            }
             if stop.is_set() {
                 break;
             }

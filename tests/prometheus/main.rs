@@ -4,6 +4,7 @@
 #[path = "../serve/lines.rs"]
 #[allow(dead_code, reason = "shared with a test that writes logs in more ways than this one does")]
 mod lines;
+#[allow(dead_code, reason = "shared with a test that scrapes Prometheus itself")]
 mod peer;
 mod queries;
 #[path = "../serve/server.rs"]

@@ -49,6 +49,11 @@ impl Prometheus {
         Self { address, directory, process }
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// What it has written to stderr.
     pub fn words(&self) -> String {
         fs::read_to_string(self.directory.path().join("words")).unwrap_or_default()

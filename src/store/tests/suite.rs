@@ -147,7 +147,7 @@ fn counts_add_up_minute_by_minute() {
 fn durations_add_up_slot_by_slot_and_hours_fold_into_days() {
     let commits = [
         added(0, &[(7, Slot::Hour(-1), &[(0, 1)]), (7, Slot::Hour(3), &[(5, 1), (900, 2)])], &[]),
-        added(0, &[(7, Slot::Hour(3), &[(4_095, 1), (900, 1)]), (300, Slot::Hour(23), &[(1, 1)])], &[]),
+        added(0, &[(7, Slot::Hour(3), &[(900, 1), (4_095, 1)]), (300, Slot::Hour(23), &[(1, 1)])], &[]),
     ];
     let summed = vec![(5, 1), (900, 3), (4_095, 1)];
     let minus_one = (7, Slot::Hour(-1), vec![(0, 1)]);
