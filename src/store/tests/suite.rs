@@ -67,7 +67,12 @@ fn minutes_of(store: &dyn Store, from: i64) -> Vec<(i64, Vec<Count>)> {
     found
 }
 
-fn added(day: i64, durations: &[(u32, Slot, &[(u16, u64)])], folds: &[u32]) -> Commit {
+/// What a slot of a series adds to its buckets.
+type Written<'a> = (u32, Slot, &'a [(u16, u64)]);
+/// What a slot of a series has in its buckets.
+type Kept = (u32, Slot, Vec<(u16, u64)>);
+
+fn added(day: i64, durations: &[Written<'_>], folds: &[u32]) -> Commit {
     let counts = |(series, slot, cells): &(u32, Slot, &[(u16, u64)])| SlotCounts {
         series: SeriesId(*series),
         slot: *slot,
@@ -78,7 +83,7 @@ fn added(day: i64, durations: &[(u32, Slot, &[(u16, u64)])], folds: &[u32]) -> C
     Commit { checkpoint: Checkpoint { durations, folds, ..Checkpoint::default() }, ..Commit::default() }
 }
 
-fn durations_of(store: &dyn Store, from: i64) -> Vec<(u32, Slot, Vec<(u16, u64)>)> {
+fn durations_of(store: &dyn Store, from: i64) -> Vec<Kept> {
     let mut found = Vec::new();
     let each = &mut |counts: &SlotCounts| found.push((counts.series.0, counts.slot, counts.cells.clone()));
     store.durations(Minute::from_number(from), each).unwrap();
