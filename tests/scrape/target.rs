@@ -98,7 +98,7 @@ impl Target {
 
     /// Shows a series with this value, whatever was counted.
     pub fn show(&self, series: &str, value: u64) {
-        self.with(|state| drop(state.series.insert(series.to_owned(), value)));
+        self.with(|state| state.series.insert(series.to_owned(), value));
     }
 
     /// What was ever counted of a series.
@@ -112,11 +112,6 @@ impl Target {
             state.series.values_mut().for_each(|value| *value = 0);
             state.began_ms = tells.then(now_ms);
         });
-    }
-
-    /// Says no more when its process began.
-    pub fn keep_its_start_to_itself(&self) {
-        self.with(|state| state.began_ms = None);
     }
 
     /// No longer shows a series.
