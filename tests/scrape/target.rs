@@ -98,9 +98,7 @@ impl Target {
 
     /// Shows a series with this value, whatever was counted.
     pub fn show(&self, series: &str, value: u64) {
-        self.with(|state| {
-            state.series.insert(series.to_owned(), value);
-        });
+        self.with(|state| state.series.insert(series.to_owned(), value));
     }
 
     /// What was ever counted of a series.

@@ -106,7 +106,7 @@ mod tests {
     fn what_names_no_target_is_refused_as_a_whole() {
         check("t.json", "[{\"targets\":[\"a:1\"", Err("EOF"));
         check("t.json", r#"[{"targets":["a/b"]}]"#, Err("`a/b` is neither host:port nor a URL"));
-        check("t.json", r#"[{"targets":["a:1"],"labels":{"__scheme__":"file"}}]"#, Err("neither http:// nor https://"));
+        check("t.json", r#"[{"targets":["a:1"],"labels":{"__scheme__":"file"}}]"#, Err("is not a URL such as"));
         check("t.json", r#"[{"targets":["http://u:p@a/"]}]"#, Err("has a password in it"));
         check("t.yml", "- targets: []", Err("is neither .json nor .toml"));
     }
