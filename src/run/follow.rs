@@ -30,6 +30,24 @@ pub(super) struct Follower {
     tail: Tail,
 }
 
+/// A follower at work.
+pub(super) struct Following<'f> {
+    catalog: &'f Catalog,
+    source: SourceId,
+    counter: Counter<'f>,
+    tail: &'f mut Tail,
+    /// The revision of the tail that was delivered last.
+    sent: u64,
+}
+
+/// What one look at the files came to.
+pub(super) struct Polled {
+    /// What is new, if anything is.
+    pub(super) delivery: Option<Delivery>,
+    /// Whether the next look should follow at once.
+    pub(super) has_more: bool,
+}
+
 /// What a source has seen, and how far that was: to be committed together.
 pub(super) struct Delivery {
     /// The counts.
@@ -69,31 +87,45 @@ impl Follower {
 
     /// Follows until told to stop.
     pub(super) fn run(mut self, stop: &AtomicBool, out: &Sender<Delivery>, now: &RwLock<Timestamp>) {
-        let catalog = Arc::clone(&self.catalog);
-        let mut counter = Counter::new(&catalog, self.source, &self.classifier, Technique::fastest());
         let watch = Stopwatch::start();
-        let mut sent = 0;
+        let mut following = self.begin();
         while !stop.load(Ordering::Relaxed) {
-            counter.set_bounds(bounds(&catalog, read_time(now)));
-            let mut sink = Counting { counter: &mut counter, gaps: Vec::new(), source: &catalog[self.source].name };
-            let progress = self.tail.poll(watch.elapsed_ms(), &mut sink);
-            let gaps = sink.gaps;
-            let changes = self.tail.changes(sent);
-            let is_news = sent == 0 || !changes.put.is_empty() || !changes.removed.is_empty() || !gaps.is_empty();
-            if is_news || progress.bytes_read > 0 {
-                sent = changes.revision;
-                let positions = positions(&catalog[self.source].name, &changes);
-                // The owner commits deliveries in order, or keeps them until it can.
-                self.tail.committed(sent);
-                let batch = counter.take();
-                if out.send(Delivery { batch, positions, gaps, progress, source: self.source }).is_err() {
-                    return;
-                }
+            let Polled { delivery, has_more } = following.poll(read_time(now), watch.elapsed_ms());
+            if delivery.is_some_and(|delivery| out.send(delivery).is_err()) {
+                return;
             }
-            if !progress.has_more() {
+            if !has_more {
                 thread::sleep(POLL);
             }
         }
+    }
+
+    /// Begins to follow.
+    pub(super) fn begin(&mut self) -> Following<'_> {
+        let Self { catalog, source, classifier, tail } = self;
+        let counter = Counter::new(catalog, *source, classifier, Technique::fastest());
+        Following { catalog, source: *source, counter, tail, sent: 0 }
+    }
+}
+
+impl Following<'_> {
+    /// Looks at the files once. `now` is what time the owner has it; `elapsed_ms` is on a clock that never goes back.
+    pub(super) fn poll(&mut self, now: Timestamp, elapsed_ms: u64) -> Polled {
+        let name = &self.catalog[self.source].name;
+        self.counter.set_bounds(bounds(self.catalog, now));
+        let mut sink = Counting { counter: &mut self.counter, gaps: Vec::new(), source: name };
+        let progress = self.tail.poll(elapsed_ms, &mut sink);
+        let gaps = sink.gaps;
+        let changes = self.tail.changes(self.sent);
+        let is_news = self.sent == 0 || !changes.put.is_empty() || !changes.removed.is_empty() || !gaps.is_empty();
+        let delivery = (is_news || progress.bytes_read > 0).then(|| {
+            self.sent = changes.revision;
+            // The owner commits deliveries in order, or keeps them until it can.
+            self.tail.committed(self.sent);
+            let positions = positions(name, &changes);
+            Delivery { batch: self.counter.take(), positions, gaps, progress, source: self.source }
+        });
+        Polled { delivery, has_more: progress.has_more() }
     }
 }
 

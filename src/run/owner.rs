@@ -99,9 +99,7 @@ impl Owner {
         let mut open_questions = questions.clone();
         let nothing = never();
         loop {
-            // While nothing can be written, nothing more is taken: files wait, and memory does not grow.
-            let is_held_up = self.writer.is_behind() && !self.stop.load(Ordering::Relaxed);
-            let next = if is_held_up { &nothing } else { deliveries };
+            let next = if self.is_held_up() { &nothing } else { deliveries };
             select! {
                 recv(next) -> delivery => match delivery {
                     Ok(delivery) => self.take(delivery),
@@ -113,17 +111,33 @@ impl Owner {
                 },
                 default(TICK) => {}
             }
-            if self.watch.elapsed_ms().saturating_sub(self.ticked_ms) >= TICK_AT_MOST_MS {
-                self.tick();
-            }
+            self.turn();
         }
+        self.finish();
+    }
+
+    /// Whether no deliveries are taken: while nothing can be written, files wait, and memory does not grow.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.writer.is_behind() && !self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Ticks, unless that was just done.
+    pub(super) fn turn(&mut self) {
+        if self.watch.elapsed_ms().saturating_sub(self.ticked_ms) >= TICK_AT_MOST_MS {
+            self.tick();
+        }
+    }
+
+    /// Commits for the last time.
+    pub(super) fn finish(&mut self) {
         self.tick();
         if self.commit().is_err() {
             tracing::error!("stopping with counts that could not be written; they are read from the logs again");
         }
     }
 
-    fn take(&mut self, delivery: Delivery) {
+    /// Takes over what a follower has seen.
+    pub(super) fn take(&mut self, delivery: Delivery) {
         let now = self.clock.now();
         self.engine.advance(now);
         self.caught_up[delivery.source.0] = Some(delivery.progress.bytes_behind == 0);
@@ -232,7 +246,7 @@ impl Owner {
     }
 
     /// Whoever asked may have gone away; replies to nobody are dropped.
-    fn answer(&mut self, question: Ask) {
+    pub(super) fn answer(&mut self, question: Ask) {
         match question {
             Ask::Order { order, reply } => drop(reply.send(self.follow(order))),
             Ask::BoardAt { at, reply } => drop(reply.send(api::board_at(&self.engine, at))),
