@@ -180,3 +180,6 @@ fn followers(catalog: &Arc<Catalog>, positions: &[crate::store::Position]) -> Re
 fn read_time(now: &RwLock<Timestamp>) -> Timestamp {
     *now.read().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;
