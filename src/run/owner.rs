@@ -175,17 +175,16 @@ impl Owner {
         self.ticked_ms = elapsed_ms;
         let now = self.clock.now();
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = now;
+        // A board that lacks counts is never shown, and nothing is decided by it: until it is whole, the last one stays.
+        let board = self.fill(now).then(|| self.engine.tick(now));
         self.engine.expire(i64::try_from(since_ms).unwrap_or(i64::MAX));
-        let board = self.engine.tick(now);
-        let has_changed_gates = self.gates_changed(&board);
+        let has_changed_gates = board.as_ref().is_some_and(|board| self.gates_changed(board));
         if has_changed_gates || elapsed_ms.saturating_sub(self.committed_ms) >= COMMIT_MS {
             // When it cannot be written the board is shown all the same, with the store's trouble beside it.
             let _ = self.commit();
         }
+        let board = board.map_or_else(|| Arc::clone(&self.snapshots.borrow().board), Arc::new);
         self.publish(board);
-        if self.engine.must_be_restored() {
-            self.restore(now);
-        }
     }
 
     fn gates_changed(&self, board: &Board) -> bool {
@@ -218,7 +217,7 @@ impl Owner {
         }
     }
 
-    fn publish(&mut self, board: Board) -> u64 {
+    fn publish(&mut self, board: Arc<Board>) -> u64 {
         self.revision += 1;
         let all_read = self.caught_up.iter().all(|caught_up| *caught_up == Some(true));
         let health = Health {
@@ -228,21 +227,29 @@ impl Owner {
             data_as_of: all_read.then_some(board.at),
         };
         let catalog = Arc::clone(self.engine.catalog());
-        let snapshot = Snapshot { revision: self.revision, catalog, board: Arc::new(board), health };
+        let snapshot = Snapshot { revision: self.revision, catalog, board, health };
         self.snapshots.send_replace(Arc::new(snapshot));
         self.revision
     }
 
-    /// The clock was put right by so much that the windows must be filled from the store again.
-    fn restore(&mut self, now: Timestamp) {
+    /// Fills the windows from the store again if the clock was put right by so much that they lack counts `now`. `false`
+    /// when that is not possible at present.
+    fn fill(&mut self, now: Timestamp) -> bool {
+        if !self.engine.must_be_restored_for(now) {
+            return true;
+        }
         tracing::warn!("the clock was stepped to {now}; the windows are filled from the store again");
         if self.commit().is_err() || self.writer.is_behind() {
-            return;
+            return false;
         }
         match restore(self.engine.catalog(), &*self.store, now) {
             Ok(engine) => self.engine = engine,
-            Err(error) => tracing::error!("{error}"),
+            Err(error) => {
+                tracing::error!("{error}");
+                return false;
+            }
         }
+        true
     }
 
     /// Whoever asked may have gone away; replies to nobody are dropped.
@@ -268,6 +275,9 @@ impl Owner {
         let service = service.map(ServiceId).ok_or(OrderError::UnknownService)?;
         let is_freeze = matches!(order.hold, Hold::Freeze { .. });
         let now = self.clock.now();
+        if !self.fill(now) {
+            return Err(OrderError::NotWritten("the windows cannot be filled from the store".to_owned()));
+        }
         let command = Command { service, hold: order.hold, by: order.actor.name() };
         let board = self.engine.command(command, now)?;
         self.pending.checkpoint = self.engine.checkpoint();
@@ -276,7 +286,7 @@ impl Owner {
         let made = self.writer.commit(commit);
         self.note_store_health(&made);
         match made {
-            Ok(_) => Ok(Followed { revision: self.publish(board), audit }),
+            Ok(_) => Ok(Followed { revision: self.publish(Arc::new(board)), audit }),
             Err(error) => {
                 if !is_freeze {
                     self.take_back(service, now);
@@ -292,7 +302,7 @@ impl Owner {
         let hold = Hold::Freeze { reason, until: None, exempt: Vec::new() };
         let command = Command { service, hold, by: Actor::ENGINE.name() };
         if let Ok(board) = self.engine.command(command, now) {
-            self.publish(board);
+            self.publish(Arc::new(board));
         }
     }
 }

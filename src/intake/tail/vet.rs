@@ -68,6 +68,7 @@ impl Tail {
         // Originals before what may be a copy of them.
         keys.sort_by_key(|key| names::before_rotation(&self.streams[key].kept.path).is_some());
         let mut has_decided = false;
+        let next = self.next;
         for key in keys {
             has_decided |= match self.streams.get(&key).map(|stream| stream.kept.state) {
                 Some(State::New) => self.vet(key),
@@ -75,7 +76,8 @@ impl Tail {
                 _ => false,
             };
         }
-        has_decided
+        // A file that was found to be truncated holds another generation, which is not decided about yet.
+        has_decided || self.next != next
     }
 
     /// Decides about a new file; `false` when it cannot be decided yet.

@@ -69,8 +69,6 @@ pub enum Defect {
     AuditAfterReply,
     /// Gaps are found and forgotten.
     LostGap,
-    /// Positions that are to be taken out of the store stay there.
-    PositionsOfTheLastLifeStay,
 }
 
 /// Plays a plan in a new world.

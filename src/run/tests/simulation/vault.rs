@@ -133,7 +133,6 @@ impl Vault {
                 spoilt.checkpoint = Checkpoint { audit, ..spoilt.checkpoint };
             }
             Some(Defect::LostGap) => spoilt.gaps.clear(),
-            Some(Defect::PositionsOfTheLastLifeStay) => spoilt.positions.retain(|position| position.at.is_some()),
             _ => {}
         }
         vec![spoilt]

@@ -77,13 +77,14 @@ struct Place {
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     pub seen: Seen,
-    open: BTreeSet<usize>,
+    /// By generation: how much of it the open file has, if that is a copy.
+    open: BTreeMap<usize, Option<usize>>,
 }
 
 impl Memory {
     /// That of a follower that goes on from what another has seen.
     pub fn of(seen: Seen) -> Self {
-        Self { seen, open: BTreeSet::new() }
+        Self { seen, open: BTreeMap::new() }
     }
 }
 
@@ -215,6 +216,15 @@ impl World {
         }
     }
 
+    /// Every server opens its log, and creates it if it is not there.
+    pub fn reopen(&mut self) {
+        for log in [FRONT, EDGE] {
+            if self.live(log).is_none() {
+                self.begin(log);
+            }
+        }
+    }
+
     // What becomes of the files.
 
     /// Whether what is half written may be left so: only one such line waits at a time, so that it is known which one it
@@ -262,11 +272,11 @@ impl World {
         memory: &Memory,
         committed: &Seen,
     ) -> Option<Truncation> {
-        let live = self.live(FRONT)?;
-        if !self.shift(memory) {
+        if self.live(FRONT).is_none() || !self.shift(memory) {
             return None;
         }
         let rest = self.settle_torn(FRONT, leaves_torn, memory, committed);
+        let live = self.live(FRONT)?;
         let generation = self.files[live].generation;
         let length = Some(self.generations[generation].bytes.len());
         fs::copy(self.path("front/access.log"), self.path("front/access.log.1")).unwrap();
@@ -291,9 +301,12 @@ impl World {
     pub fn truncate(&mut self, log: usize, memory: &mut Memory) {
         let Some(live) = self.live(log) else { return };
         let before = self.files[live].generation;
-        memory.open.remove(&before);
         File::options().write(true).open(self.path(&self.live[log])).unwrap().set_len(0).unwrap();
-        self.begin(log);
+        let after = self.begin(log);
+        // Whoever had the file open has it still.
+        if memory.open.remove(&before).is_some() {
+            memory.open.insert(after, None);
+        }
         self.note_destroyed(before);
     }
 
@@ -366,7 +379,7 @@ impl World {
         if let Some((_, oldest)) = rotated.iter().find(|(number, _)| *number >= KEPT) {
             let generation = self.files[self.file(oldest).unwrap()].generation;
             let is_read = self.unread(generation, &memory.seen, self.whole(generation)).0.is_empty();
-            if !is_read && memory.open.contains(&generation) {
+            if !is_read && memory.open.contains_key(&generation) {
                 return false;
             }
             self.remove(&oldest.clone());
@@ -393,8 +406,9 @@ impl World {
         for (number, generation) in self.generations.iter().enumerate().filter(|(_, found)| found.log == log) {
             let Some(available) = self.available(number, memory) else { continue };
             memory.seen.met.insert(number);
-            if self.files.iter().any(|file| file.generation == number && !file.is_packed) {
-                memory.open.insert(number);
+            let plain = self.files.iter().filter(|file| file.generation == number && !file.is_packed);
+            if let Some(longest) = plain.map(|file| file.length).max_by_key(|length| length.unwrap_or(usize::MAX)) {
+                memory.open.insert(number, longest);
             }
             let place = memory.seen.places.entry(number).or_default();
             read(&generation.bytes[..available], place, &mut |line| records.push(self.record(line)));
@@ -410,7 +424,7 @@ impl World {
             file.generation == generation && (is_current || memory.seen.met.contains(&generation))
         };
         let lengths = self.files.iter().filter(is_findable).map(|file| file.length.unwrap_or(whole));
-        lengths.chain(memory.open.contains(&generation).then_some(whole)).max()
+        lengths.chain(memory.open.get(&generation).map(|length| length.unwrap_or(whole))).max()
     }
 
     fn record(&self, line: Yielded<'_>) -> Record {
