@@ -232,10 +232,15 @@ impl Owner {
         self.revision
     }
 
+    /// Whether the windows hold all that is to be shown `now`.
+    pub(super) fn is_whole(&self, now: Timestamp) -> bool {
+        !self.engine.must_be_restored_for(now)
+    }
+
     /// Fills the windows from the store again if the clock was put right by so much that they lack counts `now`. `false`
     /// when that is not possible at present.
     fn fill(&mut self, now: Timestamp) -> bool {
-        if !self.engine.must_be_restored_for(now) {
+        if self.is_whole(now) {
             return true;
         }
         tracing::warn!("the clock was stepped to {now}; the windows are filled from the store again");
@@ -281,7 +286,10 @@ impl Owner {
         let command = Command { service, hold: order.hold, by: order.actor.name() };
         let board = self.engine.command(command, now)?;
         self.pending.checkpoint = self.engine.checkpoint();
-        let audit = self.pending.checkpoint.audit.last().map_or(0, |entry| entry.number);
+        // The same instant may have changed other gates, too.
+        let name = &self.engine.catalog()[service].name;
+        let entry = self.pending.checkpoint.audit.iter().rfind(|entry| entry.service == *name);
+        let audit = entry.map_or(0, |entry| entry.number);
         let commit = std::mem::take(&mut self.pending);
         let made = self.writer.commit(commit);
         self.note_store_health(&made);

@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 use super::check;
 use super::model::{self, Model, PROMISES, SERVICES, Sent};
 use super::plan::{self, Between, DAY, EDGE, FAR, FRONT, Op, Route, Shape};
-use super::vault::{Shelf, Try, Vault};
+use super::vault::{Deed, Shelf, Try, Vault};
 use super::world::{Clocks, Memory, World};
 use super::{Defect, Failure};
 use crate::api::{Ask, Order, OrderError};
@@ -154,6 +154,7 @@ impl Machine {
         };
         life.check_store()?;
         life.check_board()?;
+        life.vault.deeds();
         for op in ops {
             let goes_on = life.carry_out(op)?;
             life.check_now()?;
@@ -276,10 +277,12 @@ impl Life<'_, '_> {
         let now = read_time(&self.now);
         let memory = &mut self.memories[log];
         let mut records = self.machine.world.poll(log, memory);
+        let missed = self.machine.world.missed(log, memory);
         if !std::mem::replace(&mut self.has_looked[log], true) {
             // What was lost while nobody looked, nobody can know the length of.
-            self.machine.owed.extend(self.machine.world.missed(log, memory));
+            self.machine.owed.extend(&missed - &memory.seen.missed);
         }
+        memory.seen.missed.extend(missed);
         let elapsed_ms = (self.machine.elapsed_ms - self.started_ms).unsigned_abs();
         let polled = self.followers[log].poll(now, elapsed_ms);
         let Some(delivery) = polled.delivery else {
@@ -309,7 +312,8 @@ impl Life<'_, '_> {
             delivery.batch.pages.retain(|page| page.hour >= hour - 1);
         }
         self.owner.take(delivery);
-        self.note_commits();
+        let deeds = self.vault.deeds();
+        self.note(&deeds);
         Ok(())
     }
 
@@ -319,15 +323,24 @@ impl Life<'_, '_> {
         }
         self.machine.pass(TURN_MS);
         let shown = self.shown_levels();
-        self.machine.model.tick(self.machine.clock.now().millis());
+        let now = self.machine.clock.now();
+        let was_whole = self.owner.is_whole(now);
         self.owner.turn();
-        let tries = self.note_commits();
-        if self.vault.is_off() {
+        let deeds = self.vault.deeds();
+        let filled = deeds.iter().position(|deed| *deed == Deed::Load);
+        let (to_fill, to_tick) = deeds.split_at(if was_whole { 0 } else { filled.unwrap_or(deeds.len()) });
+        self.note(to_fill);
+        // What could not be filled is not looked at.
+        if was_whole || filled.is_some() {
+            self.machine.model.tick(now.millis());
+        }
+        self.note(to_tick);
+        if self.vault.is_off() || !self.owner.is_whole(now) {
             return Ok(());
         }
         self.check_board()?;
-        let failed = tries.iter().any(|tried| !tried.told) || self.owner.is_held_up();
-        if shown != self.shown_levels() && !failed {
+        let has_failed = deeds.iter().any(|deed| matches!(deed, Deed::Commit(Try { told: false, .. })));
+        if shown != self.shown_levels() && !has_failed && !self.owner.is_held_up() {
             let Model { now, committed, .. } = &self.machine.model;
             check::same("audit entries when a level was shown", &committed.audit.len(), &now.audit.len())?;
         }
@@ -351,12 +364,10 @@ impl Life<'_, '_> {
     }
 
     /// What the store took is what the model commits.
-    fn note_commits(&mut self) -> Vec<Try> {
-        let tries = self.vault.tries();
-        if tries.iter().any(|tried| tried.made) {
+    fn note(&mut self, deeds: &[Deed]) {
+        if deeds.iter().any(|deed| matches!(deed, Deed::Commit(Try { made: true, .. }))) {
             self.machine.model.commit();
         }
-        tries
     }
 
     fn order(&mut self, service: usize, freeze: bool, until: Option<i64>, hears: bool) -> Result<(), Failure> {
@@ -379,21 +390,19 @@ impl Life<'_, '_> {
         }
         let by = actor.name();
         self.owner.answer(Ask::Order { order: Order { service: name, hold, actor }, reply });
-        let tries = self.vault.tries();
+        let deeds = self.vault.deeds();
         let entry = self.machine.model.now.audit.len() as u64 + 1;
         let is_sound = service < SERVICES.len() && until_ms.is_none_or(|until_ms| until_ms > now_ms);
         let order = model::Order { freeze, until_ms, reason, by };
-        let (waiting, ordered): (Vec<Try>, Vec<Try>) =
-            tries.into_iter().partition(|tried| !is_sound || tried.audit.is_none_or(|last| last < entry));
-        if waiting.iter().any(|tried| tried.made) {
-            self.machine.model.commit();
-        }
-        let is_followed = ordered.iter().any(|tried| tried.told);
+        let has_order =
+            |deed: &Deed| is_sound && matches!(deed, Deed::Commit(Try { audit: Some(last), .. }) if *last >= entry);
+        let first = deeds.iter().position(has_order).unwrap_or(deeds.len());
+        let (waiting, ordered) = deeds.split_at(first);
+        self.note(waiting);
+        let is_followed = matches!(ordered, [Deed::Commit(Try { told: true, .. }), ..]);
         if !ordered.is_empty() {
             self.machine.model.order(service, order, now_ms);
-            if ordered.iter().any(|tried| tried.made) {
-                self.machine.model.commit();
-            }
+            self.note(ordered);
             if !is_followed && !freeze {
                 self.machine.model.take_back(service, now_ms);
             }
@@ -407,8 +416,11 @@ impl Life<'_, '_> {
         match answer.try_recv() {
             Ok(Ok(followed)) => {
                 check::that("an order was followed that was not written", is_followed)?;
-                check::same("audit entry of an order", &followed.audit, &entry)?;
-                self.check_audit_of(entry)
+                let entries = &self.machine.model.now.audit;
+                let ordered =
+                    entries.iter().rposition(|entry| entry.order.is_some()).map_or(0, |place| place as u64 + 1);
+                check::same("audit entry of an order", &followed.audit, &ordered)?;
+                self.check_audit_of(ordered)
             }
             Ok(Err(OrderError::NotWritten(_))) => check::that("an order that was written was denied", !is_followed),
             Ok(Err(_)) => check::that("a sound order was refused", !is_sound),

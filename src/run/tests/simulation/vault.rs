@@ -33,13 +33,21 @@ struct Machine {
     power_fails: Option<bool>,
     is_off: bool,
     is_broken: bool,
-    tries: Vec<Try>,
+    deeds: Vec<Deed>,
     /// How many commits the store was asked for; some defects strike at every so-manieth.
     asked: u64,
     /// What a defect keeps back for the next commit.
     kept_back: Vec<AuditEntry>,
     /// How many commits a defect denies to have made.
     denied: u64,
+}
+
+/// What was asked of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    Commit(Try),
+    /// The windows are filled from it.
+    Load,
 }
 
 /// What became of a commit.
@@ -87,9 +95,9 @@ impl Vault {
         self.machine().is_broken
     }
 
-    /// What was tried since the last time.
-    pub fn tries(&self) -> Vec<Try> {
-        std::mem::take(&mut self.machine().tries)
+    /// What was asked since the last time.
+    pub fn deeds(&self) -> Vec<Deed> {
+        std::mem::take(&mut self.machine().deeds)
     }
 
     /// How many commits of the store below make one.
@@ -160,6 +168,7 @@ impl Store for Vault {
 
     fn load(&self) -> Result<Loaded, StoreError> {
         self.check_power()?;
+        self.machine().deeds.push(Deed::Load);
         let loaded = self.store.load()?;
         Ok(Loaded { revision: self.revision_of(loaded.revision), ..loaded })
     }
@@ -197,7 +206,7 @@ impl Store for Vault {
             machine.denied += 1;
         }
         let audit = commit.checkpoint.audit.last().map(|entry| entry.number);
-        machine.tries.push(Try { made: makes == Some(true), told: result.is_ok(), audit });
+        machine.deeds.push(Deed::Commit(Try { made: makes == Some(true), told: result.is_ok(), audit }));
         result
     }
 

@@ -37,6 +37,7 @@ pub struct World {
     live: [String; 2],
     next_line: u32,
     next_day: u32,
+    next_file: usize,
     /// Generations of which some bytes have no file any more.
     pub destroyed: BTreeSet<usize>,
 }
@@ -50,6 +51,8 @@ struct Generation {
 /// A file, and what it holds.
 struct Holder {
     name: String,
+    /// Which file it is, whatever it holds.
+    number: usize,
     generation: usize,
     /// Of a copy: how much of the generation it has. The file that is written to has all of it.
     length: Option<usize>,
@@ -61,8 +64,11 @@ struct Holder {
 pub struct Seen {
     /// How far each generation has been read.
     places: BTreeMap<usize, Place>,
-    /// The generations that it has met.
+    /// The generations that it has met, and the files.
     met: BTreeSet<usize>,
+    met_files: BTreeSet<usize>,
+    /// The generations of which it knows that something cannot be read any more.
+    pub missed: BTreeSet<usize>,
 }
 
 /// Where reading of a generation goes on.
@@ -101,6 +107,7 @@ impl World {
             live: ["front/access.log".to_owned(), "edge/day-0".to_owned()],
             next_line: 0,
             next_day: 1,
+            next_file: 0,
             destroyed: BTreeSet::new(),
         };
         symlink(world.path("edge/day-0"), world.path(CURRENT)).unwrap();
@@ -132,7 +139,9 @@ impl World {
     /// Writes the beginning of a line.
     pub fn write_torn(&mut self, log: usize, line: Line, percent: usize, clocks: Clocks) {
         let text = self.text(log, line, clocks);
-        let (beginning, rest) = text.split_at((text.len() * percent / 100).clamp(1, text.len() - 1));
+        // Behind the place where a line could begin, for what begins with any word but goes on like a line is one.
+        let least = text.iter().position(|byte| *byte == b'[').map_or(1, |bracket| bracket + 1);
+        let (beginning, rest) = text.split_at((text.len() * percent / 100).clamp(least, text.len() - 1));
         let before = self.torn[log].take().unwrap_or_default();
         self.append(log, &[&before, beginning].concat());
         self.torn[log] = Some(rest.to_owned());
@@ -171,10 +180,16 @@ impl World {
             Some(file) => self.files[file].generation = generation,
             None => {
                 File::create(self.path(&self.live[log])).unwrap();
-                self.files.push(Holder { name: self.live[log].clone(), generation, length: None, is_packed: false });
+                let name = self.live[log].clone();
+                self.hold(name, generation, None, false);
             }
         }
         generation
+    }
+
+    fn hold(&mut self, name: String, generation: usize, length: Option<usize>, is_packed: bool) {
+        self.files.push(Holder { name, number: self.next_file, generation, length, is_packed });
+        self.next_file += 1;
     }
 
     fn text(&mut self, log: usize, line: Line, clocks: Clocks) -> Vec<u8> {
@@ -281,8 +296,10 @@ impl World {
         let length = Some(self.generations[generation].bytes.len());
         fs::copy(self.path("front/access.log"), self.path("front/access.log.1")).unwrap();
         let name = "front/access.log.1".to_owned();
-        self.files.push(Holder { name, generation, length, is_packed: false });
-        if matches!(between, Between::Write | Between::WriteAndPoll) {
+        self.hold(name, generation, length, false);
+        // A copy without one whole line is not known for one.
+        let has_line = self.generations[generation].bytes.contains(&b'\n');
+        if has_line && matches!(between, Between::Write | Between::WriteAndPoll) {
             let text = self.text(FRONT, extra.0, extra.1);
             let end = rest.as_deref().unwrap_or_default();
             self.append(FRONT, &[end, &text[..]].concat());
@@ -343,13 +360,14 @@ impl World {
         fs::write(self.path("packing"), encoder.finish().unwrap()).unwrap();
         fs::rename(self.path("packing"), self.path(&format!("{name}.gz"))).unwrap();
         let length = Some(length.unwrap_or(self.generations[generation].bytes.len()));
-        self.files.push(Holder { name: format!("{name}.gz"), generation, length, is_packed: true });
+        self.hold(format!("{name}.gz"), generation, length, true);
         Some(name)
     }
 
     fn is_plain_aside(&self, file: usize) -> bool {
-        let Holder { name, is_packed, .. } = &self.files[file];
-        name.starts_with("front/access.log.") && !is_packed
+        let Holder { name, generation, length, is_packed, .. } = &self.files[file];
+        let whole = self.whole(*generation);
+        name.starts_with("front/access.log.") && !is_packed && length.unwrap_or(whole) == whole
     }
 
     pub fn remove(&mut self, name: &str) {
@@ -360,9 +378,11 @@ impl World {
     }
 
     fn note_destroyed(&mut self, generation: usize) {
-        let whole = self.generations[generation].bytes.len();
+        let whole = self.whole(generation);
         let holds_all = |file: &Holder| file.generation == generation && file.length.unwrap_or(whole) == whole;
-        if !self.files.iter().any(holds_all) {
+        // What has no line is like anything else, and no copy of it can be known.
+        let has_line = self.generations[generation].bytes.contains(&b'\n');
+        if !has_line || !self.files.iter().any(holds_all) {
             self.destroyed.insert(generation);
         }
     }
@@ -406,6 +426,8 @@ impl World {
         for (number, generation) in self.generations.iter().enumerate().filter(|(_, found)| found.log == log) {
             let Some(available) = self.available(number, memory) else { continue };
             memory.seen.met.insert(number);
+            let holding = self.files.iter().filter(|file| file.generation == number);
+            memory.seen.met_files.extend(holding.map(|file| file.number));
             let plain = self.files.iter().filter(|file| file.generation == number && !file.is_packed);
             if let Some(longest) = plain.map(|file| file.length).max_by_key(|length| length.unwrap_or(usize::MAX)) {
                 memory.open.insert(number, longest);
@@ -421,7 +443,7 @@ impl World {
         let whole = self.whole(generation);
         let is_findable = |file: &&Holder| {
             let is_current = file.name.starts_with("front/") || file.name == self.live[EDGE];
-            file.generation == generation && (is_current || memory.seen.met.contains(&generation))
+            file.generation == generation && (is_current || memory.seen.met_files.contains(&file.number))
         };
         let lengths = self.files.iter().filter(is_findable).map(|file| file.length.unwrap_or(whole));
         lengths.chain(memory.open.get(&generation).map(|length| length.unwrap_or(whole))).max()
@@ -473,7 +495,10 @@ impl World {
     pub fn missed(&self, log: usize, memory: &Memory) -> BTreeSet<usize> {
         let is_missed = |generation: &usize| {
             let has_more = || !self.unread(*generation, &memory.seen, self.whole(*generation)).0.is_empty();
-            self.generations[*generation].log == log && self.available(*generation, memory).is_none() && has_more()
+            // What was empty when it was seen, and is empty again, has left no trace.
+            let has_read = memory.seen.places.get(generation).is_some_and(|place| place.offset > 0);
+            let is_of_log = self.generations[*generation].log == log;
+            is_of_log && has_read && self.available(*generation, memory).is_none() && has_more()
         };
         memory.seen.met.iter().copied().filter(is_missed).collect()
     }
