@@ -177,7 +177,9 @@ impl Owner {
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = now;
         // A board that lacks counts is never shown, and nothing is decided by it: until it is whole, the last one stays.
         let board = self.fill(now).then(|| self.engine.tick(now));
-        self.engine.expire(i64::try_from(since_ms).unwrap_or(i64::MAX));
+        if board.is_some() {
+            self.engine.expire(i64::try_from(since_ms).unwrap_or(i64::MAX));
+        }
         let has_changed_gates = board.as_ref().is_some_and(|board| self.gates_changed(board));
         if has_changed_gates || elapsed_ms.saturating_sub(self.committed_ms) >= COMMIT_MS {
             // When it cannot be written the board is shown all the same, with the store's trouble beside it.

@@ -537,7 +537,7 @@ pub(super) fn first_line(read: &[u8]) -> Option<Print> {
 }
 
 /// Whether `file` may be a file that the generation `of` was put into.
-fn may_hold(file: &Stream, of: &Stream) -> bool {
+pub(super) fn may_hold(file: &Stream, of: &Stream) -> bool {
     let (file_id, of_id): (FileId, FileId) = (file.kept.id, of.kept.id);
     let is_same_file = of.is_homeless() && file_id.moved(of_id);
     is_same_file || (names::is_aside_of(&file.kept.path, &of.kept.path) && file_id.may_be_younger(of_id))

@@ -25,7 +25,7 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use life::Machine;
-use plan::{Op, plan};
+use plan::{At, EDGE, FAR, FRONT, HOUR, Line, Op, Route, Shape, plan};
 
 use crate::run::StartError;
 use crate::store::StoreError;
@@ -115,6 +115,51 @@ fn whatever_happens_everything_shown_and_kept_is_what_was_written() {
             let ops: Vec<String> = ops.iter().map(|op| format!("  {op:?}")).collect();
             panic!("SLOGATE_SEED={seed}: {why}, after\n{}", ops.join("\n"));
         }
+    }
+}
+
+/// A plan that once failed.
+#[track_caller]
+fn lives_through(ops: &[Op]) {
+    for seed in [1, 4, 5] {
+        if let Err(Failure(why)) = play(seed, ops, None) {
+            panic!("{why}");
+        }
+    }
+}
+
+/// So many lines of a log's own route, a second old.
+fn lines(log: usize, count: usize, status: u16) -> Op {
+    let route = if log == EDGE { Route::Edge } else { Route::Shop };
+    Op::Write(log, vec![Line { route, status, duration: Some(1), shape: Shape::Plain, at: At::Ago(1_000) }; count])
+}
+
+#[test]
+fn c11_no_board_is_shown_that_lacks_counts_after_a_clock_was_wrong() {
+    let start_wrong = [Op::Step(FAR), Op::Crash, Op::PutRight, Op::Turn];
+    lives_through(&[&[lines(EDGE, 5, 500), Op::Settle][..], &start_wrong, &[Op::Settle]].concat());
+    // The windows are filled with other years meanwhile.
+    let count_wrong = [Op::Step(-FAR), Op::Work, lines(EDGE, 5, 200), Op::Work, Op::PutRight, Op::Turn];
+    lives_through(&[&[lines(EDGE, 5, 500), Op::Settle][..], &count_wrong, &[Op::Settle]].concat());
+}
+
+#[test]
+fn c11_no_order_is_decided_by_a_board_that_lacks_counts() {
+    let order = Op::Order { service: 1, freeze: false, until: None, hears: true };
+    lives_through(&[lines(EDGE, 5, 500), Op::Settle, Op::Step(FAR), Op::Crash, Op::PutRight, order, Op::Settle]);
+}
+
+#[test]
+fn c11_a_clock_that_leaps_for_a_moment_deletes_nothing() {
+    let leap = [Op::Pass(HOUR), Op::Step(FAR), Op::Work, Op::PutRight, Op::Crash, Op::Settle];
+    lives_through(&[&[lines(FRONT, 5, 200), Op::Work][..], &leap].concat());
+}
+
+#[test]
+fn an_order_is_told_its_own_audit_entry_when_other_gates_change_in_the_same_instant() {
+    let freeze = |service| Op::Order { service, freeze: true, until: None, hears: true };
+    for (log, service) in [(FRONT, 1), (EDGE, 0)] {
+        lives_through(&[lines(log, 5, 200), Op::Poll(log), Op::Take, freeze(service), Op::Settle]);
     }
 }
 

@@ -61,6 +61,7 @@ struct Life<'m, 'f> {
     owner: Owner,
     snapshots: watch::Receiver<Published>,
     now: Arc<RwLock<Timestamp>>,
+    stop: Arc<AtomicBool>,
     followers: Vec<Following<'f>>,
     memories: [Memory; 2],
     has_looked: [bool; 2],
@@ -137,7 +138,7 @@ impl Machine {
         let shared = Arc::new(RwLock::new(now));
         let stop = Arc::new(AtomicBool::new(false));
         let clock: Arc<dyn Clock> = self.clock.clone();
-        let (owner, snapshots) = Owner::new(engine, writer, store, clock, Arc::clone(&shared), stop);
+        let (owner, snapshots) = Owner::new(engine, writer, store, clock, Arc::clone(&shared), Arc::clone(&stop));
         self.model.restart(now.millis());
         let memory = |log: usize| Memory::of(self.model.now.seen[log].clone());
         let mut life = Life {
@@ -148,6 +149,7 @@ impl Machine {
             owner,
             snapshots,
             now: shared,
+            stop,
             followers: followers.iter_mut().map(Follower::begin).collect(),
             has_looked: [false; 2],
             queue: VecDeque::new(),
@@ -222,6 +224,7 @@ impl Life<'_, '_> {
             Op::Trouble(trouble, times) => self.vault.plan(*trouble, *times),
             Op::PowerFails { made } => self.vault.plan_power_failure(*made),
             Op::Crash => return Ok(false),
+            Op::Stop => return self.stop(),
             Op::Order { service, freeze, until, hears } => self.order(*service, *freeze, *until, *hears)?,
             Op::Settle => return self.settle(),
             _ => self.happen_to_files(op)?,
@@ -289,7 +292,7 @@ impl Life<'_, '_> {
             return check::same("records without a delivery", &0, &records.len());
         };
         let delivered = check::records_in(&self.machine.catalog, &delivery.batch);
-        if delivered == records.len() as u64 + 1 {
+            eprintln!(
             records.extend(self.machine.world.hand_over(log, memory));
         }
         check::same(&format!("records delivered of log {log}"), &delivered, &(records.len() as u64))?;
@@ -327,14 +330,7 @@ impl Life<'_, '_> {
         let was_whole = self.owner.is_whole(now);
         self.owner.turn();
         let deeds = self.vault.deeds();
-        let filled = deeds.iter().position(|deed| *deed == Deed::Load);
-        let (to_fill, to_tick) = deeds.split_at(if was_whole { 0 } else { filled.unwrap_or(deeds.len()) });
-        self.note(to_fill);
-        // What could not be filled is not looked at.
-        if was_whole || filled.is_some() {
-            self.machine.model.tick(now.millis());
-        }
-        self.note(to_tick);
+        self.note_tick(&deeds, was_whole);
         if self.vault.is_off() || !self.owner.is_whole(now) {
             return Ok(());
         }
@@ -345,6 +341,31 @@ impl Life<'_, '_> {
             check::same("audit entries when a level was shown", &committed.audit.len(), &now.audit.len())?;
         }
         Ok(())
+    }
+
+    /// What a tick does to the model, given what was asked of the store meanwhile.
+    fn note_tick(&mut self, deeds: &[Deed], was_whole: bool) {
+        let filled = deeds.iter().position(|deed| *deed == Deed::Load);
+        let (to_fill, to_tick) = deeds.split_at(if was_whole { 0 } else { filled.unwrap_or(deeds.len()) });
+        self.note(to_fill);
+        // What could not be filled is not looked at.
+        if was_whole || filled.is_some() {
+            self.machine.model.tick(self.machine.clock.now().millis());
+        }
+        self.note(to_tick);
+    }
+
+    /// The process takes what its followers have delivered, commits and ends.
+    fn stop(&mut self) -> Result<bool, Failure> {
+        self.stop.store(true, Ordering::Relaxed);
+        while !self.queue.is_empty() && !self.vault.is_off() {
+            self.take()?;
+        }
+        let was_whole = self.owner.is_whole(self.machine.clock.now());
+        self.owner.finish();
+        let deeds = self.vault.deeds();
+        self.note_tick(&deeds, was_whole);
+        Ok(false)
     }
 
     fn shown_levels(&self) -> Vec<&'static str> {

@@ -55,6 +55,8 @@ pub enum Op {
     PowerFails { made: bool },
     /// The process is killed here.
     Crash,
+    /// It is asked to stop, and started again.
+    Stop,
     /// Somebody orders something.
     Order { service: usize, freeze: bool, until: Option<i64>, hears: bool },
     /// Everything that can be read is read and committed.
@@ -221,7 +223,8 @@ fn any(dice: &mut Dice) -> Op {
             Op::Trouble(trouble, 1 + dice.roll(3))
         }
         86..=89 => Op::PowerFails { made: dice.once_in(2) },
-        90..=92 => Op::Crash,
+        90 | 91 => Op::Crash,
+        92 => Op::Stop,
         93..=97 => Op::Order {
             service: dice.roll(3),
             freeze: dice.once_in(2),

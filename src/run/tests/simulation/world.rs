@@ -38,14 +38,18 @@ pub struct World {
     next_line: u32,
     next_day: u32,
     next_file: usize,
-    /// Generations of which some bytes have no file any more.
-    pub destroyed: BTreeSet<usize>,
+    /// The files that were truncated.
+    emptied: BTreeSet<usize>,
+    /// Generations of which some bytes have no file any more; those that nobody could tell apart count several times.
+    pub destroyed: Vec<usize>,
 }
 
 /// What a log held for a while.
 struct Generation {
     log: usize,
     bytes: Vec<u8>,
+    /// What is behind this was written between the making of a copy and the truncation, and left no trace.
+    traced: Option<usize>,
 }
 
 /// A file, and what it holds.
@@ -108,7 +112,8 @@ impl World {
             next_line: 0,
             next_day: 1,
             next_file: 0,
-            destroyed: BTreeSet::new(),
+            emptied: BTreeSet::new(),
+            destroyed: Vec::new(),
         };
         symlink(world.path("edge/day-0"), world.path(CURRENT)).unwrap();
         world
@@ -174,7 +179,7 @@ impl World {
 
     /// A new generation in the file that is written to, which is created if need be.
     fn begin(&mut self, log: usize) -> usize {
-        self.generations.push(Generation { log, bytes: Vec::new() });
+        self.generations.push(Generation { log, bytes: Vec::new(), traced: None });
         let generation = self.generations.len() - 1;
         match self.live(log) {
             Some(file) => self.files[file].generation = generation,
@@ -320,10 +325,13 @@ impl World {
         let before = self.files[live].generation;
         File::options().write(true).open(self.path(&self.live[log])).unwrap().set_len(0).unwrap();
         let after = self.begin(log);
+        self.emptied.insert(self.files[live].number);
         // Whoever had the file open has it still.
         if memory.open.remove(&before).is_some() {
             memory.open.insert(after, None);
         }
+        let copies = self.files.iter().filter(|file| file.generation == before);
+        self.generations[before].traced = copies.filter_map(|file| file.length).max();
         self.note_destroyed(before);
     }
 
@@ -373,8 +381,12 @@ impl World {
     pub fn remove(&mut self, name: &str) {
         let Some(file) = self.file(name) else { return };
         fs::remove_file(self.path(name)).unwrap();
-        let generation = self.files.remove(file).generation;
+        let Holder { number, generation, .. } = self.files.remove(file);
         self.note_destroyed(generation);
+        if self.emptied.contains(&number) {
+            // Whoever knew what it held before cannot know what it held in the end.
+            self.destroyed.push(generation);
+        }
     }
 
     fn note_destroyed(&mut self, generation: usize) {
@@ -383,7 +395,7 @@ impl World {
         // What has no line is like anything else, and no copy of it can be known.
         let has_line = self.generations[generation].bytes.contains(&b'\n');
         if !has_line || !self.files.iter().any(holds_all) {
-            self.destroyed.insert(generation);
+            self.destroyed.push(generation);
         }
     }
 
@@ -494,7 +506,8 @@ impl World {
     /// The generations that a follower has met, of which it cannot read any more what it has not read.
     pub fn missed(&self, log: usize, memory: &Memory) -> BTreeSet<usize> {
         let is_missed = |generation: &usize| {
-            let has_more = || !self.unread(*generation, &memory.seen, self.whole(*generation)).0.is_empty();
+            let length = self.generations[*generation].traced.unwrap_or(self.whole(*generation));
+            let has_more = || !self.unread(*generation, &memory.seen, length).0.is_empty();
             // What was empty when it was seen, and is empty again, has left no trace.
             let has_read = memory.seen.places.get(generation).is_some_and(|place| place.offset > 0);
             let is_of_log = self.generations[*generation].log == log;
