@@ -292,7 +292,7 @@ impl Life<'_, '_> {
             return check::same("records without a delivery", &0, &records.len());
         };
         let delivered = check::records_in(&self.machine.catalog, &delivery.batch);
-            eprintln!(
+        if delivered == records.len() as u64 + 1 {
             records.extend(self.machine.world.hand_over(log, memory));
         }
         check::same(&format!("records delivered of log {log}"), &delivered, &(records.len() as u64))?;
