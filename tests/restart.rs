@@ -217,7 +217,7 @@ impl<'a> Run<'a> {
         };
         let command = Command { service: ServiceId(service), hold, by: "anna".into() };
         let boards = [&mut self.engine, &mut self.reference]
-            .map(|engine| engine.command(command.clone(), Timestamp::from_millis(self.now)));
+            .map(|engine| engine.command(command.clone(), Timestamp::from_millis(self.now)).map(seen));
         assert_eq!(format!("{:?}", boards[0]), format!("{:?}", boards[1]));
     }
 
