@@ -8,7 +8,7 @@ use super::model::{Count, Entry, PROMISES, SERVICES, State};
 use super::plan::{EDGE, FRONT};
 use crate::counts::{Batch, Column, columns};
 use crate::engine::{self, Action, Board, ITSELF};
-use crate::gate::Hold;
+use crate::gate::{Doubt, Hold};
 use crate::spec::{Catalog, ServiceId, SloId, SourceId};
 use crate::store::Store;
 use crate::time::Timestamp;
@@ -108,6 +108,8 @@ fn sources(board: &Board, model: &State) -> Result<(), Failure> {
         same(&format!("refused of {}", LOGS[log]), &rejected, &expected)?;
         let heard = found.last_event.map(Timestamp::millis);
         same(&format!("last record of {}", LOGS[log]), &heard, &model.last_heard(log, t))?;
+        let doubts: Vec<&str> = found.doubts.iter().map(Doubt::name).collect();
+        same(&format!("doubts of {}", LOGS[log]), &doubts, &model.doubt(log, t).into_iter().collect())?;
         same(&format!("health of {}", LOGS[log]), found.health.name(), model.health(log, t))?;
     }
     Ok(())
@@ -140,7 +142,7 @@ pub fn store(store: &dyn Store, model: &State) -> Result<(), Failure> {
         .map(|gap| (gap.source.as_str(), gap.from.millis(), gap.to.millis(), gap.bytes, gap.reason.as_str()))
         .collect();
     let expected: Vec<_> =
-        model.gaps.iter().map(|gap| (LOGS[gap.log], gap.from_ms, gap.to_ms, gap.bytes, gap.reason)).collect();
+        model.gaps.iter().map(|gap| (LOGS[gap.log], gap.from_ms, gap.to_ms, gap.bytes, gap.reason.as_str())).collect();
     same("gaps in the store", &found, &expected)
 }
 

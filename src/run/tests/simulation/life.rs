@@ -14,15 +14,17 @@ use super::plan::{self, Between, DAY, EDGE, FAR, FRONT, Op, Route, Shape};
 use super::vault::{Deed, Shelf, Try, Vault};
 use super::world::{Clocks, Memory, World};
 use super::{Defect, Failure};
+use crate::api::Access;
 use crate::api::{Ask, Order, OrderError};
 use crate::document::Actor;
 use crate::document::Principal;
 use crate::gate::Hold;
-use crate::run::follow::{Delivery, Follower, Following};
+use crate::run::follow::{Delivery, Follower, Looking};
+use crate::run::following::DELIVERIES;
 use crate::run::owner::{Owner, Published};
-use crate::run::{DELIVERIES, read_time, restore};
-use crate::spec::{Catalog, SourceId, load_texts};
-use crate::store::{Memory as MemoryStore, Store, Writer};
+use crate::run::{StartError, classifiers, followers, kept_for, read_time};
+use crate::spec::{Catalog, load_texts};
+use crate::store::{Memory as MemoryStore, Store, Writer, restore};
 use crate::time::{Clock, Horizon, Timestamp, by_hand};
 
 /// How often a follower looks, in milliseconds.
@@ -62,11 +64,10 @@ struct Life<'m, 'f> {
     snapshots: watch::Receiver<Published>,
     now: Arc<RwLock<Timestamp>>,
     stop: Arc<AtomicBool>,
-    followers: Vec<Following<'f>>,
+    followers: Vec<Looking<'f>>,
     memories: [Memory; 2],
     has_looked: [bool; 2],
     queue: VecDeque<(Delivery, Sent)>,
-    started_ms: i64,
 }
 
 /// A clock that the test sets.
@@ -129,21 +130,22 @@ impl Machine {
     fn live<'o>(&mut self, ops: &mut impl Iterator<Item = &'o Op>) -> Result<End, Failure> {
         let vault = Arc::new(Vault::open(&self.shelf, &self.root, self.defect));
         let store: Arc<dyn Store> = vault.clone();
-        let loaded = store.load()?;
         let now = self.clock.now();
-        let engine = restore(&self.catalog, &*store, now)?;
-        let follower = |source| Follower::new(Arc::clone(&self.catalog), SourceId(source), &loaded.positions);
-        let mut followers = [FRONT, EDGE].map(follower).into_iter().collect::<Result<Vec<_>, _>>()?;
+        let (engine, loaded) = restore(&*store, Arc::clone(&self.catalog), kept_for(&self.catalog), now)?;
+        let classifiers = classifiers(&self.catalog)?;
+        let followers = followers(&self.catalog, classifiers, Vec::new(), &loaded.positions);
+        let mut followers = followers.map_err(StartError::from)?;
         let writer = Writer::new(Arc::clone(&store), loaded.revision);
         let shared = Arc::new(RwLock::new(now));
         let stop = Arc::new(AtomicBool::new(false));
         let clock: Arc<dyn Clock> = self.clock.clone();
-        let (owner, snapshots) = Owner::new(engine, writer, store, clock, Arc::clone(&shared), Arc::clone(&stop));
+        let access = Access::new(self.catalog.server.listen, None);
+        let (owner, snapshots) =
+            Owner::new(engine, writer, store, clock, Arc::clone(&shared), Arc::clone(&stop), access);
         self.model.restart(now.millis());
         let memory = |log: usize| Memory::of(self.model.now.seen[log].clone());
         let mut life = Life {
             memories: [memory(FRONT), memory(EDGE)],
-            started_ms: self.elapsed_ms,
             machine: self,
             vault,
             owner,
@@ -286,8 +288,7 @@ impl Life<'_, '_> {
             self.machine.owed.extend(&missed - &memory.seen.missed);
         }
         memory.seen.missed.extend(missed);
-        let elapsed_ms = (self.machine.elapsed_ms - self.started_ms).unsigned_abs();
-        let polled = self.followers[log].poll(now, elapsed_ms);
+        let polled = self.followers[log].poll(now);
         let Some(delivery) = polled.delivery else {
             return check::same("records without a delivery", &0, &records.len());
         };
@@ -308,8 +309,9 @@ impl Life<'_, '_> {
         }
         let Some((mut delivery, sent)) = self.queue.pop_front() else { return Ok(()) };
         let now_ms = self.machine.clock.now().millis();
-        let elapsed_ms = (self.machine.elapsed_ms - self.started_ms).unsigned_abs();
-        self.machine.model.take(&sent, &delivery.gaps, now_ms, elapsed_ms);
+        check::that("bytes that were read are unaccounted for", delivery.reading.is_conserved)?;
+        check::that("a gap ends before it begins", delivery.gaps.iter().all(|gap| gap.from <= gap.to))?;
+        self.machine.model.take(&sent, &delivery.gaps, delivery.reading, now_ms);
         if self.machine.defect == Some(Defect::LostLateLine) {
             let hour = now_ms.div_euclid(plan::HOUR);
             delivery.batch.pages.retain(|page| page.hour >= hour - 1);
@@ -431,7 +433,7 @@ impl Life<'_, '_> {
         if self.vault.is_off() {
             return Ok(());
         }
-        if is_followed || (!ordered.is_empty() && !freeze) {
+        if !ordered.is_empty() {
             self.check_board()?;
         }
         match answer.try_recv() {
@@ -440,10 +442,17 @@ impl Life<'_, '_> {
                 let entries = &self.machine.model.now.audit;
                 let ordered =
                     entries.iter().rposition(|entry| entry.order.is_some()).map_or(0, |place| place as u64 + 1);
-                check::same("audit entry of an order", &followed.audit, &ordered)?;
+                check::same("audit entry of an order", &followed.audit, &Some(ordered))?;
                 self.check_audit_of(ordered)
             }
-            Ok(Err(OrderError::NotWritten(_))) => check::that("an order that was written was denied", !is_followed),
+            Ok(Err(OrderError::NotDurable(_))) => check::that(
+                "a freeze is not in force that was said to be",
+                freeze && !ordered.is_empty() && !is_followed,
+            ),
+            Ok(Err(OrderError::NotWritten(_))) => {
+                let is_in_force = freeze && !ordered.is_empty();
+                check::that("an order that was written was denied", !is_followed && !is_in_force)
+            }
             Ok(Err(_)) => check::that("a sound order was refused", !is_sound),
             Err(_) => check::that("an order was not answered", !hears),
         }
@@ -501,7 +510,7 @@ impl Life<'_, '_> {
         let (reply, mut answer) = oneshot::channel();
         self.owner.answer(Ask::BoardAt { at, reply });
         match answer.try_recv() {
-            Ok(Ok(past)) => check::counts(&past.catalog, &past.board, &self.machine.model.now),
+            Ok(Ok(past)) => check::counts(&past.catalog, &past.board, &self.machine.model.now.without_doubts()),
             Ok(Err(_)) => Ok(()),
             Err(_) => Err(Failure("a question about the past was not answered".into())),
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::plan::{DAY, EDGE, FRONT, MINUTE, Route};
 use super::world::Seen;
-use crate::intake::tail;
+use crate::engine;
 
 pub const AHEAD: i64 = 5 * MINUTE;
 /// The longest window, in minutes; and at the same time what is accepted.
@@ -103,6 +103,7 @@ thaw_above = 0.3
 guarded_below = 0.5
 stale_after = "10m"
 min_events = 3
+max_unparsed = 100.0
 exempt = ["fix"]
 "#,
     ),
@@ -202,6 +203,16 @@ pub struct State {
     pub gaps: Vec<Gap>,
     /// How far each follower has read, as far as the owner knows.
     pub seen: [Seen; 2],
+    /// What each follower said about what it has not read; it is not kept.
+    behind: [Behind; 2],
+}
+
+/// What waits to be read. That it does is the follower's word; what follows from it is not.
+#[derive(Clone, Copy, Debug, Default)]
+struct Behind {
+    bytes: u64,
+    since_ms: i64,
+    was_caught_up: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -247,7 +258,7 @@ pub struct Gap {
     pub from_ms: i64,
     pub to_ms: i64,
     pub bytes: Option<u64>,
-    pub reason: &'static str,
+    pub reason: String,
 }
 
 /// What a follower hands over, and how far that goes.
@@ -398,18 +409,36 @@ impl State {
         let total = self.count(slo, PROMISES[slo].window, t).total();
         match self.last_heard(PROMISES[slo].log, t) {
             Some(heard) if t - heard > STALE_AFTER => "stale",
+            _ if self.doubt(PROMISES[slo].log, t).is_some() => "degraded",
             _ if total == 0 => "none",
             _ if total < MIN_EVENTS => "thin",
             _ => "ok",
         }
     }
 
-    /// Whether a log has been silent for too long at `t`.
+    /// Why a log cannot be relied upon at `t`. Too few lines are written to raise one of the other doubts.
+    pub fn doubt(&self, log: usize, t: i64) -> Option<&'static str> {
+        let Behind { bytes, since_ms, was_caught_up } = self.behind[log];
+        match bytes {
+            0 => None,
+            _ if !was_caught_up => Some("catching_up"),
+            _ => Some("lag").filter(|_| t - since_ms > STALE_AFTER),
+        }
+    }
+
+    /// The same, as a past instant is looked at: what waited then to be read is not known any more.
+    pub fn without_doubts(&self) -> Self {
+        Self { behind: Default::default(), ..self.clone() }
+    }
+
+    /// Whether a log has been silent for too long at `t`, or cannot be relied upon.
     pub fn health(&self, log: usize, t: i64) -> &'static str {
-        match self.last_heard(log, t) {
-            None => "unknown",
-            Some(heard) if t - heard > STALE_AFTER => "stale",
-            Some(_) => "ok",
+        match (self.last_heard(log, t), self.doubt(log, t)) {
+            (Some(heard), _) if t - heard > STALE_AFTER => "stale",
+            (_, Some("catching_up")) => "catching_up",
+            (_, Some(_)) => "degraded",
+            (None, None) => "unknown",
+            (Some(_), None) => "ok",
         }
     }
 
@@ -464,6 +493,7 @@ impl State {
         let order = before.order.clone().filter(|order| in_time(order) && (order.freeze || !holding.is_empty()));
         let freezes = order.as_ref().map(|order| order.freeze);
         let is_stale = |slo: &usize| self.evidence(*slo, t) == "stale";
+        let is_doubted = |slo: &usize| self.doubt(PROMISES[*slo].log, t).is_some();
         let is_low = |slo: &usize| is_sound(*slo) && against(*slo, 50) == Ordering::Less;
         let (level, cause) = if freezes == Some(true) {
             ("frozen", Some("manual_freeze"))
@@ -473,6 +503,8 @@ impl State {
             ("frozen", Some("not_recovered"))
         } else if slos.iter().any(is_stale) {
             ("unknown", Some("source_stale"))
+        } else if slos.iter().any(is_doubted) {
+            ("unknown", Some("source_degraded"))
         } else if !slos.iter().any(|slo| is_sound(*slo)) {
             ("unknown", Some(if count(slos[0]).total() == 0 { "no_evidence" } else { "thin_evidence" }))
         } else if slos.iter().any(is_low) {
@@ -551,7 +583,7 @@ pub struct Model {
 impl Model {
     /// A new process goes on from what is durable.
     pub fn restart(&mut self, now_ms: i64) {
-        self.now = self.committed.clone();
+        self.now = self.committed.without_doubts();
         self.tick(now_ms);
     }
 
@@ -577,19 +609,20 @@ impl Model {
         self.order(service, order, now_ms);
     }
 
-    /// Takes what a follower sent, with the gaps that it found.
-    pub fn take(&mut self, sent: &Sent, gaps: &[tail::Gap], now_ms: i64, elapsed_ms: u64) {
+    /// Takes what a follower sent, with the gaps that it found. When they began is the follower's word; that there are as
+    /// many as there have to be is checked when everything is read.
+    pub fn take(&mut self, sent: &Sent, gaps: &[engine::Gap], reading: engine::Reading, now_ms: i64) {
         self.told_ms = self.told_ms.max(now_ms);
+        let was_caught_up = self.now.behind[sent.log].was_caught_up || reading.bytes_behind == 0;
+        let since_ms = reading.behind_since.millis();
+        self.now.behind[sent.log] = Behind { bytes: reading.bytes_behind, since_ms, was_caught_up };
         self.now.take(sent, self.told_ms);
         self.now.gaps.extend(gaps.iter().map(|gap| Gap {
             log: sent.log,
-            from_ms: match gap.since_ms {
-                Some(since_ms) => now_ms - (elapsed_ms - since_ms) as i64,
-                None => (minute(now_ms) - LONGEST + 1) * MINUTE,
-            },
-            to_ms: now_ms,
+            from_ms: gap.from.millis(),
+            to_ms: gap.to.millis().max(now_ms),
             bytes: gap.bytes,
-            reason: gap.reason.name(),
+            reason: gap.reason.clone(),
         }));
     }
 }
