@@ -8,7 +8,7 @@ use super::model::{Count, Entry, PROMISES, SERVICES, State};
 use super::plan::{EDGE, FRONT};
 use crate::counts::{Batch, Column, columns};
 use crate::engine::{self, Action, Board, ITSELF};
-use crate::gate::{Doubt, Hold};
+use crate::gate::{Doubt, Evidence, Hold, Level};
 use crate::spec::{Catalog, ServiceId, SloId, SourceId};
 use crate::store::Store;
 use crate::time::Timestamp;
@@ -65,6 +65,9 @@ pub fn counts(catalog: &Catalog, board: &Board, model: &State) -> Result<(), Fai
         same(&what("budget", slo, t), &found.standing.remaining(), &remaining)?;
         same(&what("evidence", slo, t), found.evidence.name(), model.evidence(slo, t))?;
         same(&what("last event", slo, t), &found.last_event.map(Timestamp::millis), &model.last_event(slo, t))?;
+        let missing = found.gaps.lost.map_or(0, |lost| lost.gaps);
+        same(&what("gaps", slo, t), &missing, &model.gaps_within(promise.log, found.standing.window.minutes(), t))?;
+        that("rules changed that nobody touched", found.rules_changed.is_none())?;
         let windows: Vec<i64> = found.burns.iter().map(|burn| burn.window.minutes()).collect();
         let expected: Vec<i64> = promise.burns();
         that("other burn windows", catalog[SloId(slo)].window.minutes() != promise.window || windows == expected)?;
@@ -121,6 +124,10 @@ fn gates(board: &Board, model: &State) -> Result<(), Failure> {
         let holding: Vec<usize> = found.holding.iter().map(|slo| slo.0).collect();
         let name = SERVICES[service];
         same(&format!("level of {name}"), &Some(found.level.name()), &gate.level)?;
+        // By the board alone, whatever the model says.
+        let is_doubted = |slo: usize| board[SloId(slo)].evidence == Evidence::Degraded;
+        let doubted = (0..PROMISES.len()).any(|slo| PROMISES[slo].service == service && is_doubted(slo));
+        that("a gate lets pass what there is doubt about", !doubted || found.level >= Level::Unknown)?;
         same(&format!("instant of the level of {name}"), &found.since.millis(), &gate.since_ms)?;
         same(&format!("what holds {name}"), &holding, &gate.holding)?;
         let hold = found.hold.as_ref().map(|hold| match hold {

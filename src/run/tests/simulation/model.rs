@@ -39,7 +39,7 @@ pub struct Promise {
     pub story: &'static str,
     pub slo: &'static str,
     pub service: usize,
-    log: usize,
+    pub log: usize,
     route: Route,
     kind: Kind,
     /// In percent.
@@ -403,6 +403,12 @@ impl State {
             true => Some(newest),
             false => self.last_minute(column, first, last).map(|minute| minute * MINUTE),
         }
+    }
+
+    /// How many gaps of a log reach into a window of so many minutes at `t`.
+    pub fn gaps_within(&self, log: usize, window: i64, t: i64) -> usize {
+        let reaches = |gap: &&Gap| gap.from_ms <= t && minute(gap.to_ms) > minute(t) - window;
+        self.gaps.iter().filter(|gap| gap.log == log).filter(reaches).count()
     }
 
     pub fn evidence(&self, slo: usize, t: i64) -> &'static str {
