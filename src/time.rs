@@ -242,13 +242,43 @@ pub struct Stopwatch(std::time::Instant);
 impl Stopwatch {
     /// Starts to measure.
     pub fn start() -> Self {
-        #[allow(clippy::disallowed_methods, reason = "this file is the one that asks the system for the time")]
-        Self(std::time::Instant::now())
+        Self(monotonic())
     }
 
     /// Milliseconds since the start.
     pub fn elapsed_ms(self) -> u64 {
-        u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(monotonic().duration_since(self.0).as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(not(test))]
+use system as monotonic;
+
+#[cfg(test)]
+use by_hand::now as monotonic;
+
+fn system() -> std::time::Instant {
+    #[allow(clippy::disallowed_methods, reason = "this file is the one that asks the system for the time")]
+    std::time::Instant::now()
+}
+
+/// Stopwatches that a test moves: a simulation lives through months in a second.
+#[cfg(test)]
+pub(crate) mod by_hand {
+    use std::cell::Cell;
+    use std::time::{Duration, Instant};
+
+    thread_local! {
+        static HAND: Cell<Option<Instant>> = const { Cell::new(None) };
+    }
+
+    pub(super) fn now() -> Instant {
+        HAND.get().unwrap_or_else(super::system)
+    }
+
+    /// Lets so much time pass for the stopwatches of this thread, and none by itself from now on.
+    pub(crate) fn pass_ms(ms: u64) {
+        HAND.set(Some(now() + Duration::from_millis(ms)));
     }
 }
 

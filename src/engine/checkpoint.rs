@@ -6,7 +6,7 @@ use crate::engine::audit::Journal;
 use crate::engine::expiry::Expiry;
 use crate::engine::identity::Book;
 use crate::engine::restore::Coverage;
-use crate::engine::{Checkpoint, Engine, MinuteCounts, SeriesId};
+use crate::engine::{AHEAD_MS, Checkpoint, Engine, MinuteCounts, SeriesId};
 use crate::gate::GateState;
 use crate::spec::{ServiceId, SloId, SourceId};
 use crate::tally::Tally;
@@ -81,12 +81,17 @@ impl Engine {
     /// Whether the clock has been put right by so much that the windows lack counts which the store has. The engine is
     /// to be restored again, after a checkpoint.
     pub fn must_be_restored(&self) -> bool {
+        self.must_be_restored_for(self.now)
+    }
+
+    /// Whether that would be so if it were `now`: to be asked before anything is decided then.
+    pub fn must_be_restored_for(&self, now: Timestamp) -> bool {
         let Some(Tracking { coverage, earliest, .. }) = self.tracking.as_deref() else { return false };
         let heard = self.ledgers.iter().filter_map(|ledger| ledger.begins());
         let begins = heard.chain(*earliest).min();
         let before = begins.is_some_and(|begins| begins < coverage.from);
-        let lacks_old = before && self.kept.first_minute(self.now.minute()) < coverage.from;
-        let lacks_new = coverage.until.is_some_and(|until| until <= self.newest_accepted());
+        let lacks_old = before && self.kept.first_minute(now.minute()) < coverage.from;
+        let lacks_new = coverage.until.is_some_and(|until| until <= now.plus_millis(AHEAD_MS).minute());
         lacks_old || lacks_new
     }
 

@@ -47,6 +47,24 @@ pub(super) struct Reading {
     taken_over: Vec<Position>,
 }
 
+/// A follower at work.
+pub(super) struct Looking<'f> {
+    catalog: &'f Catalog,
+    source: SourceId,
+    counter: Counter<'f>,
+    reading: &'f mut Reading,
+    /// Whether something was left to read and whether counts did not add up, as it was delivered last.
+    told: Option<(bool, bool)>,
+}
+
+/// What one look at the files came to.
+pub(super) struct Polled {
+    /// What is new, if anything is.
+    pub(super) delivery: Option<Delivery>,
+    /// Whether the next look should follow at once.
+    pub(super) has_more: bool,
+}
+
 /// What a source has seen, and how far that was: to be committed together.
 pub(super) struct Delivery {
     /// The counts.
@@ -82,42 +100,53 @@ impl Follower {
     /// Follows until told to stop. It looks at its files at least once, and tells what it found even when that is
     /// nothing; when it returns, everything that it has read was delivered, if there still was somebody to take it.
     pub(super) fn run(&mut self, stop: &Stop, out: &Sender<Delivery>, now: &RwLock<Timestamp>) {
-        let Self { catalog, source, classifier, reading } = self;
-        let name = &catalog[*source].name;
-        let oldest = |at: Timestamp| catalog.longest_window().first_minute(at.minute()).start();
-        let mut counter = Counter::new(catalog, *source, classifier, Technique::fastest());
-        let mut told = None;
+        let mut looking = self.begin();
         loop {
-            // Not later than what is read now, so that everything older has been read when nothing is left.
-            let at = read_time(now);
-            counter.set_bounds(bounds(catalog, at));
-            let mut sink = Counting { counter: &mut counter, gaps: Vec::new(), source: name };
-            let progress = reading.tail.poll(reading.watch.elapsed_ms(), &mut sink);
-            let gaps: Vec<Gap> = sink.gaps.iter().map(|gap| reading.gap(name, gap, at, oldest(at))).collect();
-            let changes = reading.tail.changes(reading.sent);
-            let is_news = !changes.put.is_empty() || !changes.removed.is_empty() || !gaps.is_empty();
-            let state = Some((progress.bytes_behind > 0, progress.corrupt > 0));
-            if is_news || progress.bytes_read > 0 || state != told {
-                (reading.sent, told) = (changes.revision, state);
-                let mut positions = positions(name, &changes);
-                positions.append(&mut reading.taken_over);
-                if progress.bytes_behind == 0 && progress.unreadable == 0 {
-                    positions.push(read_up_to(name, at));
-                }
-                // The owner commits deliveries in order, or keeps them until it can.
-                reading.tail.committed(reading.sent);
-                let (batch, reading, source) = (counter.take(), come(&progress, at), *source);
-                if out.send(Delivery { batch, positions, gaps, reading, source, targets: None }).is_err() {
-                    return;
-                }
-            }
-            if stop.is_set() {
+            let Polled { delivery, has_more } = looking.poll(read_time(now));
+            if delivery.is_some_and(|delivery| out.send(delivery).is_err()) || stop.is_set() {
                 return;
             }
-            if !progress.has_more() {
+            if !has_more {
                 thread::sleep(POLL);
             }
         }
+    }
+
+    /// Begins to follow.
+    pub(super) fn begin(&mut self) -> Looking<'_> {
+        let Self { catalog, source, classifier, reading } = self;
+        let counter = Counter::new(catalog, *source, classifier, Technique::fastest());
+        Looking { catalog, source: *source, counter, reading, told: None }
+    }
+}
+
+impl Looking<'_> {
+    /// Looks at the files once. `now` is what time the owner has it, and not later than what is read now, so that
+    /// everything older has been read when nothing is left.
+    pub(super) fn poll(&mut self, now: Timestamp) -> Polled {
+        let Self { catalog, source, counter, reading, told } = self;
+        let name = &catalog[*source].name;
+        let oldest = catalog.longest_window().first_minute(now.minute()).start();
+        counter.set_bounds(bounds(catalog, now));
+        let mut sink = Counting { counter, gaps: Vec::new(), source: name };
+        let progress = reading.tail.poll(reading.watch.elapsed_ms(), &mut sink);
+        let gaps: Vec<Gap> = sink.gaps.iter().map(|gap| reading.gap(name, gap, now, oldest)).collect();
+        let changes = reading.tail.changes(reading.sent);
+        let is_news = !changes.put.is_empty() || !changes.removed.is_empty() || !gaps.is_empty();
+        let state = Some((progress.bytes_behind > 0, progress.corrupt > 0));
+        let delivery = (is_news || progress.bytes_read > 0 || state != *told).then(|| {
+            (reading.sent, *told) = (changes.revision, state);
+            let mut positions = positions(name, &changes);
+            positions.append(&mut reading.taken_over);
+            if progress.bytes_behind == 0 && progress.unreadable == 0 {
+                positions.push(read_up_to(name, now));
+            }
+            // The owner commits deliveries in order, or keeps them until it can.
+            reading.tail.committed(reading.sent);
+            let reading = come(&progress, now);
+            Delivery { batch: counter.take(), positions, gaps, reading, source: *source, targets: None }
+        });
+        Polled { delivery, has_more: progress.has_more() }
     }
 }
 

@@ -12,7 +12,7 @@ use super::scrape::Scraper;
 use crate::time::Timestamp;
 
 /// How many deliveries of counts may wait for the owner.
-const DELIVERIES: usize = 4;
+pub(super) const DELIVERIES: usize = 4;
 
 /// When followers are to stop.
 pub(super) struct Stop {

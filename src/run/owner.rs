@@ -108,7 +108,7 @@ impl Owner {
         let since = self.reload.specs.loaded_at;
         self.store_health = Err(StoreTrouble { since, why: why.to_owned(), is_lost: true });
         let board = self.engine.tick(since);
-        self.publish(board);
+        self.publish(Arc::new(board));
     }
 
     /// Works until the server stops and nothing is delivered any more, then commits for the last time.
@@ -116,9 +116,7 @@ impl Owner {
         let mut open_questions = questions.clone();
         let mut open_news = news.clone();
         while !(self.following.has_ended() && self.is_stopping()) {
-            // While nothing can be written, nothing more is taken: files wait, and memory does not grow.
-            let is_held_up = self.writer.is_behind() && !self.is_stopping();
-            let next = if is_held_up { never() } else { self.following.deliveries() };
+            let next = if self.is_held_up() { never() } else { self.following.deliveries() };
             select! {
                 recv(next) -> delivery => match delivery {
                     Ok(delivery) => self.take(delivery),
@@ -135,10 +133,25 @@ impl Owner {
                 default(TICK) => {}
             }
             self.go_on_reloading();
-            if self.watch.elapsed_ms().saturating_sub(self.ticked_ms) >= TICK_AT_MOST_MS {
-                self.tick();
-            }
+            self.turn();
         }
+        self.finish();
+    }
+
+    /// Whether no deliveries are taken: while nothing can be written, files wait, and memory does not grow.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.writer.is_behind() && !self.is_stopping()
+    }
+
+    /// Ticks, unless that was just done.
+    pub(super) fn turn(&mut self) {
+        if self.watch.elapsed_ms().saturating_sub(self.ticked_ms) >= TICK_AT_MOST_MS {
+            self.tick();
+        }
+    }
+
+    /// Commits for the last time.
+    pub(super) fn finish(&mut self) {
         self.tick();
         if self.commit().is_err() {
             tracing::error!("stopping with counts that could not be written; they are read from the logs again");
@@ -149,7 +162,8 @@ impl Owner {
         self.stop.load(Ordering::Relaxed)
     }
 
-    fn take(&mut self, delivery: Delivery) {
+    /// Takes over what a follower has seen.
+    pub(super) fn take(&mut self, delivery: Delivery) {
         let Delivery { batch, positions, gaps, reading, source, targets } = delivery;
         let now = self.clock.now();
         self.engine.advance(now);
@@ -183,17 +197,18 @@ impl Owner {
         self.ticked_ms = elapsed_ms;
         let now = self.clock.now();
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = now;
-        self.engine.expire(i64::try_from(since_ms).unwrap_or(i64::MAX));
-        let board = self.engine.tick(now);
-        let has_changed_gates = self.gates_changed(&board);
+        // A board that lacks counts is never shown, and nothing is decided by it: until it is whole, the last one stays.
+        let board = self.fill(now).then(|| self.engine.tick(now));
+        if board.is_some() {
+            self.engine.expire(i64::try_from(since_ms).unwrap_or(i64::MAX));
+        }
+        let has_changed_gates = board.as_ref().is_some_and(|board| self.gates_changed(board));
         if has_changed_gates || elapsed_ms.saturating_sub(self.committed_ms) >= COMMIT_MS {
             // When it cannot be written the board is shown all the same, with the store's trouble beside it.
             let _ = self.commit();
         }
+        let board = board.map_or_else(|| Arc::clone(&self.snapshots.borrow().board), Arc::new);
         self.publish(board);
-        if self.engine.must_be_restored() {
-            self.restore(now);
-        }
     }
 
     fn gates_changed(&self, board: &Board) -> bool {
@@ -243,7 +258,7 @@ impl Owner {
         }
     }
 
-    pub(super) fn publish(&mut self, board: Board) -> u64 {
+    pub(super) fn publish(&mut self, board: Arc<Board>) -> u64 {
         self.revision += 1;
         let all_read = self.caught_up.iter().all(|caught_up| *caught_up == Some(true));
         // Nothing is counted while something waits to be written.
@@ -263,29 +278,42 @@ impl Owner {
     }
 
     /// The board, or the one that is shown already while readers are not to see other specs yet.
-    fn what_is_shown(&mut self, board: Board) -> (Arc<Catalog>, Arc<Board>) {
+    fn what_is_shown(&mut self, board: Arc<Board>) -> (Arc<Catalog>, Arc<Board>) {
         if self.reload.is_to_be_kept_back(self.writer.is_behind()) {
             let shown = self.snapshots.borrow();
             return (Arc::clone(&shown.catalog), Arc::clone(&shown.board));
         }
-        (Arc::clone(self.engine.catalog()), Arc::new(board))
+        (Arc::clone(self.engine.catalog()), board)
     }
 
-    /// The clock was put right by so much that the windows must be filled from the store again.
-    fn restore(&mut self, now: Timestamp) {
+    /// Whether the windows hold all that is to be shown `now`.
+    pub(super) fn is_whole(&self, now: Timestamp) -> bool {
+        !self.engine.must_be_restored_for(now)
+    }
+
+    /// Fills the windows from the store again if the clock was put right by so much that they lack counts `now`. `false`
+    /// when that is not possible at present.
+    fn fill(&mut self, now: Timestamp) -> bool {
+        if self.is_whole(now) {
+            return true;
+        }
         tracing::warn!("the clock was stepped to {now}; the windows are filled from the store again");
         if self.commit().is_err() || self.writer.is_behind() {
-            return;
+            return false;
         }
         let catalog = Arc::clone(self.engine.catalog());
         match restore(&*self.store, Arc::clone(&catalog), kept_for(&catalog), now) {
             Ok((engine, _)) => self.engine = engine.going_on_from(&self.engine),
-            Err(error) => tracing::error!("{error}"),
+            Err(error) => {
+                tracing::error!("{error}");
+                return false;
+            }
         }
+        true
     }
 
     /// Whoever asked may have gone away; replies to nobody are dropped.
-    fn answer(&mut self, question: Ask) {
+    pub(super) fn answer(&mut self, question: Ask) {
         match question {
             Ask::Order { order, reply } => drop(reply.send(self.follow(order))),
             Ask::BoardAt { at, reply } => drop(reply.send(api::board_at(&self.engine, at))),
@@ -308,6 +336,9 @@ impl Owner {
         let service = service.map(ServiceId).ok_or(OrderError::UnknownService)?;
         let is_freeze = matches!(order.hold, Hold::Freeze { .. });
         let now = self.clock.now();
+        if !self.fill(now) {
+            return Err(OrderError::NotWritten("the windows cannot be filled from the store".to_owned()));
+        }
         let command = Command { service, hold: order.hold, by: order.actor.name() };
         command.check(now)?;
         match written {
@@ -323,7 +354,10 @@ impl Owner {
         let made = self.writer.commit(commit);
         self.note_store_health(&made);
         let error = match made {
-            Ok(_) => return Ok(Followed { revision: self.publish(board), audit: entry.map(|entry| entry.number) }),
+            Ok(_) => {
+                let revision = self.publish(Arc::new(board));
+                return Ok(Followed { revision, audit: entry.map(|entry| entry.number) });
+            }
             Err(error) => error,
         };
         if !is_freeze {
@@ -331,7 +365,7 @@ impl Owner {
             return Err(not_written(error));
         }
         let kept = ticket.zip(entry).map(|(ticket, entry)| self.store.keep(&ticket, &entry));
-        let revision = self.publish(board);
+        let revision = self.publish(Arc::new(board));
         match kept {
             Some(Ok(())) => Ok(Followed { revision, audit: None }),
             Some(Err(worse)) => Err(OrderError::NotDurable(format!("{error}; {worse}"))),
@@ -346,7 +380,7 @@ impl Owner {
         self.store.keep(&ticket, &self.engine.entry_of(&freeze, now)).map_err(refused)?;
         let board = self.engine.command(freeze, now)?;
         self.pending.positions.push(ticket);
-        Ok(Followed { revision: self.publish(board), audit: None })
+        Ok(Followed { revision: self.publish(Arc::new(board)), audit: None })
     }
 
     /// An order to open that nobody could prove later does not open: the gate is shut until somebody can order again.
@@ -360,7 +394,7 @@ impl Owner {
             self.pending.positions.push(ticket);
         }
         if let Ok(board) = self.engine.command(command, now) {
-            self.publish(board);
+            self.publish(Arc::new(board));
         }
     }
 }

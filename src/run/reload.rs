@@ -164,7 +164,7 @@ impl Owner {
         let board = self.engine.tick(now);
         // When this cannot be written readers go on seeing the old specs until it can.
         let _ = self.commit();
-        self.publish(board);
+        self.publish(Arc::new(board));
         self.start(followers);
     }
 

@@ -1,3 +1,5 @@
+mod simulation;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;

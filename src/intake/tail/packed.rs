@@ -265,15 +265,18 @@ impl Tail {
     /// The stream whose own file is there and holds all that this log does. A log that is being written is compared as
     /// far as it goes.
     fn original_of(&mut self, key: u64, first: Print, survey: &Survey, end: End) -> io::Result<Option<u64>> {
-        if end == End::Torn {
-            // Tools put `log.gz` beside `log` and remove that when they are done.
-            let made_from = self.streams[&key].kept.path.with_extension("");
-            let is_original = |stream: &Stream| stream.has_file() && stream.kept.path == made_from;
-            if let Some((of, _)) = self.streams.iter().find(|(_, stream)| is_original(stream)) {
-                return Ok(Some(*of));
-            }
+        // Tools put `log.gz` beside `log` and remove that when they are done.
+        let packed = &self.streams[&key];
+        let made_from = packed.kept.path.with_extension("");
+        let others = self.streams.iter().filter(|(of, stream)| **of != key && stream.has_file());
+        let beside = others.clone().find(|(_, stream)| stream.kept.path == made_from).map(|(of, _)| *of);
+        if end == End::Torn && beside.is_some() {
+            return Ok(beside);
         }
-        for of in self.candidates(key, first) {
+        // What has no whole line yet is not known by its first one, and is compared as well.
+        let lineless = others.filter(|(_, stream)| stream.kept.first.is_none() && vet::may_hold(packed, stream));
+        let lineless: Vec<u64> = lineless.map(|(of, _)| *of).collect();
+        for of in self.candidates(key, first).into_iter().chain(lineless) {
             let original = &self.streams[&of];
             if original.is_homeless() || original.kept.packed.is_some() || !original.has_file() || survey.length == 0 {
                 continue;

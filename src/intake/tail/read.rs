@@ -184,9 +184,11 @@ impl Tail {
         let path = stream.kept.path.clone();
         let mut heir = Stream::new(&path, stream.kept.id);
         heir.kept.target = stream.kept.target.take();
+        heir.kept.origin.clone_from(&stream.kept.origin);
         heir.kept.is_aside = stream.kept.is_aside;
         heir.file = stream.file.take();
         heir.is_seen = std::mem::take(&mut stream.is_seen);
+        heir.was_attached = stream.was_attached;
         heir.attached_ms = stream.attached_ms;
         heir.heir_of = Some(key);
         heir.changed_ms = now_ms;

@@ -68,6 +68,7 @@ impl Tail {
         // Originals before what may be a copy of them.
         keys.sort_by_key(|key| names::before_rotation(&self.streams[key].kept.path).is_some());
         let mut has_decided = false;
+        let next = self.next;
         for key in keys {
             has_decided |= match self.streams.get(&key).map(|stream| stream.kept.state) {
                 Some(State::New) => self.vet(key),
@@ -75,7 +76,8 @@ impl Tail {
                 _ => false,
             };
         }
-        has_decided
+        // A file that was found to be truncated holds another generation, which is not decided about yet.
+        has_decided || self.next != next
     }
 
     /// Decides about a new file; `false` when it cannot be decided yet.
@@ -535,7 +537,7 @@ pub(super) fn first_line(read: &[u8]) -> Option<Print> {
 }
 
 /// Whether `file` may be a file that the generation `of` was put into.
-fn may_hold(file: &Stream, of: &Stream) -> bool {
+pub(super) fn may_hold(file: &Stream, of: &Stream) -> bool {
     let (file_id, of_id): (FileId, FileId) = (file.kept.id, of.kept.id);
     let is_same_file = of.is_homeless() && file_id.moved(of_id);
     is_same_file || (names::is_aside_of(&file.kept.path, &of.kept.path) && file_id.may_be_younger(of_id))

@@ -76,6 +76,27 @@ fn a19_copytruncate_with_compression_at_once() {
 }
 
 #[test]
+fn a19_the_archive_of_a_file_without_one_whole_line_is_compared_with_it() {
+    for is_renamed in [false, true] {
+        let mut scene = Scene::new(&["access.log*"]);
+        scene.append("access.log", "half a li");
+        scene.poll();
+        scene.rename("access.log", "access.log.1");
+        scene.append("access.log", "");
+        fs::write(scene.path("access.log.1.gz"), gzip("half a li")).unwrap();
+        scene.poll();
+        scene.remove("access.log.1");
+        if is_renamed {
+            scene.rename("access.log.1.gz", "access.log.2.gz");
+            scene.rename("access.log", "access.log.1");
+        }
+        scene.poll_long();
+        assert_eq!(scene.found.unfinished, ["half a li"]);
+        scene.expect([""; 0]);
+    }
+}
+
+#[test]
 fn a20_archives_of_the_time_before_are_read() {
     let mut scene = Scene::new(&["access.log*"]);
     let two = [gzip(text("a", 1..=20_000)), gzip(text("a", 20_001..=20_010))].concat();

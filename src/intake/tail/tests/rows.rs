@@ -200,6 +200,17 @@ fn a05_copytruncate_with_unread_bytes() {
 }
 
 #[test]
+fn a05_what_a_copy_has_is_read_by_the_poll_that_sees_the_truncation() {
+    let mut scene = Scene::new(&["access.log*"]);
+    scene.append("access.log", "a");
+    scene.poll();
+    scene.append("access.log", " 1\n");
+    scene.copytruncate("access.log", "access.log.1");
+    scene.poll();
+    scene.expect(lines("a", 1..=1));
+}
+
+#[test]
 fn a05_unread_bytes_without_a_copy_are_counted_as_a_gap() {
     // Nothing more is read than one line's worth in each poll, so that the size is known and the rest is not read.
     let mut scene = Scene::with(&["access.log*"], |options| options.bytes_per_poll = 1);
