@@ -193,3 +193,21 @@ fn most_series_take_a_few_bytes() {
     assert!(saved.state.len() < 5_000 * 6, "{}", saved.state.len());
     assert!(saved.directory.len() < 5_000 * 10, "{}", saved.directory.len());
 }
+
+#[test]
+fn what_is_still_to_be_settled_is_kept() {
+    for (before, after, expected) in [
+        // Good that is ahead of the total.
+        (&["0 ok=0 all=0", "15 ok=10 all=9"][..], "30 ok=15 all=15", "+6-0"),
+        // Half of a pair.
+        (&["0 ok=0 all=0", "15 all=9"], "30 ok=8 all=15", "+8-7"),
+        // A restart on its last page of doubt.
+        (&["0 2xx=9", "15 2xx=5", "30 2xx=6", "45 2xx=6", "60 2xx=6"], "75 2xx=7", "+7-0"),
+    ] {
+        let mut target = Target::new(RULES, &[ratio(Part::Good)], None);
+        before.iter().for_each(|page| drop(show(&mut target, page).unwrap()));
+        let saved = target.save();
+        let target = Target::restore(RULES, &[ratio(Part::Good)], &saved.directory, &saved.state).unwrap();
+        check_on(target, &[(after, expected)]);
+    }
+}
