@@ -89,7 +89,7 @@ enum End {
 impl Machine {
     pub fn new(seed: u64, defect: Option<Defect>) -> Self {
         // Files in memory are fast; those on a disk have inodes that are used again.
-        let directory = match seed % 4 {
+        let directory = match seed % 16 {
             0 => tempfile::tempdir(),
             _ => tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()),
         };
