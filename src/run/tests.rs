@@ -1,3 +1,4 @@
+mod scripts;
 mod simulation;
 
 use std::io::{Read, Write};

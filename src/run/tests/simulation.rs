@@ -29,6 +29,10 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub(super) use life::HandClock;
+pub(super) use plan::Trouble;
+pub(super) use vault::{Shelf, Vault};
+
 use life::Machine;
 use plan::{At, EDGE, FAR, FRONT, HOUR, Line, Op, Route, Shape, plan};
 

@@ -28,7 +28,8 @@ pub struct Vault {
 
 #[derive(Debug, Default)]
 struct Machine {
-    planned: VecDeque<Trouble>,
+    /// What becomes of the next commits, and of how many.
+    planned: VecDeque<(Trouble, usize)>,
     /// Whether the power goes in the next commit, and whether that is made.
     power_fails: Option<bool>,
     is_off: bool,
@@ -40,6 +41,18 @@ struct Machine {
     kept_back: Vec<AuditEntry>,
     /// How many commits a defect denies to have made.
     denied: u64,
+}
+
+impl Machine {
+    fn next_planned(&mut self) -> Option<Trouble> {
+        let (trouble, times) = self.planned.front_mut()?;
+        let trouble = *trouble;
+        *times -= 1;
+        if *times == 0 {
+            self.planned.pop_front();
+        }
+        Some(trouble)
+    }
 }
 
 /// What was asked of the store.
@@ -73,7 +86,7 @@ impl Vault {
     }
 
     pub fn plan(&self, trouble: Trouble, times: usize) {
-        self.machine().planned.extend(std::iter::repeat_n(trouble, times));
+        self.machine().planned.push_back((trouble, times));
     }
 
     pub fn plan_power_failure(&self, made: bool) {
@@ -188,8 +201,8 @@ impl Store for Vault {
         let (planned, power_fails) = {
             let mut machine = self.machine();
             let power_fails = machine.power_fails.take();
-            let planned = if powered.is_err() || power_fails.is_some() { None } else { machine.planned.pop_front() };
-            (planned, power_fails)
+            let is_tried = powered.is_ok() && power_fails.is_none();
+            (if is_tried { machine.next_planned() } else { None }, power_fails)
         };
         let error = |error| if error == Trouble::Full { StoreError::Full { path: "store".into() } } else { failed() };
         let (makes, result) = match (powered, power_fails, planned) {

@@ -372,6 +372,8 @@ impl World {
         Some(name)
     }
 
+    /// Whether a file may be packed. One that lacks what was written between its making and the truncation may not: of a
+    /// log below the length that a follower remembers the beginning of, nobody can tell its archive from another log.
     fn is_plain_aside(&self, file: usize) -> bool {
         let Holder { name, generation, length, is_packed, .. } = &self.files[file];
         let whole = self.whole(*generation);
