@@ -4,19 +4,20 @@
 //! when logs are read from their beginning, then some minutes are committed second by second, as when they are followed.
 //! `SLOGATE_BENCH_SLOS` and `SLOGATE_BENCH_DAYS` change the amount, `SLOGATE_BENCH_DIR` the place.
 
-use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use slogate::counts::{Batch, Column, Page, columns};
-use slogate::spec::{Catalog, SourceId};
+use slogate::spec::Catalog;
 use slogate::store::{self, Commit, Redb, Store, Writer};
 use slogate::time::{Clock, Horizon, SystemClock, Timestamp};
 
+#[path = "support/history.rs"]
+mod history;
+
+use history::batch;
+
 /// 2026-11-20T10:00:00Z.
 const NOW: Timestamp = Timestamp::from_seconds(1_795_168_800);
-const HOUR_MS: i64 = 3_600_000;
 /// How many commits follow the history.
 const LIVE_COMMITS: i64 = 1_800;
 
@@ -27,11 +28,11 @@ fn main() {
     let directory = std::env::var("SLOGATE_BENCH_DIR").map_or(std::env::temp_dir(), Into::into);
     let directory = directory.join(format!("slogate-bench-store-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("the temporary directory is writable");
-    write_specs(&directory, slos);
+    history::write_specs(&directory, slos, "127.0.0.1:9999");
     let catalog = Arc::new(slogate::spec::load(&directory).expect("the specs are valid").catalog);
     let path = directory.join("slogate.redb");
 
-    let (read, ms) = timed(|| fill(&path, &catalog, days));
+    let (read, ms) = timed(|| history::fill(&path, &catalog, days, NOW));
     println!("{slos} SLOs, {days} days, {read} commits of history: {ms} ms, {}", size(&path));
     let (slowest, ms) = timed(|| follow(&path, &catalog));
     println!(
@@ -61,20 +62,6 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, i64) {
     (done, SystemClock.now().millis() - start.millis())
 }
 
-fn fill(path: &Path, catalog: &Arc<Catalog>, days: i64) -> u64 {
-    let store = Arc::new(Redb::open(path).expect("a store can be created"));
-    let (mut engine, loaded) =
-        store::restore(&*store, catalog.clone(), Horizon::DAYS_28, NOW).expect("an empty store can be read");
-    let mut writer = Writer::new(store, loaded.revision);
-    for hour in (0..days * 24).rev() {
-        let hour = NOW.minute().hour() - hour - 1;
-        engine.observe(batch(catalog, hour, 0..60, 1 + hour as u64));
-        let checkpoint = engine.checkpoint();
-        writer.commit(Commit { checkpoint, ..Commit::default() }).expect("the disk has room");
-    }
-    writer.revision()
-}
-
 /// Commits second by second, and returns how long the slowest one took, in milliseconds.
 fn follow(path: &Path, catalog: &Arc<Catalog>) -> i64 {
     let store = Arc::new(Redb::open(path).expect("the store can be opened"));
@@ -93,55 +80,6 @@ fn follow(path: &Path, catalog: &Arc<Catalog>) -> i64 {
         slowest = slowest.max(ms);
     }
     slowest
-}
-
-/// Up to 300 requests a minute of every SLO, one in a hundred bad.
-fn batch(catalog: &Catalog, hour: i64, rows: std::ops::Range<usize>, seed: u64) -> Batch {
-    let columns = columns(catalog, SourceId(0));
-    let mut page = Page::new(hour);
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    for row in rows {
-        for (place, column) in columns.iter().enumerate() {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let good = (state >> 40) as u32 % 300;
-            let bad = if (state >> 33).is_multiple_of(100) { good / 20 + 1 } else { 0 };
-            let (good, bad) = match column {
-                Column::Slo(_) => (good, bad),
-                Column::Records => (100_000 + good, bad),
-                Column::Missing | Column::Arrivals => continue,
-            };
-            let hour = page.column_mut(place);
-            (hour.good[row], hour.bad[row]) = (good, bad);
-        }
-    }
-    let newest = Some(Timestamp::from_millis(hour * HOUR_MS + HOUR_MS - 1));
-    let (rejected, samples, unmatched) = (BTreeMap::new(), Vec::new(), Vec::new());
-    let newest = vec![newest; columns.len()];
-    let (source, pages, records, unread_run) = (SourceId(0), vec![page], 0, 0);
-    let batch =
-        Batch { source, pages, newest, rejected, records, unread_run, samples, unmatched, durations: Vec::new() };
-    Batch { records: batch.accounted(), ..batch }
-}
-
-fn write_specs(directory: &Path, slos: usize) {
-    let engine = "[server]\nlisten = \"127.0.0.1:9999\"\n[store]\nurl = \"redb:slogate.redb\"\n[[source]]\nname = \"lb\"\n\
-        [source.file]\npaths = [\"access.log\"]\nnginx = '$remote_addr [$time_local] \"$request\" $status $request_time'\n\
-        [gate]\non_unknown = \"deny\"\n";
-    std::fs::write(directory.join("slogate.toml"), engine).expect("the temporary directory is writable");
-    for story in 0..slos.div_ceil(4) {
-        let requests = format!("source = \"lb\"\nrequests = [\"GET /story{story}/{{id}}\"]\n");
-        let mut text = format!("[story]\nname = \"story{story}\"\n");
-        let kinds = [
-            ("availability", ""),
-            ("latency", "threshold = \"500ms\"\n"),
-            ("percentile", "percentile = 99.0\nthreshold = \"500ms\"\nslice = \"1m\"\n"),
-            ("throughput", "minimum = 1.0\nslice = \"5m\"\n"),
-        ];
-        for (kind, keys) in kinds.iter().take(slos - story * 4) {
-            let _ = write!(text, "[[slo]]\nname = \"{kind}\"\nobjective = 99.0\n[slo.{kind}]\n{requests}{keys}");
-        }
-        std::fs::write(directory.join(format!("story{story}.toml")), text).expect("the directory is writable");
-    }
 }
 
 fn size(path: &Path) -> String {
