@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::counts::{Durations, bucket_of, request_sets};
+use crate::counts::{Durations, Took, bucket_of, request_sets};
 use crate::latency::Slot;
 use crate::store::{Commit, Memory, Redb, Store, restore};
 
@@ -24,7 +24,7 @@ fn took(engine: &Engine, durations: &[(i64, usize, u64)]) -> Batch {
     let one = |(hours, set, us): &(i64, usize, u64)| Durations {
         hour: now - hours,
         set: *set,
-        cells: vec![(bucket_of(*us), 1)],
+        took: Took::Cells(vec![(bucket_of(*us), 1)]),
     };
     let (pages, rejected, samples, unmatched) = Default::default();
     Batch {
