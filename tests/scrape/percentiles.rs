@@ -126,7 +126,8 @@ fn d19_percentiles_lie_between_the_bounds_of_every_target_through_changes_of_the
     let (one, two) = (Target::new(), Target::new());
     let coarse = Histogram { target: &one, bounds: vec![100, 500, 1_000] };
     let fine = Histogram { target: &two, bounds: vec![50, 250, 500, 2_500] };
-    [&coarse, &fine].map(Histogram::begin);
+    coarse.begin();
+    fine.begin();
     let place = place(&targets(&[&one, &two]), FAST);
     let server = place.start();
     wait_for_pages(&place, &[&one, &two]);
