@@ -8,7 +8,6 @@ use super::*;
 use crate::counts::{Durations, Range, Took, bucket_of, request_sets};
 use crate::increase::Bound;
 use crate::latency::{Precision, Slot};
-use crate::spec;
 use crate::store::{Commit, Memory, Redb, Store, restore};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -104,7 +103,7 @@ fn scraped() -> Arc<Catalog> {
              metric = 'took_seconds'\nthreshold = \"500ms\"\n",
         ),
     ];
-    Arc::new(spec::load_texts(Path::new("/specs"), &files).unwrap().catalog)
+    Arc::new(load_texts(Path::new("/specs"), &files).unwrap().catalog)
 }
 
 #[test]
