@@ -26,8 +26,7 @@ pub struct LatencyStatus {
     /// By at most this part of itself a duration is below the percentile that is told; it is never above it. `null` for a
     /// histogram, whose error is its bounds.
     pub relative_error: Option<f64>,
-    /// Of a histogram, by percentile: the bounds of the buckets that the duration with the rank lies in.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Of a histogram, by percentile: the bounds that the duration with the rank lies between. `null` for a log.
     pub bounds: Option<Ordered<&'static str, Option<LatencyBounds>>>,
 }
 
