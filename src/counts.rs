@@ -15,11 +15,13 @@ use std::collections::BTreeMap;
 mod counter;
 mod durations;
 mod scraped;
+mod took;
 mod unmatched;
 
 pub use counter::{Bounds, Counter, Seen};
 pub use durations::{BUCKETS, Cells, DIGITS, Durations, LONGEST_US, RequestSet, bucket_of, request_sets, shortest_us};
 pub use scraped::{MOST_AT_ONCE, PageFault, ScrapeCounter, Scraped, ScrapedTarget};
+pub use took::{MOST_RANGES, Range, Ranges, Took, ranges_by_hour, sum_of_cells, sum_of_ranges};
 pub use unmatched::Unmatched;
 
 use crate::formats::{Refused, Unparsed};

@@ -34,7 +34,7 @@ pub use audit::{Actor, AuditAction, AuditEntry, Principal};
 pub use gap::GapStatus;
 pub use gate::{GateReason, GateStatus};
 pub use history::{HistoryPoint, SloHistory};
-pub use latency::{LatencyStatus, SloLatency};
+pub use latency::{LatencyBounds, LatencyStatus, SloLatency};
 pub use metrics::metrics;
 pub use rules::prometheus_rules;
 pub use slo::{Budget, JourneyBudget, JourneyStatus, MemberStatus, SloStatus, StoryStatus};

@@ -58,7 +58,7 @@ pub use note::{Effect, Note, NoteKind};
 pub use reading::{BadValue, Bound, whole};
 pub use roster::Slot;
 pub use saved::{Saved, SavedError};
-pub use spread::{Buckets, Part};
+pub use spread::{Buckets, Part, over_hours};
 pub use target::{Ignored, LATE_PAGES, Measure, MeasureKind, PageRefused, Rules, Scrape, Target};
 
 /// What a page of a target, or the want of one, gives.

@@ -3,21 +3,24 @@
 //! The gate never consults this room: what an SLO promises of durations is decided by counts against its threshold,
 //! exactly. This is for whoever asks how far from the threshold the requests are.
 //!
-//! A [`Ring`] holds the durations of one set of requests as counts in the buckets of an HdrHistogram. Such counts add up
-//! without loss, so that the percentiles of a window are those of the sum of its slots: hours for the last three days
-//! ([`FINE_HOURS`]), days before. A slot is packed into a byte or three for each bucket that saw a request (see
-//! `packed`), and into the standard V2 deflate encoding of HdrHistograms in a store (see [`stored`]).
+//! A [`Ring`] holds the durations of one set of requests as counts in the buckets of an HdrHistogram, or of a scraped
+//! histogram between the bounds that its targets chose. Such counts add up without loss, so that the percentiles of a
+//! window are those of the sum of its slots: hours for the last three days ([`FINE_HOURS`]), days before. A slot is
+//! packed into a byte or three for each bucket that saw a request (see `packed`), and into the standard V2 deflate
+//! encoding of HdrHistograms in a store (see [`stored`]).
 //!
 //! - *The answer says what it covers.* A window is answered from whole slots, so that it begins up to an hour early, and
 //!   up to a day when it begins before the last three days. [`Spread::from`] and [`Spread::to`] are exact.
 //! - *The answer says how precise it is.* A percentile is the upper end of the bucket in which the request of its rank
-//!   lies: never below that request's duration, and above it by at most the stated part ([`Precision`]).
+//!   lies: never below that request's duration, and above it by at most the stated part ([`Precision`]). Of a scraped
+//!   histogram it is two bounds (see `bounded`), and nothing between them is guessed.
 //! - Ranks are integers: of n requests, percentile p is that of rank ceil(p / 100 * n), as everywhere in this program.
 //! - Every request is in one slot only, that of its own time; when days fold, their hours are gone. Where the folding has
 //!   come to changes no answer.
 //! - Old slots give way when newer ones are written, as in windows, so that a clock that leaps ahead and comes back loses
 //!   nothing.
 
+mod bounded;
 mod packed;
 pub mod stored;
 
@@ -25,7 +28,7 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-use crate::counts::{BUCKETS, Cells, DIGITS, LONGEST_US, shortest_us};
+use crate::counts::{BUCKETS, Cells, DIGITS, LONGEST_US, Range, Ranges, Took, shortest_us, sum_of_ranges};
 use crate::spec::Percentile;
 use crate::time::{Horizon, Minute, Timestamp};
 use packed::Packed;
@@ -69,24 +72,33 @@ impl Slot {
     }
 }
 
-/// How precise a percentile is. Distributions that come in buckets of somebody else's choice would have their bounds
-/// here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How precise a percentile is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// At most this part above the duration that has the rank, and never below: one in so many.
-    OneIn(u32),
+    /// In the buckets of this program: at most this part above the duration that has the rank, and never below.
+    #[default]
+    OneIn128,
+    /// In buckets that somebody else chose: as precise as the bounds that are answered.
+    Bounds,
 }
 
 impl Precision {
-    /// That of counts in the buckets of this program.
-    pub const OF_BUCKETS: Self = Self::OneIn(128);
-
-    /// The part as a ratio.
-    pub fn relative_error(self) -> f64 {
+    /// The part by which a percentile may be too long at most; `None` where its bounds say it.
+    pub fn relative_error(self) -> Option<f64> {
         match self {
-            Self::OneIn(parts) => 1.0 / f64::from(parts),
+            Self::OneIn128 => Some(1.0 / 128.0),
+            Self::Bounds => None,
         }
     }
+}
+
+/// A value for each of [`PERCENTILES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Percentiles {
+    /// In microseconds, each at least the duration that has the rank.
+    Micros([u64; PERCENTILES.len()]),
+    /// The bounds between which the duration that has the rank lies.
+    Bounds([Range; PERCENTILES.len()]),
 }
 
 /// How long requests took in a stretch of time.
@@ -98,8 +110,8 @@ pub struct Spread {
     pub to: Timestamp,
     /// How many requests.
     pub requests: u64,
-    /// Of each of [`PERCENTILES`], in microseconds; `None` without requests.
-    pub at_us: Option<[u64; PERCENTILES.len()]>,
+    /// Their percentiles; `None` without requests.
+    pub at: Option<Percentiles>,
     /// How precise those are.
     pub precision: Precision,
 }
@@ -107,21 +119,41 @@ pub struct Spread {
 /// The durations of one set of requests.
 #[derive(Clone, Debug, Default)]
 pub struct Ring {
-    hours: BTreeMap<i64, Packed>,
-    days: BTreeMap<i64, Packed>,
+    precision: Precision,
+    hours: BTreeMap<i64, Held>,
+    days: BTreeMap<i64, Held>,
+}
+
+/// What a slot counts.
+#[derive(Clone, Debug)]
+enum Held {
+    Cells(Packed),
+    Ranges(Box<[(Range, i64)]>),
+}
+
+/// A sum of slots.
+struct Sum {
+    /// By bucket.
+    cells: Vec<u64>,
+    ranges: Ranges,
 }
 
 impl Ring {
+    /// An empty ring of durations that are told so precisely.
+    pub fn new(precision: Precision) -> Self {
+        Self { precision, ..Self::default() }
+    }
+
     /// Adds counts of a slot. Slots that end before the day of `oldest` are forgotten, this one too; what is further in
     /// the past than [`FINE_HOURS`] before `now` may be folded into days.
-    pub fn add(&mut self, slot: Slot, cells: &[(u16, u64)], oldest: Minute, now: Timestamp) {
+    pub fn add(&mut self, slot: Slot, took: &Took, oldest: Minute, now: Timestamp) {
         self.forget_before(oldest);
         if slot.day() < day_of(oldest) {
             return;
         }
         match slot {
-            Slot::Hour(hour) => self.hours.entry(hour).or_default().add(cells),
-            Slot::Day(day) => self.days.entry(day).or_default().add(cells),
+            Slot::Hour(hour) => self.hours.entry(hour).or_default().add(took),
+            Slot::Day(day) => self.days.entry(day).or_default().add(took),
         }
         if self.hours.len() > MOST_HOURS {
             self.fold(fine_from(now));
@@ -142,23 +174,23 @@ impl Ring {
     /// How long the requests of the window of length `window` at `t` took, as far as it is known at `now`.
     pub fn spread(&self, window: Horizon, t: Timestamp, now: Timestamp) -> Spread {
         let (first, end) = self.hours_of(window, t, now);
-        let mut sum = vec![0; BUCKETS];
+        let mut sum = Sum::default();
         if first < end {
-            self.hours.range(first..end).for_each(|(_, slot)| slot.add_to(&mut sum));
+            self.hours.range(first..end).for_each(|(_, slot)| sum.add(slot));
         }
         // Days that reach beyond the stretch were never folded, or the stretch would reach as far.
         let days = (first.div_euclid(HOURS), end.div_euclid(HOURS));
         if days.0 < days.1 {
-            self.days.range(days.0..days.1).for_each(|(_, slot)| slot.add_to(&mut sum));
+            self.days.range(days.0..days.1).for_each(|(_, slot)| sum.add(slot));
         }
-        let (requests, at_us) = percentiles(&sum);
+        let (requests, at) = sum.percentiles(self.precision);
         let to = start_of(end).min(now).max(start_of(first));
-        Spread { from: start_of(first), to, requests, at_us, precision: Precision::OF_BUCKETS }
+        Spread { from: start_of(first), to, requests, at, precision: self.precision }
     }
 
     /// How many bytes the slots take.
     pub fn bytes(&self) -> usize {
-        self.hours.values().chain(self.days.values()).map(Packed::bytes).sum()
+        self.hours.values().chain(self.days.values()).map(Held::bytes).sum()
     }
 
     /// The hours of whole slots that hold a window: the first, and the first one after it.
@@ -178,36 +210,85 @@ impl Ring {
         while let Some((hour, _)) = old.first_key_value() {
             let day = hour.div_euclid(HOURS);
             let later = old.split_off(&((day + 1) * HOURS));
-            let mut sum = vec![0; BUCKETS];
-            old.values().chain(self.days.get(&day)).for_each(|slot| slot.add_to(&mut sum));
-            self.days.insert(day, Packed::of(&cells_of(&sum)));
+            let mut sum = Sum::default();
+            old.values().chain(self.days.get(&day)).for_each(|slot| sum.add(slot));
+            self.days.insert(day, Held::of(&sum.took()));
             old = later;
         }
+    }
+}
+
+impl Held {
+    fn of(took: &Took) -> Self {
+        match took {
+            Took::Cells(cells) => Self::Cells(Packed::of(cells)),
+            Took::Ranges(ranges) => Self::Ranges(ranges.as_slice().into()),
+        }
+    }
+
+    fn add(&mut self, took: &Took) {
+        match (&mut *self, took) {
+            (Self::Cells(packed), Took::Cells(cells)) => packed.add(cells),
+            (held, took) => *self = Self::of(&held.took().plus(took)),
+        }
+    }
+
+    fn took(&self) -> Took {
+        match self {
+            Self::Cells(packed) => Took::Cells(packed.cells()),
+            Self::Ranges(ranges) => Took::Ranges(ranges.to_vec()),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Cells(packed) => packed.bytes(),
+            Self::Ranges(ranges) => size_of_val(&**ranges),
+        }
+    }
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self::Cells(Packed::default())
+    }
+}
+
+impl Sum {
+    fn add(&mut self, held: &Held) {
+        match held {
+            Held::Cells(packed) => packed.add_to(&mut self.cells),
+            Held::Ranges(ranges) => self.ranges = sum_of_ranges(&self.ranges, ranges),
+        }
+    }
+
+    fn took(&self) -> Took {
+        Took::Cells(cells_of(&self.cells)).plus(&Took::Ranges(self.ranges.clone()))
+    }
+
+    fn percentiles(&self, precision: Precision) -> (u64, Option<Percentiles>) {
+        match precision {
+            Precision::OneIn128 => {
+                let (requests, at_us) = percentiles(&self.cells);
+                (requests, at_us.map(Percentiles::Micros))
+            }
+            Precision::Bounds => {
+                let (requests, at) = bounded::percentiles(&self.took().to_ranges());
+                (requests, at.map(Percentiles::Bounds))
+            }
+        }
+    }
+}
+
+impl Default for Sum {
+    fn default() -> Self {
+        Self { cells: vec![0; BUCKETS], ranges: Vec::new() }
     }
 }
 
 /// The first hour of the days that are told apart by hours at `now`.
 pub fn fine_from(now: Timestamp) -> i64 {
     now.minute().hour().saturating_sub(FINE_HOURS).div_euclid(HOURS).saturating_mul(HOURS)
-}
-
-/// Adds up two lists of buckets.
-pub fn sum_of(left: &[(u16, u64)], right: &[(u16, u64)]) -> Cells {
-    let mut sum = Vec::with_capacity(left.len() + right.len());
-    let (mut left, mut right) = (left.iter().copied().peekable(), right.iter().copied().peekable());
-    loop {
-        match (left.peek(), right.peek()) {
-            (Some(a), Some(b)) if a.0 == b.0 => {
-                sum.push((a.0, a.1.saturating_add(b.1)));
-                left.next();
-                right.next();
-            }
-            (Some(a), Some(b)) if a.0 < b.0 => sum.extend(left.next()),
-            (_, Some(_)) => sum.extend(right.next()),
-            (Some(_), None) => sum.extend(left.next()),
-            (None, None) => return sum,
-        }
-    }
 }
 
 /// How many requests there are, and their percentiles.

@@ -9,10 +9,12 @@
 //!   when counts are handed over.
 //! - SLOs about the same requests share one [`RequestSet`]: an availability and three latencies of one route have the
 //!   same durations, kept once.
-//! - Which requests: those that count for the SLO, good or bad, and carry a duration.
+//! - Which requests: those that count for the SLO, good or bad, and carry a duration. Of a scraped histogram: its
+//!   observations, as far as they are counted for the SLO.
 
 use crate::classify::{Classifier, Outcome};
-use crate::spec::{Catalog, Requests, Sli, Slo, SloId, SourceId, Statuses};
+use crate::counts::Took;
+use crate::spec::{Catalog, Requests, Sli, Slo, SloId, SourceId, SourceKind, Statuses};
 
 /// Significant decimal digits that a bucket tells of its durations.
 pub const DIGITS: u8 = 2;
@@ -36,7 +38,7 @@ pub struct Durations {
     /// The place of the set among the [`request_sets`] of the source.
     pub set: usize,
     /// What was counted.
-    pub cells: Cells,
+    pub took: Took,
 }
 
 /// Requests whose durations are counted together.
@@ -48,15 +50,21 @@ pub struct RequestSet {
     pub slos: Vec<SloId>,
 }
 
-/// The sets of a source whose records carry durations, in the order of their first SLOs; none of any other source.
+/// The sets of a source whose records carry durations or that shows histograms, in the order of their first SLOs; none of
+/// any other source.
 pub fn request_sets(catalog: &Catalog, source: SourceId) -> Vec<RequestSet> {
     let mut sets: Vec<RequestSet> = Vec::new();
-    if !catalog[source].kind.file().is_some_and(|file| file.format.has_duration()) {
+    if matches!(&catalog[source].kind, SourceKind::File(file) if !file.format.has_duration()) {
         return sets;
     }
     for id in (0..catalog.slos.len()).map(SloId).filter(|id| catalog[*id].source == source) {
-        let Some(requests) = &catalog[id].requests else { continue };
-        let name = name(&catalog[id], requests);
+        let slo = &catalog[id];
+        let name = match (&slo.sli, &slo.requests) {
+            // By their threshold as well, for a page without that bound is counted for other thresholds only.
+            (Sli::Histogram { metric, threshold }, _) => format!("histogram {metric} {threshold}"),
+            (_, Some(requests)) => name(slo, requests),
+            (_, None) => continue,
+        };
         match sets.iter_mut().find(|set| set.name == name) {
             Some(set) => set.slos.push(id),
             None => sets.push(RequestSet { name, slos: vec![id] }),
@@ -150,7 +158,7 @@ impl Sorter {
                 any |= from < to;
             }
             if any {
-                found.push(Durations { hour, set, cells: drain(&mut self.cells) });
+                found.push(Durations { hour, set, took: Took::Cells(drain(&mut self.cells)) });
             }
         }
         found

@@ -11,7 +11,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Batch, Column, PAGE_MINUTES, Page, Rejection, columns};
+use super::took::{Took, ranges_by_hour};
+use super::{Batch, Column, Durations, PAGE_MINUTES, Page, Rejection, columns, request_sets};
 use crate::formats::exposition::{End, Format, Limits, PageError, SeriesText, Value};
 use crate::increase::{
     self, BadValue, Bound, Health, Ignored, Increase, Measure, MeasureKind, Note, Outcome, PageRefused, Part, Role,
@@ -46,6 +47,8 @@ struct Measured {
     slo: SloId,
     column: usize,
     measure: Measure,
+    /// The set of observations that it counts the durations of, if no SLO before it does.
+    set: Option<usize>,
 }
 
 /// As what a series is wanted.
@@ -123,6 +126,8 @@ struct Counts {
     cells: BTreeMap<(Minute, usize), Tally>,
     newest: Vec<Option<Timestamp>>,
     rejected: BTreeMap<Rejection, u64>,
+    /// By set and hour.
+    took: BTreeMap<(usize, i64), Took>,
     seen: u64,
 }
 
@@ -139,6 +144,7 @@ impl ScrapeCounter {
     /// A counter for the SLOs over a source.
     pub fn new(catalog: &Catalog, source: SourceId, scrape: &ScrapeSource) -> Self {
         let columns = columns(catalog, source);
+        let sets = request_sets(catalog, source);
         let (mut measures, mut wanted, mut selectors) = (Vec::new(), Vec::new(), Vec::new());
         for (column, of) in columns.iter().enumerate() {
             let Column::Slo(slo) = *of else { continue };
@@ -147,7 +153,8 @@ impl ScrapeCounter {
                 wanted.push((measures.len(), want));
                 selectors.push(selector);
             }
-            measures.push(Measured { slo, column, measure });
+            let set = sets.iter().position(|set| set.slos.first() == Some(&slo));
+            measures.push(Measured { slo, column, measure, set });
         }
         wanted.push((usize::MAX, Want::Process));
         selectors.push(Selector::parse(PROCESS_START).expect("the name of a metric is a selector"));
@@ -161,6 +168,7 @@ impl ScrapeCounter {
             cells: BTreeMap::new(),
             newest: vec![None; columns.len()],
             rejected: BTreeMap::new(),
+            took: BTreeMap::new(),
             seen: 0,
         };
         let rules = Rules { interval_ms, most_series: scrape.limits.samples };
@@ -452,6 +460,13 @@ impl Counts {
             let newest = &mut self.newest[measured.column];
             *newest = (*newest).max(Some(event));
         }
+        let Some(set) = measured.set else { return };
+        for (from, to, buckets) in &increase.buckets {
+            for (hour, ranges) in ranges_by_hour(buckets, *from, *to) {
+                let took = self.took.entry((set, hour)).or_default();
+                *took = took.plus(&Took::Ranges(ranges));
+            }
+        }
     }
 
     fn add(&mut self, minute: Minute, column: usize, tally: Tally) {
@@ -462,6 +477,7 @@ impl Counts {
         let columns = self.newest.len();
         let mut newest = std::mem::replace(&mut self.newest, vec![None; columns]);
         newest[self.records] = heard;
+        let durations = std::mem::take(&mut self.took).into_iter();
         Batch {
             source: self.source,
             pages: pages(std::mem::take(&mut self.cells)),
@@ -471,7 +487,7 @@ impl Counts {
             unread_run: 0,
             samples: Vec::new(),
             unmatched: Vec::new(),
-            durations: Vec::new(),
+            durations: durations.map(|((set, hour), took)| Durations { hour, set, took }).collect(),
         }
     }
 }

@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use super::Ordered;
-use crate::latency::{PERCENTILES, Spread};
+use crate::counts::Range;
+use crate::increase::Bound;
+use crate::latency::{PERCENTILES, Percentiles, Precision, Spread};
 use crate::spec::{Catalog, SloId};
 use crate::time::{Horizon, Timestamp};
 
@@ -18,25 +20,68 @@ pub struct LatencyStatus {
     pub to: Timestamp,
     /// How many requests carried a duration.
     pub requests: u64,
-    /// By percentile; `null` without requests.
+    /// By percentile, at least the duration that has the rank: of a histogram the end of its bucket, and `null` where that
+    /// has none. `null` without requests.
     pub seconds: Ordered<&'static str, Option<f64>>,
-    /// By at most this part of itself a duration is below the percentile that is told; it is never above it.
-    pub relative_error: f64,
+    /// By at most this part of itself a duration is below the percentile that is told; it is never above it. `null` for a
+    /// histogram, whose error is its bounds.
+    pub relative_error: Option<f64>,
+    /// Of a histogram, by percentile: the bounds that the duration with the rank lies between. `null` for a log.
+    pub bounds: Option<Ordered<&'static str, Option<LatencyBounds>>>,
+}
+
+/// Between which bounds a percentile lies. Nothing is known of where between them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct LatencyBounds {
+    /// It is not below this, in seconds; `null` when the bucket has no lower end.
+    pub lower: Option<f64>,
+    /// It is not above this, in seconds; `null` when it is above all bounds of its histogram.
+    pub upper: Option<f64>,
 }
 
 impl LatencyStatus {
     /// How long requests took in a window.
     pub fn new(window: Horizon, spread: &Spread) -> Self {
         let Spread { from, to, requests, precision, .. } = *spread;
-        let seconds = PERCENTILES.iter().zip(seconds(spread)).map(|((name, ..), seconds)| (*name, seconds));
+        let seconds = upper_bounds(spread).map(|bound| bound.and_then(finite));
+        let seconds = PERCENTILES.iter().zip(seconds).map(|((name, ..), seconds)| (*name, seconds));
+        let seconds = Ordered(seconds.collect());
         let relative_error = precision.relative_error();
-        Self { window: window.to_string(), from, to, requests, seconds: Ordered(seconds.collect()), relative_error }
+        let bounds = bounds(spread).map(|bounds| Ordered(bounds.collect()));
+        Self { window: window.to_string(), from, to, requests, seconds, relative_error, bounds }
     }
 }
 
-/// The [`PERCENTILES`] in seconds; `None` without requests.
-pub(super) fn seconds(spread: &Spread) -> [Option<f64>; PERCENTILES.len()] {
-    std::array::from_fn(|place| spread.at_us.map(|at_us| at_us[place] as f64 / 1e6))
+/// What each of the [`PERCENTILES`] is at most, in seconds; `None` without requests.
+pub(super) fn upper_bounds(spread: &Spread) -> [Option<Bound>; PERCENTILES.len()] {
+    match spread.at {
+        Some(Percentiles::Micros(at_us)) => at_us.map(|us| Some(Bound::of_micros(us))),
+        Some(Percentiles::Bounds(bounds)) => bounds.map(|range| Some(range.within)),
+        None => [None; PERCENTILES.len()],
+    }
+}
+
+/// What each of the [`PERCENTILES`] of a histogram is not below, in seconds; `None` without requests.
+pub(super) fn lower_bounds(spread: &Spread) -> [Option<Bound>; PERCENTILES.len()] {
+    match spread.at {
+        Some(Percentiles::Bounds(bounds)) => bounds.map(|range| Some(range.above)),
+        Some(Percentiles::Micros(_)) | None => [None; PERCENTILES.len()],
+    }
+}
+
+/// By name, the bounds of the [`PERCENTILES`] of a histogram, each `None` without requests; `None` for anything else.
+fn bounds(spread: &Spread) -> Option<impl Iterator<Item = (&'static str, Option<LatencyBounds>)>> {
+    let bounds = match (spread.precision, spread.at) {
+        (Precision::Bounds, Some(Percentiles::Bounds(bounds))) => bounds.map(Some),
+        (Precision::Bounds, _) => [None; PERCENTILES.len()],
+        (Precision::OneIn128, _) => return None,
+    };
+    let shown = |range: Range| LatencyBounds { lower: finite(range.above), upper: finite(range.within) };
+    Some(PERCENTILES.into_iter().zip(bounds).map(move |((name, _), range)| (name, range.map(shown))))
+}
+
+fn finite(bound: Bound) -> Option<f64> {
+    Some(bound.value()).filter(|value| value.is_finite())
 }
 
 /// How long the requests of one SLO took.

@@ -1,8 +1,8 @@
 //! Metrics: the board as Prometheus' text exposition format, version 0.0.4.
 //!
 //! - Labels hold names of the specs and words of this program, never anything that traffic brought along, so that the
-//!   number of series follows from the specs: per SLO 5, one per burn window, 2 per alert rule and up to 10 of latency, per
-//!   journey 2, per service 4, per source 22 (28 when it is scraped), two more, and 4 about the specs themselves (see
+//!   number of series follows from the specs: per SLO 5, one per burn window, 2 per alert rule and up to 10 of latency (20 of
+//!   a histogram), per journey 2, per service 4, per source 22 (28 when it is scraped), two more, and 4 about the specs themselves (see
 //!   [`SpecsHealth`](super::SpecsHealth)).
 //! - A scraped source has 5 more for each of its targets, which the specs and what they name list (1,000 at most), one for
 //!   each reason why a scrape fails, and one for each kind of thing that happens to counters.
@@ -10,14 +10,14 @@
 
 use std::fmt::{Display, Write};
 
-use super::latency::seconds;
+use super::latency::{lower_bounds, upper_bounds};
 use crate::alert::{AlertStanding, Course};
 use crate::counts::Rejection;
 use crate::engine::{Board, Gap, LATEST, Target};
 use crate::formats::Unparsed;
 use crate::gate::{Doubt, Level};
-use crate::increase::BadValue;
-use crate::latency::PERCENTILES;
+use crate::increase::{BadValue, Bound};
+use crate::latency::{PERCENTILES, Spread};
 use crate::spec::{Catalog, JourneyId, ServiceId, SloId, SourceId, SourceKind};
 
 /// One rejection for each reason that a log can have, so that every series is there from the beginning.
@@ -50,10 +50,7 @@ pub fn metrics(catalog: &Catalog, board: &Board, is_store_healthy: bool) -> Stri
 
 fn slos(page: &mut Page, catalog: &Catalog, board: &Board) {
     let ids = || (0..catalog.slos.len()).map(SloId);
-    let labels = |id: SloId| {
-        let story = catalog.story_of(id);
-        [("story", &*story.name), ("slo", &*catalog[id].name), ("service", &*catalog[story.service].name)]
-    };
+    let labels = |id: SloId| labels_of(catalog, id);
 
     let name = "slogate_slo_objective_ratio";
     page.family(name, "gauge", "The promised share of good events.");
@@ -94,23 +91,7 @@ fn slos(page: &mut Page, catalog: &Catalog, board: &Board) {
     page.family(name, "gauge", "1 while the alert burns, but not for as long as its rule asks.");
     alerts(page, name, |course| matches!(course, Course::Pending { .. }));
 
-    let name = "slogate_slo_latency_seconds";
-    page.family(
-        name,
-        "gauge",
-        "How long requests took in whole hours or days that hold the window; absent without any.",
-    );
-    for id in ids() {
-        let [story, slo, service] = labels(id);
-        let Some(latency) = board[id].latency else { continue };
-        let own = (catalog[id].window, latency.window);
-        for (window, spread) in [(LATEST, latency.hour)].into_iter().chain((own.0 != LATEST).then_some(own)) {
-            let window = window.to_string();
-            for ((percentile, ..), seconds) in PERCENTILES.iter().zip(seconds(&spread)) {
-                page.maybe(name, &[story, slo, service, ("percentile", percentile), ("window", &window)], seconds);
-            }
-        }
-    }
+    latencies(page, catalog, board);
 
     let name = "slogate_slo_events_total";
     page.family(name, "counter", "Requests counted since the store began.");
@@ -120,6 +101,39 @@ fn slos(page: &mut Page, catalog: &Catalog, board: &Board) {
         page.sample(name, &[story, slo, service, ("result", "good")], lifetime.good);
         page.sample(name, &[story, slo, service, ("result", "bad")], lifetime.bad);
     }
+}
+
+/// Values of the percentiles of an SLO, of which some may be missing.
+type OfPercentiles = fn(&Spread) -> [Option<Bound>; PERCENTILES.len()];
+
+fn latencies(page: &mut Page, catalog: &Catalog, board: &Board) {
+    let upper = "How long requests took at most, in whole hours or days that hold the window; absent without any. +Inf where \
+                 a histogram has no bound above.";
+    let lower = "Of histograms: the bound that slogate_slo_latency_seconds is not below.";
+    let families: [(&str, &str, OfPercentiles); 2] = [
+        ("slogate_slo_latency_seconds", upper, upper_bounds),
+        ("slogate_slo_latency_lower_bound_seconds", lower, lower_bounds),
+    ];
+    for (name, help, values) in families {
+        page.family(name, "gauge", help);
+        for id in (0..catalog.slos.len()).map(SloId) {
+            let [story, slo, service] = labels_of(catalog, id);
+            let Some(latency) = board[id].latency else { continue };
+            let own = (catalog[id].window, latency.window);
+            for (window, spread) in [(LATEST, latency.hour)].into_iter().chain((own.0 != LATEST).then_some(own)) {
+                let window = window.to_string();
+                for ((percentile, ..), value) in PERCENTILES.iter().zip(values(&spread)) {
+                    let Some(value) = value else { continue };
+                    page.sample(name, &[story, slo, service, ("percentile", percentile), ("window", &window)], value);
+                }
+            }
+        }
+    }
+}
+
+fn labels_of(catalog: &Catalog, id: SloId) -> [(&'static str, &str); 3] {
+    let story = catalog.story_of(id);
+    [("story", &*story.name), ("slo", &*catalog[id].name), ("service", &*catalog[story.service].name)]
 }
 
 fn journeys(page: &mut Page, catalog: &Catalog, board: &Board) {

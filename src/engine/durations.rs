@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::counts::{Cells, Durations, RequestSet, request_sets};
+use crate::counts::{Durations, RequestSet, Took, request_sets};
 use crate::engine::ledger::Bounds;
 use crate::engine::{SeriesId, SlotCounts};
-use crate::latency::{Ring, Slot, Spread, fine_from, sum_of};
-use crate::spec::{Catalog, SloId, SourceId};
+use crate::latency::{Precision, Ring, Slot, Spread, fine_from};
+use crate::spec::{Catalog, SloId, SourceId, SourceKind};
 use crate::time::{Horizon, Minute, Timestamp};
 
 /// How long the requests of an SLO took.
@@ -50,7 +50,7 @@ pub(super) struct Rings {
 #[derive(Clone, Debug, Default)]
 struct Pending {
     /// By source, set and hour.
-    added: BTreeMap<(usize, usize, i64), Cells>,
+    added: BTreeMap<(usize, usize, i64), Took>,
     folds: VecDeque<(SeriesId, i64)>,
     /// The first hour that is told apart, as in the last checkpoint.
     fine_from: Option<i64>,
@@ -66,7 +66,11 @@ impl Rings {
                 of_set.slos.iter().for_each(|slo| places[slo.0] = Some((SourceId(source), set)));
             }
         }
-        let rings = sets.iter().map(|sets| vec![Ring::default(); sets.len()]).collect();
+        let ring = |source: usize| match catalog.sources[source].kind {
+            SourceKind::File(_) => Ring::new(Precision::OneIn128),
+            SourceKind::Scrape(_) => Ring::new(Precision::Bounds),
+        };
+        let rings = sets.iter().enumerate().map(|(source, sets)| vec![ring(source); sets.len()]).collect();
         let shown = vec![None; catalog.slos.len()];
         Self { rings, places, shown, turn: 0, pending: None }
     }
@@ -74,14 +78,14 @@ impl Rings {
     /// Adds what a worker counted, as far as it lies in hours that are accepted.
     pub(super) fn observe(&mut self, source: SourceId, durations: Vec<Durations>, bounds: Bounds, now: Timestamp) {
         let oldest = Slot::Hour(bounds.oldest.hour()).day();
-        for Durations { hour, set, cells } in durations {
+        for Durations { hour, set, took } in durations {
             if Slot::Hour(hour).day() < oldest || hour > bounds.newest.hour() {
                 continue;
             }
-            self.rings[source.0][set].add(Slot::Hour(hour), &cells, bounds.kept, now);
+            self.rings[source.0][set].add(Slot::Hour(hour), &took, bounds.kept, now);
             if let Some(pending) = &mut self.pending {
                 let added = pending.added.entry((source.0, set, hour)).or_default();
-                *added = if added.is_empty() { cells } else { sum_of(added, &cells) };
+                *added = if added.is_empty() { took } else { added.plus(&took) };
             }
         }
     }
@@ -121,8 +125,8 @@ impl Rings {
 
     /// Takes over a slot of an earlier engine. Its hours are to be folded in the store when they are old.
     pub(super) fn restore(&mut self, place: (usize, usize), counts: &SlotCounts, oldest: Minute, now: Timestamp) {
-        let SlotCounts { series, slot, cells } = counts;
-        self.rings[place.0][place.1].add(*slot, cells, oldest, now);
+        let SlotCounts { series, slot, took } = counts;
+        self.rings[place.0][place.1].add(*slot, took, oldest, now);
         let is_old = matches!(slot, Slot::Hour(hour) if *hour < fine_from(now));
         if let Some(pending) = self.pending.as_mut().filter(|_| is_old) {
             let fold = (*series, slot.day());
@@ -134,7 +138,7 @@ impl Rings {
 
     /// How many counts are not kept yet, roughly.
     pub(super) fn uncommitted(&self) -> usize {
-        self.pending.as_ref().map_or(0, |pending| pending.added.values().map(Vec::len).sum())
+        self.pending.as_ref().map_or(0, |pending| pending.added.values().map(Took::len).sum())
     }
 
     /// Hands over what is not kept yet of the sources that `is_sound`, each set's under the number that `series` gives
@@ -156,10 +160,10 @@ impl Rings {
         let few = pending.folds.len().min(MOST_FOLDED);
         let folds = pending.folds.drain(..few).collect();
         let added = std::mem::take(&mut pending.added).into_iter().filter(|((source, _, _), _)| is_sound(*source));
-        let counts = added.map(|((source, set, hour), cells)| SlotCounts {
+        let counts = added.map(|((source, set, hour), took)| SlotCounts {
             series: series[source][set],
             slot: Slot::Hour(hour),
-            cells,
+            took,
         });
         (counts.collect(), folds)
     }

@@ -9,11 +9,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::counts::{Cells, Rejection};
+use crate::counts::{Rejection, Took};
 use crate::engine::quality::KeptQuality;
 use crate::engine::{AuditEntry, Terms};
 use crate::gate::{Hold, Level};
-use crate::latency::{Slot, sum_of};
+use crate::latency::Slot;
 use crate::tally::Tally;
 use crate::time::{Minute, Timestamp};
 
@@ -87,8 +87,8 @@ pub struct SlotCounts {
     pub series: SeriesId,
     /// When.
     pub slot: Slot,
-    /// By bucket.
-    pub cells: Cells,
+    /// What was counted.
+    pub took: Took,
 }
 
 /// What is known of a series beside its minutes.
@@ -213,12 +213,12 @@ fn sum_by_minute(earlier: Vec<MinuteCounts>, later: Vec<MinuteCounts>) -> Vec<Mi
 }
 
 fn absorb_durations(earlier: &mut Vec<SlotCounts>, later: Vec<SlotCounts>) {
-    let mut sums: BTreeMap<(SeriesId, Slot), Cells> = BTreeMap::new();
-    for SlotCounts { series, slot, cells } in earlier.drain(..).chain(later) {
+    let mut sums: BTreeMap<(SeriesId, Slot), Took> = BTreeMap::new();
+    for SlotCounts { series, slot, took } in earlier.drain(..).chain(later) {
         let sum = sums.entry((series, slot)).or_default();
-        *sum = sum_of(sum, &cells);
+        *sum = sum.plus(&took);
     }
-    earlier.extend(sums.into_iter().map(|((series, slot), cells)| SlotCounts { series, slot, cells }));
+    earlier.extend(sums.into_iter().map(|((series, slot), took)| SlotCounts { series, slot, took }));
 }
 
 fn absorb_totals(earlier: &mut Vec<Totals>, later: Vec<Totals>) {

@@ -59,6 +59,12 @@ impl Bound {
     /// The bound that every observation is within.
     pub const INFINITE: Self = Self(f64::INFINITY);
 
+    /// The bound that only what is negative is below.
+    pub const ZERO: Self = Self(0.0);
+
+    /// The bound that every observation is above.
+    pub const LOWEST: Self = Self(f64::NEG_INFINITY);
+
     /// A bound; `None` for NaN. Minus zero is zero.
     pub fn new(value: f64) -> Option<Self> {
         (!value.is_nan()).then_some(Self(value + 0.0))

@@ -113,6 +113,24 @@ fn divide(minutes: Vec<(Minute, u64)>, part: u64, kind: Part, settled: &mut Sett
     }
 }
 
+/// The hours between two instants with what each gets of `count`, by the shares of their minutes; those that get nothing
+/// are left out.
+pub fn over_hours(count: u64, from: Timestamp, to: Timestamp) -> Vec<(i64, u64)> {
+    // Almost always a stretch lies in one hour, but its end on the boundary belongs to the hour that has just ended.
+    let last = if from < to { to.plus_millis(-1) } else { to };
+    if count > 0 && last.minute().hour() == from.minute().hour() {
+        return vec![(last.minute().hour(), count)];
+    }
+    let mut hours: Vec<(i64, u64)> = Vec::new();
+    for (minute, share) in spread(count, from, to) {
+        match hours.last_mut().filter(|(hour, _)| *hour == minute.hour()) {
+            Some((_, sum)) => *sum += share,
+            None => hours.push((minute.hour(), share)),
+        }
+    }
+    hours
+}
+
 /// The minutes between two instants with what each gets of `total`; those that get nothing are left out. Everything goes
 /// to the last minute when there is no time between them, or less than none because a clock was set back.
 fn spread(total: u64, from: Timestamp, to: Timestamp) -> Vec<(Minute, u64)> {

@@ -5,8 +5,7 @@
 //! bucket that saw requests, ascending, the distance from the one before, doubled, with the lowest bit for whether there
 //! was more than one; and then how many, if there was.
 
-use crate::counts::{BUCKETS, Cells};
-use crate::latency::sum_of;
+use crate::counts::{BUCKETS, Cells, sum_of_cells};
 
 /// Counts of buckets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +30,7 @@ impl Packed {
     pub(super) fn add(&mut self, cells: &[(u16, u64)]) {
         *self = match self.0.is_empty() {
             true => Self::of(cells),
-            false => Self::of(&sum_of(&self.cells(), cells)),
+            false => Self::of(&sum_of_cells(&self.cells(), cells)),
         };
     }
 
@@ -48,7 +47,8 @@ impl Packed {
         self.0.len()
     }
 
-    fn cells(&self) -> Cells {
+    /// The counts, ascending.
+    pub(super) fn cells(&self) -> Cells {
         let mut cells = Vec::new();
         self.each(|bucket, count| cells.push((bucket, count)));
         cells

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Commit, EachMinute, EachSlot, Loaded, MOST_AUDIT, MOST_GAPS, Position, Store, StoreError};
-use crate::counts::Cells;
+use crate::counts::Took;
 use crate::engine::{AuditEntry, Gap, Kept, KeptGate, Series, SeriesId, SlotCounts, SourceTotals, Totals};
-use crate::latency::{Slot, sum_of};
+use crate::latency::Slot;
 use crate::tally::Tally;
 use crate::time::Minute;
 
@@ -21,7 +21,7 @@ struct Tables {
     revision: u64,
     minutes: BTreeMap<Minute, BTreeMap<SeriesId, Tally>>,
     /// By day, series and slot.
-    durations: BTreeMap<(i64, SeriesId, Slot), Cells>,
+    durations: BTreeMap<(i64, SeriesId, Slot), Took>,
     series: BTreeMap<SeriesId, Series>,
     totals: BTreeMap<SeriesId, Totals>,
     sources: BTreeMap<String, SourceTotals>,
@@ -79,8 +79,8 @@ impl Store for Memory {
 
     fn durations(&self, from: Minute, each: &mut EachSlot<'_>) -> Result<(), StoreError> {
         let first = Slot::Hour(from.hour()).day();
-        for ((_, series, slot), cells) in self.tables().durations.range((first, SeriesId(0), Slot::Hour(i64::MIN))..) {
-            each(&SlotCounts { series: *series, slot: *slot, cells: cells.clone() });
+        for ((_, series, slot), took) in self.tables().durations.range((first, SeriesId(0), Slot::Hour(i64::MIN))..) {
+            each(&SlotCounts { series: *series, slot: *slot, took: took.clone() });
         }
         Ok(())
     }
@@ -110,15 +110,15 @@ impl Store for Memory {
 
 impl Tables {
     fn add_durations(&mut self, added: &[SlotCounts], folds: &[(SeriesId, i64)]) {
-        for SlotCounts { series, slot, cells } in added {
+        for SlotCounts { series, slot, took } in added {
             let sum = self.durations.entry((slot.day(), *series, *slot)).or_default();
-            *sum = sum_of(sum, cells);
+            *sum = sum.plus(took);
         }
         for (series, day) in folds {
             let of_day = (*day, *series, Slot::Hour(i64::MIN))..=(*day, *series, Slot::Day(*day));
             let slots: Vec<_> = self.durations.range(of_day).map(|(key, _)| *key).collect();
-            let cells = slots.iter().filter_map(|key| self.durations.remove(key));
-            let sum = cells.reduce(|sum, cells| sum_of(&sum, &cells));
+            let took = slots.iter().filter_map(|key| self.durations.remove(key));
+            let sum = took.reduce(|sum, took| sum.plus(&took));
             sum.map(|sum| self.durations.insert((*day, *series, Slot::Day(*day)), sum));
         }
     }

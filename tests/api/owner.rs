@@ -10,7 +10,7 @@ use std::time::Duration;
 use slogate::api::{
     self, Access, Api, Ask, AuditQuery, Followed, Health, Limits, Order, OrderError, Snapshot, StoreTrouble, Token,
 };
-use slogate::counts::{Batch, Durations, Page, Rejection, Sample, bucket_of, columns, request_sets};
+use slogate::counts::{Batch, Durations, Page, Rejection, Sample, Took, bucket_of, columns, request_sets};
 use slogate::document::{AuditAction, AuditEntry, SpecsHealth};
 use slogate::engine::{Command, Engine, Gap, Reading, Target, TargetNote, Targets};
 use slogate::formats::Unparsed;
@@ -445,7 +445,7 @@ impl Owner {
         let set = sets.iter().position(|set| set.slos.contains(&slo)).expect("the source has durations");
         let cells = [(bucket_of(20_000), u64::from(good)), (bucket_of(800_000), u64::from(bad))];
         let cells = cells.into_iter().filter(|(_, count)| *count > 0).collect();
-        batch.durations.push(Durations { hour: minute.hour(), set, cells });
+        batch.durations.push(Durations { hour: minute.hour(), set, took: Took::Cells(cells) });
         self.engine.observe(batch);
     }
 }

@@ -3,6 +3,7 @@
 #[path = "../serve/lines.rs"]
 #[allow(dead_code, reason = "shared with a test that writes logs in more ways than this one does")]
 mod lines;
+mod percentiles;
 #[path = "../serve/server.rs"]
 #[allow(dead_code, reason = "shared with a test that does more to its server than this one does")]
 mod server;

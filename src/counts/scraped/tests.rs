@@ -178,3 +178,28 @@ fn more_than_any_counter_of_events_counts_is_not_counted() {
     // As many as do not fit into one cell.
     assert_eq!(sums(&counter.take(None))[0], Tally::new(10_000_000_000, 0));
 }
+
+#[test]
+fn a_histogram_hands_on_how_long_its_observations_took() {
+    let mut counter = counter();
+    let mut target = counter.target(at(0));
+    read(&mut counter, &mut target, &page(1, "1", [10, 20, 30], "1"), 0).unwrap();
+    assert!(counter.take(None).durations.is_empty(), "a baseline");
+    read(&mut counter, &mut target, &page(1, "1", [14, 25, 36], "1"), 15).unwrap();
+    read(&mut counter, &mut target, &page(1, "1", [15, 26, 38], "1"), 30).unwrap();
+    let durations = counter.take(None).durations;
+    let range = |above: u64, within: Bound| crate::counts::Range { above: Bound::of_micros(above), within };
+    let (half, one) = (Bound::of_micros(500_000), Bound::of_micros(1_000_000));
+    let took =
+        Took::Ranges(vec![(range(0, half), 5), (range(500_000, one), 1), (range(1_000_000, Bound::INFINITE), 2)]);
+    assert_eq!(durations, [Durations { hour: at(0).minute().hour(), set: 0, took }]);
+    assert!(counter.take(None).durations.is_empty(), "it is handed over once");
+    // A fall is a restart, told by no start time: counted from zero once it is confirmed, like the counts.
+    for second in (45..120).step_by(15) {
+        read(&mut counter, &mut target, &page(1, "1", [1, 1, 2], "1"), second).unwrap();
+    }
+    let batch = counter.take(None);
+    let handed_on: i64 = batch.durations.iter().flat_map(|of| of.took.to_ranges()).map(|(_, count)| count).sum();
+    assert_eq!(handed_on, sums(&batch)[1].total() as i64);
+    assert_eq!(handed_on, 2);
+}

@@ -1,10 +1,13 @@
 //! How long requests took, through restarts, folding and the same requests under other specs.
 
+use std::path::Path;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::counts::{Durations, bucket_of, request_sets};
-use crate::latency::Slot;
+use crate::counts::{Durations, Range, Took, bucket_of, request_sets};
+use crate::increase::Bound;
+use crate::latency::{Precision, Slot};
 use crate::store::{Commit, Memory, Redb, Store, restore};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -24,7 +27,7 @@ fn took(engine: &Engine, durations: &[(i64, usize, u64)]) -> Batch {
     let one = |(hours, set, us): &(i64, usize, u64)| Durations {
         hour: now - hours,
         set: *set,
-        cells: vec![(bucket_of(*us), 1)],
+        took: Took::Cells(vec![(bucket_of(*us), 1)]),
     };
     let (pages, rejected, samples, unmatched) = Default::default();
     Batch {
@@ -83,6 +86,55 @@ proptest! {
                 prop_assert_eq!(spreads(&engine), spreads(&reference));
             }
         }
+    }
+}
+
+/// Specs with a scraped histogram instead of the log.
+fn scraped() -> Arc<Catalog> {
+    let files = [
+        (
+            "slogate.toml",
+            "[store]\nurl = \"redb:a\"\n[[source]]\nname = \"app\"\n[source.scrape]\ntargets = [\"http://app:9100\"]\n\
+             [gate]\non_unknown = \"deny\"\n",
+        ),
+        (
+            "api.toml",
+            "[story]\nname = \"api\"\n[[slo]]\nname = \"fast\"\nobjective = 90.0\n[slo.histogram]\nsource = \"app\"\n\
+             metric = 'took_seconds'\nthreshold = \"500ms\"\n",
+        ),
+    ];
+    Arc::new(load_texts(Path::new("/specs"), &files).unwrap().catalog)
+}
+
+#[test]
+fn what_lies_between_bounds_survives_restarts_and_folding_as_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let redb = Redb::open(&directory.path().join("slogate.redb")).unwrap();
+    let stores: [&dyn Store; 2] = [&Memory::new(), &redb];
+    let bounds = [0, 1, 100_000, 500_000, 2_000_000].map(Bound::of_micros);
+    for store in stores {
+        let mut reference = Engine::new(scraped());
+        let mut now = NOW;
+        reference.tick(now);
+        for round in 0..12 {
+            let mut engine = restore(store, scraped(), Horizon::DAYS_28, now).unwrap().0;
+            assert_eq!(spreads(&engine), spreads(&reference), "{round}");
+            let (above, within) =
+                (bounds[round % 3], if round % 5 == 0 { Bound::INFINITE } else { bounds[round % 3 + 2] });
+            for engine in [&mut engine, &mut reference] {
+                engine.tick(now);
+                let ranges = vec![(Range { above, within }, round as i64 + 1)];
+                let mut batch = took(engine, &[(0, 0, 1), (50 * round as i64, 0, 1)]);
+                batch.durations.iter_mut().for_each(|of| of.took = Took::Ranges(ranges.clone()));
+                engine.observe(batch);
+            }
+            let commit = Commit { checkpoint: engine.checkpoint(), ..Commit::default() };
+            store.commit(store.revision().unwrap() + 1, &commit).unwrap();
+            now = now.plus_millis(17 * HOUR_MS);
+            reference.tick(now);
+        }
+        let month = reference.latency_at(SloId(0), Horizon::DAYS_28, now).unwrap();
+        assert!(month.requests > 100 && month.precision == Precision::Bounds, "{month:?}");
     }
 }
 

@@ -7,10 +7,10 @@ use ::redb::{
 };
 
 use super::{SCHEMA, Trouble};
-use crate::counts::Cells;
+use crate::counts::Took;
 use crate::engine::{AuditEntry, Checkpoint, Gap, Kept, MinuteCounts, SeriesId, SlotCounts, SourceTotals, Totals};
+use crate::latency::Slot;
 use crate::latency::stored::{self, encode};
-use crate::latency::{Slot, sum_of};
 use crate::store::pages::{page_of, read_counts, read_totals, write_counts, write_totals};
 use crate::store::record::{self, Stored};
 use crate::store::{Commit, EachMinute, EachSlot, Loaded, MOST_AUDIT, MOST_GAPS, Position, StoreError};
@@ -148,7 +148,7 @@ pub(super) fn durations(database: &Database, from: Minute, each: &mut EachSlot<'
         let (key, bytes) = row?;
         let (day, series, part) = key.value();
         let slot = if part < WHOLE_DAY { Slot::Hour(day * 24 + i64::from(part)) } else { Slot::Day(day) };
-        each(&SlotCounts { series: SeriesId(series), slot, cells: decode_durations(bytes.value())? });
+        each(&SlotCounts { series: SeriesId(series), slot, took: decode_durations(bytes.value())? });
     }
     Ok(())
 }
@@ -244,21 +244,21 @@ fn change_durations(transaction: &WriteTransaction, checkpoint: &Checkpoint) -> 
         return Ok(());
     }
     let mut table = transaction.open_table(DURATIONS)?;
-    for SlotCounts { series, slot, cells } in durations {
+    for SlotCounts { series, slot, took } in durations {
         let part = match slot {
             Slot::Hour(hour) => hour.rem_euclid(24) as u8,
             Slot::Day(_) => WHOLE_DAY,
         };
         let key = (slot.day(), series.0, part);
         let kept = table.get(key)?.map(|bytes| decode_durations(bytes.value())).transpose()?;
-        let sum = kept.map_or_else(|| encode(cells), |kept| encode(&sum_of(&kept, cells)));
+        let sum = kept.map_or_else(|| encode(took), |kept| encode(&kept.plus(took)));
         table.insert(key, sum.as_slice())?;
     }
     for (series, day) in folds {
         let of_day = (*day, series.0, 0)..=(*day, series.0, WHOLE_DAY);
-        let mut sum = Vec::new();
+        let mut sum = Took::default();
         for row in table.extract_from_if(of_day, |_, _| true)? {
-            sum = sum_of(&sum, &decode_durations(row?.1.value())?);
+            sum = sum.plus(&decode_durations(row?.1.value())?);
         }
         if !sum.is_empty() {
             table.insert((*day, series.0, WHOLE_DAY), encode(&sum).as_slice())?;
@@ -273,7 +273,7 @@ fn change_durations(transaction: &WriteTransaction, checkpoint: &Checkpoint) -> 
     Ok(())
 }
 
-fn decode_durations(bytes: &[u8]) -> Result<Cells, Trouble> {
+fn decode_durations(bytes: &[u8]) -> Result<Took, Trouble> {
     stored::decode(bytes).map_err(|error| Trouble::Unreadable(format!("durations cannot be read: {error}")))
 }
 

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
-use crate::counts::Rejection;
+use crate::counts::{Range, Rejection, Took};
 use crate::engine::*;
 use crate::formats::Unparsed;
 use crate::gate::{Hold, Level};
+use crate::increase::Bound;
 use crate::latency::Slot;
 use crate::store::*;
 
@@ -76,7 +77,7 @@ fn added(day: i64, durations: &[Written<'_>], folds: &[u32]) -> Commit {
     let counts = |(series, slot, cells): &(u32, Slot, &[(u16, u64)])| SlotCounts {
         series: SeriesId(*series),
         slot: *slot,
-        cells: cells.to_vec(),
+        took: Took::Cells(cells.to_vec()),
     };
     let durations = durations.iter().map(counts).collect();
     let folds = folds.iter().map(|series| (SeriesId(*series), day)).collect();
@@ -85,7 +86,10 @@ fn added(day: i64, durations: &[Written<'_>], folds: &[u32]) -> Commit {
 
 fn durations_of(store: &dyn Store, from: i64) -> Vec<Kept> {
     let mut found = Vec::new();
-    let each = &mut |counts: &SlotCounts| found.push((counts.series.0, counts.slot, counts.cells.clone()));
+    let each = &mut |SlotCounts { series, slot, took }: &SlotCounts| {
+        let Took::Cells(cells) = took else { panic!("only cells were written") };
+        found.push((series.0, *slot, cells.clone()));
+    };
     store.durations(Minute::from_number(from), each).unwrap();
     found
 }
@@ -170,6 +174,28 @@ fn durations_add_up_slot_by_slot_and_hours_fold_into_days() {
         let others = [(9, Slot::Hour(0), vec![(8, 1)]), (300, Slot::Hour(23), vec![(1, 1)])];
         let expected = [vec![minus_one.clone(), (7, Slot::Day(0), day)], others.to_vec()].concat();
         assert_eq!(durations_of(store, i64::MIN), expected);
+    });
+}
+
+#[test]
+fn ranges_add_up_like_durations_and_a_sum_of_none_is_none() {
+    let range = |above: u64, within: Bound, count: i64| (Range { above: Bound::of_micros(above), within }, count);
+    let write = |hour: i64, ranges: &[(Range, i64)], folds: &[u32]| {
+        let took = Took::Ranges(ranges.to_vec());
+        let durations = vec![SlotCounts { series: SeriesId(7), slot: Slot::Hour(hour), took }];
+        Commit { checkpoint: Checkpoint { durations, ..added(0, &[], folds).checkpoint }, ..Commit::default() }
+    };
+    let (half, none) = (Bound::of_micros(500_000), Bound::INFINITE);
+    let commits = [
+        write(3, &[range(0, half, 4), range(500_000, none, -1)], &[]),
+        write(3, &[range(100, half, 1), range(500_000, none, 1)], &[]),
+        write(5, &[range(0, half, -4)], &[7]),
+    ];
+    check(&commits, |store| {
+        let mut found = Vec::new();
+        store.durations(Minute::from_number(0), &mut |counts| found.push(counts.clone())).unwrap();
+        let took = Took::Ranges(vec![range(100, half, 1)]);
+        assert_eq!(found, [SlotCounts { series: SeriesId(7), slot: Slot::Day(0), took }]);
     });
 }
 
