@@ -23,6 +23,7 @@
 mod bounded;
 mod packed;
 pub mod stored;
+mod v2;
 
 use std::collections::BTreeMap;
 

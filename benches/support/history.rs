@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use slogate::counts::{BUCKETS, Batch, Column, Durations, Page, bucket_of, columns, request_sets};
+use slogate::counts::{BUCKETS, Batch, Column, Durations, Page, Took, bucket_of, columns, request_sets};
 use slogate::demo::FORMAT;
 use slogate::spec::{Catalog, SourceId};
 use slogate::store::{self, Commit, Redb, Writer};
@@ -91,7 +91,7 @@ fn durations(hour: i64, set: usize, requests: u64, state: &mut u64) -> Durations
         counts[usize::from(bucket_of(us))] += 1;
     }
     let cells = (0..).zip(counts).filter(|(_, count)| *count > 0).collect();
-    Durations { hour, set, cells }
+    Durations { hour, set, took: Took::Cells(cells) }
 }
 
 /// The next 32 bits of a linear congruential generator.

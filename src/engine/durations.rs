@@ -159,12 +159,16 @@ impl Rings {
         }
         let few = pending.folds.len().min(MOST_FOLDED);
         let folds = pending.folds.drain(..few).collect();
-        let added = std::mem::take(&mut pending.added).into_iter().filter(|((source, _, _), _)| is_sound(*source));
-        let counts = added.map(|((source, set, hour), took)| SlotCounts {
-            series: series[source][set],
-            slot: Slot::Hour(hour),
-            took,
-        });
+        let mut slots = BTreeMap::<(SeriesId, Slot), Took>::new();
+        for ((source, set, hour), took) in std::mem::take(&mut pending.added) {
+            if is_sound(source) {
+                // What is old already, when history is read, need not be folded later.
+                let slot = if hour < fine_from { Slot::Day(Slot::Hour(hour).day()) } else { Slot::Hour(hour) };
+                let sum = slots.entry((series[source][set], slot)).or_default();
+                *sum = if sum.is_empty() { took } else { sum.plus(&took) };
+            }
+        }
+        let counts = slots.into_iter().map(|((series, slot), took)| SlotCounts { series, slot, took });
         (counts.collect(), folds)
     }
 }

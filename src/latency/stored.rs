@@ -1,11 +1,12 @@
 //! Slots as stores keep them: cells in the V2 deflate encoding that every HdrHistogram library reads, and ranges as
 //! little-endian numbers behind a mark that no histogram begins with: the two bounds as doubles, and how many.
 
-use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
+use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 
-use crate::counts::{Cells, DIGITS, LONGEST_US, MOST_RANGES, Range, Ranges, Took, bucket_of};
+use crate::counts::{MOST_RANGES, Range, Ranges, Took};
 use crate::increase::Bound;
 use crate::latency::histogram_of;
+use crate::latency::v2;
 
 /// Bytes that are not a histogram of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,14 +25,21 @@ pub fn encode(took: &Took) -> Vec<u8> {
     }
 }
 
-/// The counts that the bytes stand for.
-///
-/// # Errors
-/// When they do not stand for counts in the buckets of this program, or between bounds.
-pub fn decode(bytes: &[u8]) -> Result<Took, Unreadable> {
-    match bytes.strip_prefix(RANGES) {
-        Some(ranges) => decode_ranges(ranges).ok_or(Unreadable).map(Took::Ranges),
-        None => decode_cells(bytes).map(Took::Cells),
+/// Reads what [`encode`] wrote, one after the other.
+#[derive(Debug, Default)]
+pub struct Decoder(v2::Reader);
+
+impl Decoder {
+    /// The counts that the bytes stand for.
+    ///
+    /// # Errors
+    /// When they do not stand for counts in the buckets of this program, or between bounds.
+    pub fn decode(&mut self, bytes: &[u8]) -> Result<Took, Unreadable> {
+        let took = match bytes.strip_prefix(RANGES) {
+            Some(ranges) => decode_ranges(ranges).map(Took::Ranges),
+            None => self.0.cells(bytes).map(Took::Cells),
+        };
+        took.ok_or(Unreadable)
     }
 }
 
@@ -62,7 +70,7 @@ fn decode_range(row: &[u8; RANGE_BYTES]) -> Option<(Range, i64)> {
     (range.above <= range.within && count != 0).then_some((range, count))
 }
 
-fn encode_cells(cells: &[(u16, u64)]) -> Vec<u8> {
+pub(super) fn encode_cells(cells: &[(u16, u64)]) -> Vec<u8> {
     let most = |(bucket, count): &(u16, u64)| (*bucket, (*count).min(i64::MAX as u64));
     let mut bytes = Vec::new();
     let written =
@@ -71,21 +79,16 @@ fn encode_cells(cells: &[(u16, u64)]) -> Vec<u8> {
     bytes
 }
 
-fn decode_cells(mut bytes: &[u8]) -> Result<Cells, Unreadable> {
-    let histogram = Deserializer::new().deserialize::<u64, _>(&mut bytes).map_err(|_| Unreadable)?;
-    if (histogram.low(), histogram.high(), histogram.sigfig()) != (1, LONGEST_US, DIGITS) {
-        return Err(Unreadable);
-    }
-    let steps = histogram.iter_recorded();
-    Ok(steps.map(|step| (bucket_of(step.value_iterated_to()), step.count_at_value())).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::counts::BUCKETS;
+    use crate::counts::{BUCKETS, Cells};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
+
+    fn decode(bytes: &[u8]) -> Result<Took, Unreadable> {
+        Decoder::default().decode(bytes)
+    }
 
     proptest! {
         #[test]

@@ -10,7 +10,7 @@ use super::{SCHEMA, Trouble};
 use crate::counts::Took;
 use crate::engine::{AuditEntry, Checkpoint, Gap, Kept, MinuteCounts, SeriesId, SlotCounts, SourceTotals, Totals};
 use crate::latency::Slot;
-use crate::latency::stored::{self, encode};
+use crate::latency::stored::{Decoder, encode};
 use crate::store::pages::{page_of, read_counts, read_totals, write_counts, write_totals};
 use crate::store::record::{self, Stored};
 use crate::store::{Commit, EachMinute, EachSlot, Loaded, MOST_AUDIT, MOST_GAPS, Position, StoreError};
@@ -144,11 +144,12 @@ pub(super) fn durations(database: &Database, from: Minute, each: &mut EachSlot<'
         Err(TableError::TableDoesNotExist(_)) => return Ok(()),
         table => table?,
     };
+    let mut decoder = Decoder::default();
     for row in table.range((Slot::Hour(from.hour()).day(), 0, 0)..)? {
         let (key, bytes) = row?;
         let (day, series, part) = key.value();
         let slot = if part < WHOLE_DAY { Slot::Hour(day * 24 + i64::from(part)) } else { Slot::Day(day) };
-        each(&SlotCounts { series: SeriesId(series), slot, took: decode_durations(bytes.value())? });
+        each(&SlotCounts { series: SeriesId(series), slot, took: decode_durations(&mut decoder, bytes.value())? });
     }
     Ok(())
 }
@@ -244,13 +245,14 @@ fn change_durations(transaction: &WriteTransaction, checkpoint: &Checkpoint) -> 
         return Ok(());
     }
     let mut table = transaction.open_table(DURATIONS)?;
+    let mut decoder = Decoder::default();
     for SlotCounts { series, slot, took } in durations {
         let part = match slot {
             Slot::Hour(hour) => hour.rem_euclid(24) as u8,
             Slot::Day(_) => WHOLE_DAY,
         };
         let key = (slot.day(), series.0, part);
-        let kept = table.get(key)?.map(|bytes| decode_durations(bytes.value())).transpose()?;
+        let kept = table.get(key)?.map(|bytes| decode_durations(&mut decoder, bytes.value())).transpose()?;
         let sum = kept.map_or_else(|| encode(took), |kept| encode(&kept.plus(took)));
         table.insert(key, sum.as_slice())?;
     }
@@ -258,7 +260,7 @@ fn change_durations(transaction: &WriteTransaction, checkpoint: &Checkpoint) -> 
         let of_day = (*day, series.0, 0)..=(*day, series.0, WHOLE_DAY);
         let mut sum = Took::default();
         for row in table.extract_from_if(of_day, |_, _| true)? {
-            sum = sum.plus(&decode_durations(row?.1.value())?);
+            sum = sum.plus(&decode_durations(&mut decoder, row?.1.value())?);
         }
         if !sum.is_empty() {
             table.insert((*day, series.0, WHOLE_DAY), encode(&sum).as_slice())?;
@@ -273,8 +275,8 @@ fn change_durations(transaction: &WriteTransaction, checkpoint: &Checkpoint) -> 
     Ok(())
 }
 
-fn decode_durations(bytes: &[u8]) -> Result<Took, Trouble> {
-    stored::decode(bytes).map_err(|error| Trouble::Unreadable(format!("durations cannot be read: {error}")))
+fn decode_durations(decoder: &mut Decoder, bytes: &[u8]) -> Result<Took, Trouble> {
+    decoder.decode(bytes).map_err(|error| Trouble::Unreadable(format!("durations cannot be read: {error}")))
 }
 
 fn change_totals(table: &mut Table<'_, u32, Bytes>, totals: &[Totals], forget: &[SeriesId]) -> Result<(), Trouble> {
