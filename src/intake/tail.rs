@@ -23,6 +23,7 @@
 
 mod census;
 mod cut;
+mod digest;
 mod disk;
 mod event;
 pub(in crate::intake) mod names;
@@ -190,6 +191,8 @@ pub struct Tail {
     ignored: HashSet<(u64, u64, u64)>,
     unpacking: Option<Unpacking>,
     missed: Vec<Missed>,
+    /// How much may still be compared during this poll.
+    comparable: u64,
 }
 
 impl Tail {
@@ -222,6 +225,7 @@ impl Tail {
             ignored: HashSet::new(),
             unpacking: None,
             missed: Vec::new(),
+            comparable: 0,
         };
         if let Some((about, records)) = saved::restore(saved)? {
             tail.has_begun = true;
@@ -239,7 +243,9 @@ impl Tail {
         if !self.has_scanned || self.now_ms >= self.scan_ms {
             self.scan();
         }
+        self.comparable = self.options.bytes_per_poll;
         let bytes_read = self.read_all(sink);
+        let bytes_read = bytes_read + (self.options.bytes_per_poll - self.comparable);
         self.settle(sink);
         self.give_up();
         self.forget();

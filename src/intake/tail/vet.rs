@@ -9,12 +9,17 @@
 //!   until the original is gone or truncated, which makes the copy its continuation, or until they differ, which shows
 //!   that it never was a copy.
 //! - Where the original is gone, the copy is read on from the place that was read up to.
+//! - Logs may begin alike and be different ones, so first bytes and last bytes only show what is worth comparing: a file
+//!   is taken for a copy when all of it is in the original's file, or, where that is gone, when all that was read of the
+//!   original is in it, by their [digests](super::digest). A bounded amount is compared at each poll; until it is done
+//!   the file waits.
 
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use super::cut::{Account, Place, Within};
+use super::digest::Digest;
 use super::disk::{self, FileId};
 use super::event::{GapReason, NoteKind};
 use super::names;
@@ -42,7 +47,12 @@ enum Compared {
     /// The one is a copy of the other, or of its beginning.
     Copy,
     Different,
+    /// Not all of it was compared yet.
+    Later,
 }
+
+/// So much is compared at one step.
+const STEP: usize = 64 * 1024;
 
 /// What is known of the logs that a file may be a copy of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,8 +203,9 @@ impl Tail {
         }
         for of in self.candidates(key, first) {
             match self.vet_against(key, of, read) {
-                Ok(false) => {}
-                Ok(true) => return true,
+                Ok(Compared::Different) => {}
+                Ok(Compared::Copy) => return true,
+                Ok(Compared::Later) => return false,
                 Err(error) => {
                     self.failed(key, &error);
                     return false;
@@ -236,49 +247,116 @@ impl Tail {
     }
 
     /// Decides whether this file is a copy of that stream.
-    fn vet_against(&mut self, key: u64, of: u64, read: &[u8]) -> io::Result<bool> {
+    fn vet_against(&mut self, key: u64, of: u64, read: &[u8]) -> io::Result<Compared> {
         if !self.streams[&of].is_homeless() {
             if self.streams[&of].kept.packed.is_some() {
-                return Ok(false);
+                return Ok(Compared::Different);
             }
-            let compared = self.compare(key, of)?;
-            // The comparison may have found that the original was truncated: then the copy is its continuation.
+            let may_be = self.streams[&of].may_be_copied() && !self.streams[&key].is_visitor;
+            let compared = match may_be {
+                true => self.compare(key, of)?,
+                false => self.is_intact(of).map(|_| Compared::Different)?,
+            };
+            // It may have been found that the original was truncated: then the copy is its continuation.
             if !self.streams[&of].is_homeless() {
-                let is_copy = compared == Compared::Copy && self.streams[&of].may_be_copied();
-                if is_copy && !self.streams[&key].is_visitor {
+                if compared == Compared::Copy {
                     self.set_state(key, State::CopyOf(of));
                     self.close(key);
                 }
-                return Ok(is_copy && !self.streams[&key].is_visitor);
+                return Ok(compared);
             }
         }
+        self.vet_against_lost(key, of, read)
+    }
+
+    /// The same, of a stream whose file is gone.
+    fn vet_against_lost(&mut self, key: u64, of: u64, read: &[u8]) -> io::Result<Compared> {
         let (stream, original) = (&self.streams[&key], &self.streams[&of]);
+        let (size, offset, anchor) = (stream.size(), original.offset(), original.kept.anchor);
         if !original.kept.head.begins(read) {
-            return Ok(false);
+            return Ok(Compared::Different);
         }
-        if original.offset() == 0 {
+        if offset == 0 {
             // Nothing was read of it; what it held is known by its first line and length only.
-            let is_held = matches!(original.kept.state, State::Lost(_)) && stream.size() >= original.kept.size;
+            let is_held = matches!(original.kept.state, State::Lost(_)) && size >= original.kept.size;
             if is_held {
                 self.take_over(of, key);
                 self.set_first(of, first_line(read).unwrap_or_else(|| Print::of(read)));
             }
-            return Ok(is_held);
+            return Ok(if is_held { Compared::Copy } else { Compared::Different });
         }
-        if stream.size() < original.offset() {
-            let is_sure = original.kept.head.length == HEAD;
-            if is_sure {
-                self.settle_copy(key, stream.size())?;
-            }
-            return Ok(is_sure);
+        let Some(file) = &stream.file else { return Ok(Compared::Different) };
+        let is_alike = match size < offset {
+            true => original.kept.head.length == HEAD,
+            false => print_before(file, stream, offset, anchor.length)? == anchor,
+        };
+        if !is_alike {
+            return Ok(Compared::Different);
         }
+        if !self.digest_beginning(key, size.min(offset))? {
+            return Ok(Compared::Later);
+        }
+        let all = self.streams[&of].kept.all.as_ref();
+        if !all.is_none_or(|all| all.agrees(&self.streams[&key].beginning)) {
+            return Ok(Compared::Different);
+        }
+        match size < offset {
+            true => self.settle_copy(key, size)?,
+            false => self.take_over(of, key),
+        }
+        Ok(Compared::Copy)
+    }
+
+    /// Extends the digest of the beginning of a file up to `length`; `false` when that is not done yet.
+    fn digest_beginning(&mut self, key: u64, length: u64) -> io::Result<bool> {
+        let length = Digest::reach(length);
+        let Some(stream) = self.streams.get_mut(&key) else { return Ok(false) };
         let Some(file) = &stream.file else { return Ok(false) };
-        let anchor = original.kept.anchor;
-        if print_before(file, stream, original.offset(), anchor.length)? != anchor {
-            return Ok(false);
+        if stream.beginning.length() > length {
+            stream.beginning = Digest::new();
         }
-        self.take_over(of, key);
-        Ok(true)
+        let mut buffer = vec![0; STEP];
+        while stream.beginning.length() < length && self.comparable > 0 {
+            let from = stream.beginning.length();
+            let missing = usize::try_from(length - from).unwrap_or(STEP).min(STEP);
+            let read = disk::read_at(file, &stream.kept.path, &mut buffer[..missing], from)?;
+            if read < missing || !stream.beginning.take(&buffer[..read], from) {
+                // It was cut meanwhile: what it holds now is looked at anew.
+                stream.beginning = Digest::new();
+                return Ok(false);
+            }
+            self.comparable = self.comparable.saturating_sub(read as u64);
+        }
+        stream.uncompared = length - stream.beginning.length();
+        Ok(stream.uncompared == 0)
+    }
+
+    /// Compares the first `size` bytes of a file with those of the file of another stream, which has as many, from where
+    /// they were compared last.
+    fn compare_all(&mut self, key: u64, of: u64, size: u64) -> io::Result<Compared> {
+        let (stream, original) = (&self.streams[&key], &self.streams[&of]);
+        let opened = original.open_anyway()?;
+        let originals = opened.as_ref().or(original.file.as_ref());
+        let (Some(file), Some(originals)) = (&stream.file, originals) else { return Ok(Compared::Different) };
+        let (mut here, mut there) = (vec![0; STEP], vec![0; STEP]);
+        let mut at = stream.same_as.filter(|(same, at)| *same == of && *at <= size).map_or(0, |(_, at)| at);
+        let mut is_same = true;
+        while is_same && at < size && self.comparable > 0 {
+            let missing = usize::try_from(size - at).unwrap_or(STEP).min(STEP);
+            let read = disk::read_at(file, &stream.kept.path, &mut here[..missing], at)?;
+            let also = disk::read_at(originals, &original.kept.path, &mut there[..missing], at)?;
+            is_same = read == missing && here[..read] == there[..also];
+            at += read as u64;
+            self.comparable = self.comparable.saturating_sub(read as u64);
+        }
+        let Some(stream) = self.streams.get_mut(&key) else { return Ok(Compared::Different) };
+        stream.same_as = is_same.then_some((of, at));
+        stream.uncompared = if is_same { size - at } else { 0 };
+        Ok(match is_same {
+            false => Compared::Different,
+            true if at < size => Compared::Later,
+            true => Compared::Copy,
+        })
     }
 
     /// Decides again about a copy, if it or its original has changed; `true` when it is none any more.
@@ -308,6 +386,7 @@ impl Tail {
                     }
                     return false;
                 }
+                Ok(Compared::Later) if !self.streams[&of].is_homeless() => return false,
                 Ok(_) => {}
                 Err(error) => {
                     self.failed(key, &error);
@@ -315,12 +394,16 @@ impl Tail {
                 }
             }
         }
-        // Known bytes only were copied as long as the original was there.
-        let offset = self.streams.get(&of).map_or(0, Stream::offset);
-        let is_within = self.streams.get(&of).is_some_and(Stream::is_homeless) && self.streams[&key].size() < offset;
-        if is_within {
-            let size = self.streams[&key].size();
-            if let Err(error) = self.settle_copy(key, size) {
+        // Known bytes only were copied as long as the original was there and all of them were compared.
+        let (offset, size) = (self.streams.get(&of).map_or(0, Stream::offset), self.streams[&key].size());
+        let is_lost = self.streams.get(&of).is_some_and(Stream::is_homeless);
+        if is_lost && size < offset && self.streams[&key].same_as == Some((of, size)) {
+            let settled = match self.digest_beginning(key, size) {
+                Ok(true) => self.settle_copy(key, size),
+                Ok(false) => return false,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = settled {
                 self.failed(key, &error);
             }
             return true;
@@ -337,8 +420,10 @@ impl Tail {
         // The size of the copy before that of the original: a copy is never longer.
         let size = disk::stat_open(file, &copy.kept.path)?.size;
         let expected = (beginning_of(file, copy, size)?, print_before(file, copy, size, ANCHOR)?);
-        let is_copy = self.is_intact(of)? && self.holds(of, size, expected)?;
-        Ok(if is_copy { Compared::Copy } else { Compared::Different })
+        match self.is_intact(of)? && self.holds(of, size, expected)? {
+            true => self.compare_all(key, of, size),
+            false => Ok(Compared::Different),
+        }
     }
 
     /// Whether the file of a stream still holds what was read of it; that it was truncated is found out here, too.
@@ -392,6 +477,8 @@ impl Tail {
         let (head, anchor, last) = self.prints_at(key, size)?;
         let Some(stream) = self.streams.get_mut(&key) else { return Ok(()) };
         (stream.kept.head, stream.kept.anchor) = (head, anchor);
+        // It would take all of it to know that.
+        stream.kept.all = (size == 0).then(Digest::new);
         let within = if size > 0 && last != Some(b'\n') { Within::Unseen } else { Within::Line };
         stream.kept.place = Place { offset: size, within };
         stream.kept.account = Account { before_start: size, ..Account::default() };
@@ -406,6 +493,8 @@ impl Tail {
         let within = if last == Some(b'\n') { Within::Line } else { Within::Unseen };
         stream.kept.place = Place { offset: size, within };
         stream.kept.account = Account { copied: size, ..Account::default() };
+        let beginning = std::mem::take(&mut stream.beginning);
+        stream.kept.all = (beginning.length() == Digest::reach(size)).then_some(beginning);
         stream.kept.is_aside = true;
         stream.kept.is_settled = true;
         self.set_state(key, State::Followed);
@@ -478,6 +567,9 @@ impl Tail {
             let is_aside = stream.is_visitor || names::before_rotation(&stream.kept.path).is_some();
             stream.kept.state == State::New && stream.size() > 0 && stream.has_file() && is_aside
         };
+        if self.streams.values().any(|stream| may_hold_it(stream) && stream.uncompared > 0) {
+            return;
+        }
         let is_hopeful = self.streams.values().any(may_hold_it) || !self.blind.is_empty();
         let is_due = |stream: &Stream| {
             let waited_ms = self.now_ms.saturating_sub(stream.aside_ms.unwrap_or(self.now_ms));
