@@ -5,8 +5,8 @@
 //! once: after a crash everything behind the last commit is yielded again.
 //!
 //! What is followed is a generation of a log, which is its content and not its name or inode. A generation that is
-//! renamed is known by its inode; one that was copied (copytruncate) or packed (gzip) by its first bytes, by the bytes
-//! just before the place that was read up to, by its length and by the rotated name; it is read on from that place.
+//! renamed is known by its inode; one that was copied (copytruncate) or packed (gzip) by all the bytes that were read of
+//! it, by its length and by the rotated name; it is read on from that place.
 //! A file whose bytes before the place are others than those read holds another generation and is read from its start.
 //!
 //! - Nothing waits, spawns or asks for the time: the caller polls, every 200 ms say, and says what time it is on a clock
@@ -15,7 +15,7 @@
 //!   to its rotated file for `rotate_wait_ms`: then it is [`Piece::Unfinished`].
 //! - What cannot be read any more is a [`Gap`]. A generation that is lost is looked for during `rotate_wait_ms` first.
 //! - Every byte passed is in the [`Account`] of its generation, which adds up to the offset, or reading it stops.
-//! - Memory and open files are bounded, whatever the logs do: one buffer, a few hundred bytes for each file, `max_open`
+//! - Memory and open files are bounded, whatever the logs do: one buffer, a kilobyte or two for each file, `max_open`
 //!   open files. Files are read in turn, a bounded amount at each poll.
 //!
 //! Left out on purpose: a log that is replaced by a longer copy of itself under the same name (as rsync does by default)
@@ -40,6 +40,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 pub use cut::Account;
+#[cfg(test)]
+pub(crate) use disk::faults;
 pub use event::{Gap, GapReason, Note, NoteKind};
 pub use saved::{Changes, SavedError, SavedPosition, are_about};
 

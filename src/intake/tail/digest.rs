@@ -6,9 +6,9 @@
 //!
 //! - It is extended by whole blocks. The bytes behind the last one, fewer than [`BLOCK`], are among those that the
 //!   [anchor](super::print::Print::anchor) covers.
-//! - It remembers what it was at every power of two. So texts of different lengths can be compared as far as both go, but
-//!   for less than half of the shorter one.
-//! - It costs a small part of what finding the lines does, takes a few hundred bytes, and survives restarts.
+//! - It remembers what it was at eight lengths between each power of two and the next. So texts of different lengths can
+//!   be compared as far as both go, but for less than an eighth of the shorter one.
+//! - It costs a small part of what finding the lines does, takes less than a kilobyte, and survives restarts.
 //!
 //! Left out on purpose: it is no defence against somebody who makes two files with the same digest.
 
@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 
 /// It is extended by so many bytes at once: a word for each lane.
 pub(super) const BLOCK: usize = 32;
-/// What it was at this length is remembered, and at each doubling of it.
-const FIRST_RUNG: u64 = 1_024;
+/// What it was at this many times [`STEP`] is remembered, and at so many lengths between each doubling of that.
+const RUNGS: usize = 8;
+const STEP: u64 = 128;
 /// The primes of XXH64, of which the lanes are taken.
 const PRIMES: [u64; 3] = [0x9E37_79B1_85EB_CA87, 0xC2B2_AE3D_27D4_EB4F, 0x1656_67B1_9E37_79F9];
 
@@ -29,7 +30,7 @@ pub(super) struct Digest {
     #[serde(rename = "l")]
     lanes: [u64; 4],
     #[serde(rename = "r")]
-    rungs: Vec<u64>,
+    rungs: Vec<u32>,
 }
 
 impl Default for Digest {
@@ -62,14 +63,13 @@ impl Digest {
         let known = self.length.checked_sub(from).and_then(|known| usize::try_from(known).ok());
         let Some(mut fresh) = known.and_then(|known| text.get(known..)) else { return false };
         while fresh.len() >= BLOCK {
-            let rung = FIRST_RUNG.saturating_mul(1_u64.checked_shl(self.rungs.len() as u32).unwrap_or(u64::MAX));
             // One that was damaged where it was kept is of no use.
-            let Some(missing @ 1..) = rung.checked_sub(self.length) else { return false };
+            let Some(missing @ 1..) = rung(self.rungs.len()).checked_sub(self.length) else { return false };
             let missing = usize::try_from(missing).unwrap_or(usize::MAX);
             let (now, later) = fresh.split_at((fresh.len() - fresh.len() % BLOCK).min(missing));
             self.lanes = mixed(self.lanes, now);
             self.length += now.len() as u64;
-            if self.length == rung {
+            if self.length == rung(self.rungs.len()) {
                 self.rungs.push(self.value());
             }
             fresh = later;
@@ -78,17 +78,23 @@ impl Digest {
     }
 
     /// Whether the texts are the same as far as both go, by all that is known: wholly when they are of one length,
-    /// otherwise up to the last power of two.
+    /// otherwise up to the last length at which both remember what they were.
     pub fn agrees(&self, other: &Self) -> bool {
         let common = self.rungs.len().min(other.rungs.len());
         self.rungs[..common] == other.rungs[..common] && (self.length != other.length || self.lanes == other.lanes)
     }
 
-    fn value(&self) -> u64 {
+    fn value(&self) -> u32 {
         let folded = self.lanes.iter().zip([1, 7, 12, 18]);
         let value = folded.fold(self.length, |value, (lane, turn)| value.wrapping_add(lane.rotate_left(turn)));
-        (value ^ (value >> 33)).wrapping_mul(PRIMES[1]).rotate_left(31).wrapping_mul(PRIMES[2])
+        ((value ^ (value >> 33)).wrapping_mul(PRIMES[1]).rotate_left(31).wrapping_mul(PRIMES[2]) >> 32) as u32
     }
+}
+
+/// The length at which it is remembered for the time of this number.
+fn rung(number: usize) -> u64 {
+    let doubling = 1_u64.checked_shl((number / RUNGS) as u32).unwrap_or(u64::MAX);
+    doubling.saturating_mul(STEP).saturating_mul((RUNGS + number % RUNGS) as u64)
 }
 
 /// The lanes after these whole blocks: the rounds of XXH64, whose lanes do not wait for each other.
@@ -162,7 +168,8 @@ mod tests {
             (&text[..0], true),
             (&text[..900], true),
             (&text[..3_500], true),
-            (&other[..3_500], true),
+            (&other[..3_050], true),
+            (&other[..3_400], false),
             (&other[..4_200], false),
         ] {
             assert_eq!(digest(beginning).agrees(&of_all), agrees, "{}", beginning.len());
@@ -174,6 +181,9 @@ mod tests {
         let digest = digest(&text(2_048));
         let json = serde_json::to_string(&digest).unwrap();
         assert_eq!(serde_json::from_str::<Digest>(&json).unwrap(), digest);
-        assert_eq!(digest.rungs, [0x5DB7_F344_24F9_E9B5, 0xA561_CFFB_9B04_CFB6]);
+        assert_eq!((digest.rungs.len(), digest.rungs[0], digest.rungs[8]), (9, 0x5DB7_F344, 0xA561_CFFB));
+        let lengths: Vec<u64> = (6..11).map(rung).collect();
+        assert_eq!(lengths, [1_792, 1_920, 2_048, 2_304, 2_560]);
+        assert_eq!(rung(usize::MAX), u64::MAX);
     }
 }
