@@ -349,14 +349,18 @@ impl Tail {
             at += read as u64;
             self.comparable = self.comparable.saturating_sub(read as u64);
         }
+        let revision = self.revision;
         let Some(stream) = self.streams.get_mut(&key) else { return Ok(Compared::Different) };
         stream.same_as = is_same.then_some((of, at));
         stream.uncompared = if is_same { size - at } else { 0 };
-        Ok(match is_same {
-            false => Compared::Different,
-            true if at < size => Compared::Later,
-            true => Compared::Copy,
-        })
+        if !is_same || at < size {
+            return Ok(if is_same { Compared::Later } else { Compared::Different });
+        }
+        if stream.kept.size != size {
+            // So much of it is known, also after a restart.
+            (stream.kept.size, stream.revision) = (size, revision);
+        }
+        Ok(Compared::Copy)
     }
 
     /// Decides again about a copy, if it or its original has changed; `true` when it is none any more.
@@ -394,10 +398,10 @@ impl Tail {
                 }
             }
         }
-        // Known bytes only were copied as long as the original was there and all of them were compared.
+        // Known bytes only were copied as long as the original was there, up to where they were compared.
         let (offset, size) = (self.streams.get(&of).map_or(0, Stream::offset), self.streams[&key].size());
         let is_lost = self.streams.get(&of).is_some_and(Stream::is_homeless);
-        if is_lost && size < offset && self.streams[&key].same_as == Some((of, size)) {
+        if is_lost && size < offset && size <= self.streams[&key].kept.size {
             let settled = match self.digest_beginning(key, size) {
                 Ok(true) => self.settle_copy(key, size),
                 Ok(false) => return false,

@@ -99,7 +99,11 @@ fn a_source_whose_counts_do_not_add_up_is_read_no_further() {
          [source.file]\npaths = [\"{0}/b\"]\nformat = \"common\"\n[gate]\non_unknown = \"deny\"\n",
         directory.path().display()
     );
-    let catalog = Arc::new(crate::spec::load_texts("specs".as_ref(), &[("slogate.toml", &specs)]).unwrap().catalog);
+    let story = "[story]\nname = \"shop\"\n[[slo]]\nname = \"up\"\nobjective = 99.0\n[slo.availability]\nsource = \"lb\"\n\
+                 requests = [\"GET /\"]\n";
+    let catalog = Arc::new(
+        crate::spec::load_texts("specs".as_ref(), &[("slogate.toml", &specs), ("shop.toml", story)]).unwrap().catalog,
+    );
     let store: Arc<dyn Store> = Arc::new(Memory::new());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (engine, loaded) = restore(&*store, Arc::clone(&catalog), kept_for(&catalog), clock.now()).unwrap();
