@@ -22,6 +22,7 @@
 //! is a new file and read from its start; use `rsync --append`.
 
 mod census;
+mod compare;
 mod cut;
 mod digest;
 mod disk;
