@@ -233,6 +233,11 @@ impl Engine {
         self.ledgers[source.0].quality.read(reading);
     }
 
+    /// Takes note that whoever reads a source panicked. Until its reading is noted again, it is no sound evidence.
+    pub fn note_panic(&mut self, source: SourceId) {
+        self.ledgers[source.0].quality.panicked();
+    }
+
     /// Takes note of what is known of the targets of a scraped source.
     pub fn note_targets(&mut self, source: SourceId, targets: Arc<Targets>) {
         self.ledgers[source.0].targets = Some(targets);

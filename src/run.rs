@@ -15,6 +15,7 @@
 //! - When the store cannot be written, counting goes on in memory and the gate keeps answering; everything is written
 //!   when that is possible again. When counting cannot keep up, channels fill and files wait: nothing is dropped.
 //! - A damaged store is no reason not to answer: see [`rescue`].
+//! - A follower that panics takes nothing with it: it begins again ([`revive`]).
 //! - The specs are watched ([`specs`]). What is sound in them is in force as a whole, at once for every reader; what is
 //!   not changes nothing ([`reload`]).
 //! - Shutdown: sources stop first, then the owner commits what they delivered, then HTTP stops.
@@ -22,8 +23,10 @@
 mod follow;
 mod following;
 mod owner;
+mod refused;
 mod reload;
 mod rescue;
+mod revive;
 mod scrape;
 mod specs;
 
@@ -262,25 +265,30 @@ fn followers(
     mut readings: Vec<(String, Reading)>,
     positions: &[Position],
 ) -> Result<Vec<Follower>, PositionsError> {
-    let mut follower = |(index, classifier): (usize, Classifier)| {
+    let mut follow = |(index, classifier): (usize, Classifier)| {
         let source = SourceId(index);
         let name = &catalog[source].name;
-        let file = match &catalog[source].kind {
-            SourceKind::File(file) => file,
-            SourceKind::Scrape(scrape) => {
-                let scraper = Scraper::new(catalog, source, scrape, positions)?;
-                return Ok(Follower::Targets(Box::new(scraper)));
-            }
-        };
-        let same = readings.iter().position(|(of, reading)| of == name && reading.is_of(file));
-        let reading = match same {
-            Some(same) => readings.swap_remove(same).1,
-            None => Reading::new(catalog, source, positions)?,
-        };
-        let follower = follow::Follower::new(Arc::clone(catalog), source, classifier, reading);
-        Ok(Follower::Files(Box::new(follower)))
+        let is_same = |reading: &Reading| catalog[source].kind.file().is_some_and(|file| reading.is_of(file));
+        let same = readings.iter().position(|(of, reading)| of == name && is_same(reading));
+        let reading = same.map(|same| readings.swap_remove(same).1);
+        follower(catalog, source, classifier, reading, positions)
     };
-    classifiers.into_iter().enumerate().map(&mut follower).collect()
+    classifiers.into_iter().enumerate().map(&mut follow).collect()
+}
+
+/// The follower of a source, which goes on with this reading of its files, or where the store says.
+fn follower(
+    catalog: &Arc<Catalog>,
+    source: SourceId,
+    classifier: Classifier,
+    reading: Option<Reading>,
+    positions: &[Position],
+) -> Result<Follower, PositionsError> {
+    if let SourceKind::Scrape(scrape) = &catalog[source].kind {
+        return Ok(Follower::Targets(Box::new(Scraper::new(catalog, source, scrape, positions)?)));
+    }
+    let reading = reading.map_or_else(|| Reading::new(catalog, source, positions), Ok)?;
+    Ok(Follower::Files(Box::new(follow::Follower::new(Arc::clone(catalog), source, classifier, reading))))
 }
 
 /// What time the owner has it, for those who refuse records by their age.

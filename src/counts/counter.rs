@@ -143,6 +143,11 @@ impl<'c> Counter<'c> {
         self.seen
     }
 
+    /// How many records were refused for this reason since they were handed over last.
+    pub fn refused(&self, rejection: Rejection) -> u64 {
+        self.rejected.get(&rejection).copied().unwrap_or(0)
+    }
+
     /// Whether so much is open that it should be [taken](Counter::take).
     pub fn is_full(&self) -> bool {
         let page_bytes = PAGE_MINUTES * self.newest_ms.len() * size_of::<u32>();

@@ -2,7 +2,7 @@
 //!
 //! - Labels hold names of the specs and words of this program, never anything that traffic brought along, so that the
 //!   number of series follows from the specs: per SLO 5, one per burn window, 2 per alert rule and up to 10 of latency (20 of
-//!   a histogram), per journey 2, per service 4, per source 22 (28 when it is scraped), two more, and 4 about the specs themselves (see
+//!   a histogram), per journey 2, per service 4, per source 24 (30 when it is scraped), two more, and 4 about the specs themselves (see
 //!   [`SpecsHealth`](super::SpecsHealth)).
 //! - A scraped source has 5 more for each of its targets, which the specs and what they name list (1,000 at most), one for
 //!   each reason why a scrape fails, and one for each kind of thing that happens to counters.
@@ -196,6 +196,10 @@ fn sources(page: &mut Page, catalog: &Catalog, board: &Board) {
     let name = "slogate_ingest_gap_bytes_total";
     page.family(name, "counter", "The length of the gaps whose length is known.");
     ids().for_each(|id| page.sample(name, &[label(id)], board[id].gap_bytes));
+
+    let name = "slogate_ingest_panics_total";
+    page.family(name, "counter", "How often reading the source ended by a fault of slogate, since it started.");
+    ids().for_each(|id| page.sample(name, &[label(id)], board[id].panics));
 
     let name = "slogate_ingest_degraded";
     page.family(name, "gauge", "1 for what makes the source no sound evidence, 0 for what does not.");

@@ -138,6 +138,8 @@ pub struct SourceStanding {
     pub gap_counts: BTreeMap<&'static str, u64>,
     /// How long those are together of which that is known, in bytes.
     pub gap_bytes: u64,
+    /// How often whoever reads it panicked, since the program started.
+    pub panics: u64,
     /// How much waits to be read, in bytes; `None` when nobody has said, and of the past.
     pub bytes_behind: Option<u64>,
     /// What is known of its targets; `None` when it is not scraped, and of the past.

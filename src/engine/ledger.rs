@@ -207,6 +207,7 @@ impl Ledger {
             gaps,
             gap_counts: self.gaps.counts.clone(),
             gap_bytes: self.gaps.bytes,
+            panics: self.quality.panics(),
             bytes_behind,
             accepted: self.lifetime(self.index_of(Column::Records)),
             missing_duration: self.lifetime(self.index_of(Column::Missing)).good,

@@ -97,6 +97,9 @@ pub(super) struct Quality {
     was_caught_up: bool,
     /// Whether a count did not add up.
     is_corrupt: bool,
+    /// How often whoever reads it panicked, and whether nothing was heard of them since.
+    panics: u64,
+    is_panicked: bool,
     /// As in the last checkpoint.
     kept: KeptQuality,
 }
@@ -122,6 +125,7 @@ impl Quality {
         self.reading = before.reading;
         self.was_caught_up = before.was_caught_up;
         self.is_corrupt = before.is_corrupt;
+        (self.panics, self.is_panicked) = (before.panics, before.is_panicked);
     }
 
     /// What is to be kept, if that has changed.
@@ -147,12 +151,24 @@ impl Quality {
     pub(super) fn read(&mut self, reading: Reading) {
         self.was_caught_up |= reading.bytes_behind == 0;
         self.is_corrupt |= !reading.is_conserved;
+        self.is_panicked = false;
         self.reading = Some(reading);
     }
 
     /// Takes note that a count did not add up.
     pub(super) fn condemn(&mut self) {
         self.is_corrupt = true;
+    }
+
+    /// Takes note that whoever reads it panicked. That stands until they are heard again.
+    pub(super) fn panicked(&mut self) {
+        self.panics = self.panics.saturating_add(1);
+        self.is_panicked = true;
+    }
+
+    /// How often they did, since the program started.
+    pub(super) fn panics(&self) -> u64 {
+        self.panics
     }
 
     /// Whether nothing more of it is to be counted.
@@ -177,6 +193,9 @@ impl Quality {
         let mut doubts = Vec::new();
         if self.is_corrupt {
             doubts.push(Doubt::Corrupt);
+        }
+        if self.is_panicked {
+            doubts.push(Doubt::Panicked { times: self.panics });
         }
         if self.unread_run >= FORMAT_CHANGED {
             doubts.push(Doubt::FormatChanged { run: self.unread_run });

@@ -23,6 +23,11 @@ pub struct Feed {
 pub enum Doubt {
     /// What was counted of it does not add up, and nothing more of it is counted.
     Corrupt,
+    /// Whoever reads it ended by a fault of this program, and is to begin again.
+    Panicked {
+        /// How often that was, since the program started.
+        times: u64,
+    },
     /// None of its newest records, one after the other, could be read.
     FormatChanged {
         /// How many.
@@ -64,12 +69,13 @@ pub struct Lost {
 
 impl Doubt {
     /// The names of all of them, the worst first.
-    pub const NAMES: [&'static str; 5] = ["corrupt", "format_changed", "unparsed", "lag", "catching_up"];
+    pub const NAMES: [&'static str; 6] = ["corrupt", "panic", "format_changed", "unparsed", "lag", "catching_up"];
 
     /// Its name in answers and metrics.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Corrupt => "corrupt",
+            Self::Panicked { .. } => "panic",
             Self::FormatChanged { .. } => "format_changed",
             Self::Unparsed { .. } => "unparsed",
             Self::Lag { .. } => "lag",
@@ -82,6 +88,13 @@ impl Doubt {
         match self {
             Self::Corrupt => {
                 format!("the counts of source {source} do not add up; nothing more of it is counted until a restart")
+            }
+            Self::Panicked { times } => {
+                let times = if *times == 1 { "once".to_owned() } else { format!("{times} times") };
+                format!(
+                    "reading source {source} ended by a fault of slogate, {times} since it started; it begins again \
+                     where its counts were committed last"
+                )
             }
             Self::FormatChanged { run } => {
                 format!("none of the newest {run} records of source {source} could be read; its format has changed")

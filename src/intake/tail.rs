@@ -5,8 +5,8 @@
 //! once: after a crash everything behind the last commit is yielded again.
 //!
 //! What is followed is a generation of a log, which is its content and not its name or inode. A generation that is
-//! renamed is known by its inode; one that was copied (copytruncate) or packed (gzip) by its first bytes, by the bytes
-//! just before the place that was read up to, by its length and by the rotated name; it is read on from that place.
+//! renamed is known by its inode; one that was copied (copytruncate) or packed (gzip) by all the bytes that were read of
+//! it, by its length and by the rotated name; it is read on from that place.
 //! A file whose bytes before the place are others than those read holds another generation and is read from its start.
 //!
 //! - Nothing waits, spawns or asks for the time: the caller polls, every 200 ms say, and says what time it is on a clock
@@ -15,14 +15,16 @@
 //!   to its rotated file for `rotate_wait_ms`: then it is [`Piece::Unfinished`].
 //! - What cannot be read any more is a [`Gap`]. A generation that is lost is looked for during `rotate_wait_ms` first.
 //! - Every byte passed is in the [`Account`] of its generation, which adds up to the offset, or reading it stops.
-//! - Memory and open files are bounded, whatever the logs do: one buffer, a few hundred bytes for each file, `max_open`
+//! - Memory and open files are bounded, whatever the logs do: one buffer, a kilobyte or two for each file, `max_open`
 //!   open files. Files are read in turn, a bounded amount at each poll.
 //!
 //! Left out on purpose: a log that is replaced by a longer copy of itself under the same name (as rsync does by default)
 //! is a new file and read from its start; use `rsync --append`.
 
 mod census;
+mod compare;
 mod cut;
+mod digest;
 mod disk;
 mod event;
 pub(in crate::intake) mod names;
@@ -39,6 +41,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 pub use cut::Account;
+#[cfg(test)]
+pub(crate) use disk::faults;
 pub use event::{Gap, GapReason, Note, NoteKind};
 pub use saved::{Changes, SavedError, SavedPosition, are_about};
 
@@ -190,6 +194,8 @@ pub struct Tail {
     ignored: HashSet<(u64, u64, u64)>,
     unpacking: Option<Unpacking>,
     missed: Vec<Missed>,
+    /// How much may still be compared during this poll.
+    comparable: u64,
 }
 
 impl Tail {
@@ -222,6 +228,7 @@ impl Tail {
             ignored: HashSet::new(),
             unpacking: None,
             missed: Vec::new(),
+            comparable: 0,
         };
         if let Some((about, records)) = saved::restore(saved)? {
             tail.has_begun = true;
@@ -239,7 +246,9 @@ impl Tail {
         if !self.has_scanned || self.now_ms >= self.scan_ms {
             self.scan();
         }
+        self.comparable = self.options.bytes_per_poll;
         let bytes_read = self.read_all(sink);
+        let bytes_read = bytes_read + (self.options.bytes_per_poll - self.comparable);
         self.settle(sink);
         self.give_up();
         self.forget();

@@ -9,8 +9,9 @@ use crossbeam_channel::Sender;
 
 use super::following::Stop;
 use super::read_time;
+use super::refused::{Refused, Why};
 use crate::classify::Classifier;
-use crate::counts::{Batch, Bounds, Counter};
+use crate::counts::{Batch, Bounds, Counter, Rejection};
 use crate::engine::{self, AHEAD_MS, Gap, Targets};
 use crate::formats::Technique;
 use crate::intake::Piece;
@@ -53,6 +54,7 @@ pub(super) struct Looking<'f> {
     source: SourceId,
     counter: Counter<'f>,
     reading: &'f mut Reading,
+    refused: Refused,
     /// Whether something was left to read and whether counts did not add up, as it was delivered last.
     told: Option<(bool, bool)>,
 }
@@ -92,6 +94,11 @@ impl Follower {
         &self.catalog[self.source].name
     }
 
+    /// The source.
+    pub(super) fn source(&self) -> SourceId {
+        self.source
+    }
+
     /// How far it has read.
     pub(super) fn into_reading(self) -> (String, Reading) {
         (self.name().to_owned(), self.reading)
@@ -116,7 +123,7 @@ impl Follower {
     pub(super) fn begin(&mut self) -> Looking<'_> {
         let Self { catalog, source, classifier, reading } = self;
         let counter = Counter::new(catalog, *source, classifier, Technique::fastest());
-        Looking { catalog, source: *source, counter, reading, told: None }
+        Looking { catalog, source: *source, counter, reading, refused: Refused::default(), told: None }
     }
 }
 
@@ -124,12 +131,16 @@ impl Looking<'_> {
     /// Looks at the files once. `now` is what time the owner has it, and not later than what is read now, so that
     /// everything older has been read when nothing is left.
     pub(super) fn poll(&mut self, now: Timestamp) -> Polled {
-        let Self { catalog, source, counter, reading, told } = self;
+        let Self { catalog, source, counter, reading, refused, told } = self;
         let name = &catalog[*source].name;
         let oldest = catalog.longest_window().first_minute(now.minute()).start();
         counter.set_bounds(bounds(catalog, now));
-        let mut sink = Counting { counter, gaps: Vec::new(), source: name };
-        let progress = reading.tail.poll(reading.watch.elapsed_ms(), &mut sink);
+        let mut sink = Counting { counter, refused, gaps: Vec::new(), source: name };
+        let now_ms = reading.watch.elapsed_ms();
+        let progress = reading.tail.poll(now_ms, &mut sink);
+        for (why, text) in sink.refused.tell(name, now_ms) {
+            tracing::warn!(source = name, kind = why.name(), "{text}");
+        }
         let gaps: Vec<Gap> = sink.gaps.iter().map(|gap| reading.gap(name, gap, now, oldest)).collect();
         let changes = reading.tail.changes(reading.sent);
         let is_news = !changes.put.is_empty() || !changes.removed.is_empty() || !gaps.is_empty();
@@ -249,16 +260,22 @@ fn positions(source: &str, changes: &tail::Changes) -> Vec<Position> {
 /// Counts what is yielded, and tells of what there is to know.
 struct Counting<'a, 'c> {
     counter: &'a mut Counter<'c>,
+    refused: &'a mut Refused,
     gaps: Vec<tail::Gap>,
     source: &'a str,
 }
 
 impl Sink for Counting<'_, '_> {
-    fn piece(&mut self, _log: Log<'_>, piece: Piece<'_>) {
+    fn piece(&mut self, log: Log<'_>, piece: Piece<'_>) {
+        let reasons = [(Why::Oversize, Rejection::Oversize), (Why::Ambiguous, Rejection::Ambiguous)];
+        let before = reasons.map(|(_, rejection)| self.counter.refused(rejection));
         match piece {
             Piece::Lines(lines) => self.counter.count(lines),
             Piece::Unfinished(line) => self.counter.count_unfinished(line),
             Piece::Oversize(beginning) => self.counter.count_oversize(beginning),
+        }
+        for ((why, rejection), before) in reasons.into_iter().zip(before) {
+            self.refused.note(why, log.path, self.counter.refused(rejection) - before);
         }
     }
 

@@ -14,6 +14,7 @@ use super::follow::Delivery;
 use super::following::Following;
 use super::kept_for;
 use super::reload::Reload;
+use super::revive::Revival;
 use super::specs::News;
 use crate::api::{self, Access, Ask, Followed, Health, Order, OrderError, Snapshot, StoreTrouble};
 use crate::document::{Actor, AuditEntry};
@@ -49,6 +50,7 @@ pub(super) struct Owner {
     revision: u64,
     pub(super) following: Following,
     pub(super) reload: Reload,
+    pub(super) revival: Revival,
     /// What goes into the next commit beside the engine's checkpoint.
     pending: Commit,
     /// By source: whether everything that was there had been read at the last delivery.
@@ -92,6 +94,7 @@ impl Owner {
             revision: 0,
             following: Following::nothing(),
             reload,
+            revival: Revival::default(),
             pending: Commit::default(),
             caught_up,
             store_health: Ok(()),
@@ -116,6 +119,9 @@ impl Owner {
         let mut open_questions = questions.clone();
         let mut open_news = news.clone();
         while !(self.following.has_ended() && self.is_stopping()) {
+            if self.is_stopping() {
+                self.following.stop();
+            }
             let next = if self.is_held_up() { never() } else { self.following.deliveries() };
             select! {
                 recv(next) -> delivery => match delivery {
@@ -132,6 +138,7 @@ impl Owner {
                 },
                 default(TICK) => {}
             }
+            self.go_on_reviving();
             self.go_on_reloading();
             self.turn();
         }
@@ -173,7 +180,9 @@ impl Owner {
         targets.into_iter().for_each(|targets| self.engine.note_targets(source, targets));
         self.engine.observe(batch);
         if self.engine.is_corrupt(source) {
-            // Its positions stay where its last sound counts are: a restart reads it from there again.
+            // Its positions stay where its last sound counts are: a restart reads it from there again. To read on before
+            // would be in vain.
+            self.following.stop_one(source);
             if !was_corrupt {
                 let name = &self.engine.catalog()[source].name;
                 tracing::error!(source = name, "{}", Doubt::Corrupt.text(name));

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use super::follow::Reading;
 use super::following::Following;
 use super::owner::{COMMIT_MS, Owner};
+use super::revive::Revival;
 use super::specs::{Cause, Change, News};
 use super::{classifiers, followers, kept_for};
 use crate::api::{Access, SpecsHealth};
@@ -194,6 +195,7 @@ impl Owner {
     }
 
     fn start(&mut self, followers: Vec<super::following::Follower>) {
+        self.revival = Revival::default();
         match Following::start(followers, &self.stop, &self.now) {
             Ok(following) => (self.following, self.reload.tried_ms) = (following, None),
             Err(error) => {
@@ -212,4 +214,4 @@ fn carried_over(old: &Catalog, new: &Catalog, caught_up: &[Option<bool>]) -> Vec
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

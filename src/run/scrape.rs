@@ -112,6 +112,11 @@ impl Scraper {
         })
     }
 
+    /// The source.
+    pub(super) fn source(&self) -> SourceId {
+        self.source
+    }
+
     /// The source's name.
     pub(super) fn name(&self) -> &str {
         &self.catalog[self.source].name

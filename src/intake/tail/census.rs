@@ -25,6 +25,9 @@ struct Found {
 /// How long a program that rotates logs takes at most to rename all of them.
 const SHIFT_MS: u64 = 1_000;
 
+/// No program that shifts names keeps more generations than this.
+const MOST_SHIFTED: u32 = 1_000;
+
 /// A stream whose file was renamed.
 struct Renamed {
     key: u64,
@@ -32,14 +35,12 @@ struct Renamed {
     to: PathBuf,
 }
 
-/// Generations that seem to be missing, between a log and one of its rotated names.
+/// A log that got a rotated name with a hole before it: there may have been a generation in between.
 #[derive(Debug)]
 pub(super) struct Missed {
     key: u64,
     from: PathBuf,
     to: PathBuf,
-    /// How many there are at most: the fewest that a scan saw.
-    most: usize,
     since_ms: u64,
 }
 
@@ -288,30 +289,53 @@ impl Tail {
     }
 
     /// A file that went from `access.log` to `access.log.3` at once leaves two generations to be found. While names are
-    /// being shifted one of them is nobody's for a moment: missing is what every scan misses for a while.
+    /// being shifted one of them is nobody's for a moment: missing is what every scan misses for a while. However many
+    /// they are, it is one gap: of none of them is known what it held, and all of them are between the same two instants.
     fn miss_generations(&mut self, renamed: Vec<Renamed>) {
         let now_ms = self.now_ms;
-        let suspected = renamed.into_iter().map(|Renamed { key, from, to }| Missed {
-            key,
-            from,
-            to,
-            most: usize::MAX,
-            since_ms: now_ms,
-        });
+        let suspected = renamed.into_iter().map(|Renamed { key, from, to }| Missed { key, from, to, since_ms: now_ms });
         self.missed.extend(suspected);
         for mut missed in std::mem::take(&mut self.missed) {
             if let Some(stream) = self.streams.get(&missed.key).filter(|stream| stream.is_seen) {
                 missed.to.clone_from(&stream.kept.path);
             }
-            missed.most = missed.most.min(missing_between(&missed.from, &missed.to));
-            match missed.most {
-                0 => {}
-                most if now_ms >= missed.since_ms.saturating_add(SHIFT_MS) => {
-                    (0..most).for_each(|_| self.gap(missed.key, GapReason::RotatedAway, None));
+            match self.has_missed(&missed) {
+                false => {}
+                true if now_ms >= missed.since_ms.saturating_add(SHIFT_MS) => {
+                    self.gap(missed.key, GapReason::RotatedAway, None);
                 }
-                _ => self.missed.push(missed),
+                true => self.missed.push(missed),
             }
         }
+    }
+
+    /// Whether a generation between the log and its rotated name has no file, by all that can be seen.
+    ///
+    /// A hole in the numbers is no evidence by itself: where names are given in another way than by shifting all of them
+    /// by one, numbers may jump. That they are not shifted shows where an older generation has a lower number. Where no
+    /// other generation is left to tell, only the second name is taken for one that was shifted to.
+    fn has_missed(&self, Missed { key, from, to, .. }: &Missed) -> bool {
+        // Nobody keeps so many; a number like a date is none of ours.
+        let Some(number) = names::generation(to, from).filter(|number| (2..=MOST_SHIFTED).contains(number)) else {
+            return false;
+        };
+        let Some(stream) = self.streams.get(key) else { return false };
+        let modified = stream.stat.map_or(stream.kept.modified, |stat| stat.modified());
+        let is_older = |stat: &Stat| stat.modified() < modified || self.owner(*stat).is_some_and(|of| of < *key);
+        let (mut lower, mut is_shifted) = (BTreeSet::new(), number == 2);
+        for sibling in self.siblings(from) {
+            let other = names::generation(&sibling, from).filter(|other| *other != number);
+            let (Some(other), Ok(stat)) = (other, disk::stat(&sibling)) else { continue };
+            match (other < number, is_older(&stat)) {
+                (true, true) => return false,
+                (true, false) => {
+                    lower.insert(other);
+                    is_shifted = true;
+                }
+                (false, older) => is_shifted |= older,
+            }
+        }
+        is_shifted && lower.len() + 1 < number as usize
     }
 
     /// The paths beside `path` that look like rotated names of the same log.
@@ -333,20 +357,6 @@ impl Tail {
         let base = names::before_rotation(path).map(|base| path.with_file_name(OsStr::from_bytes(&base)));
         self.is_meant(path) || base.is_some_and(|base| self.is_meant(&base))
     }
-}
-
-/// How many generations between the log and one of its rotated names have no file.
-fn missing_between(log: &Path, rotated: &Path) -> usize {
-    // Nobody keeps so many; a number like a date is none of ours.
-    let generation = names::generation(rotated, log).filter(|generation| *generation <= 1_000).unwrap_or(0);
-    let exists = |number: &u32| {
-        ["", ".gz", ".zst"].iter().any(|end| {
-            let mut name = log.to_owned().into_os_string();
-            name.push(format!(".{number}{end}"));
-            disk::stat(Path::new(&name)).is_ok()
-        })
-    };
-    (1..generation).filter(|number| !exists(number)).count()
 }
 
 /// Where a path leads, if it is a symlink.

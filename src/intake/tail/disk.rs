@@ -129,11 +129,14 @@ mod faults {
 
 /// Failures that a test asks for: the superuser may read everything, and nobody has a network file system at hand.
 #[cfg(test)]
-pub(super) mod faults {
+pub(crate) mod faults {
     use std::cell::{Cell, RefCell};
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::io;
     use std::path::{Path, PathBuf};
+    use std::sync::{Mutex, PoisonError};
+
+    static PANICS: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
     thread_local! {
         static FAILING: RefCell<BTreeMap<(PathBuf, &'static str), i32>> = const { RefCell::new(BTreeMap::new()) };
@@ -141,6 +144,8 @@ pub(super) mod faults {
     }
 
     pub fn check(path: &Path, what: &'static str) -> io::Result<()> {
+        let is_fatal = what == "read" && PANICS.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+        assert!(!is_fatal, "a fault in reading {}", path.display());
         let failing = FAILING.with_borrow(|failing| failing.get(&(path.to_owned(), what)).copied());
         failing.map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
     }
@@ -151,6 +156,11 @@ pub(super) mod faults {
             Some(errno) => drop(failing.insert((path.to_owned(), what), errno)),
             None => drop(failing.remove(&(path.to_owned(), what))),
         });
+    }
+
+    /// Whoever reads `path` next panics, on any thread.
+    pub fn panic_once(path: &Path) {
+        PANICS.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned());
     }
 
     pub fn has_birth() -> bool {

@@ -13,6 +13,7 @@ mod unpacker;
 use std::io;
 
 use super::cut::{self, Account, Place, Rules, Within};
+use super::digest::Digest;
 use super::disk::{self, Stat};
 use super::event::GapReason;
 use super::print::{ANCHOR, HEAD, Print};
@@ -57,12 +58,25 @@ struct Survey {
     head: Vec<u8>,
     /// The last that was unpacked, at least the anchor before `checked`.
     window: Vec<u8>,
-    /// The streams that it may hold, once enough is known: how much was read of them, and the bytes before that place.
-    candidates: Option<Vec<(u64, u64, Print)>>,
+    /// The streams that it may hold, once enough is known.
+    candidates: Option<Vec<Candidate>>,
     /// Up to where it was compared with them.
     checked: u64,
     /// Those that it does hold, and how much was read of them.
     held: Vec<(u64, u64)>,
+    /// A digest of all of it up to there, and of the whole members.
+    digest: Digest,
+    whole_digest: Digest,
+}
+
+/// A stream that a compressed log may hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Candidate {
+    of: u64,
+    /// How much was read of it, the bytes before that place, and all of them.
+    offset: u64,
+    anchor: Print,
+    all: Option<Digest>,
 }
 
 /// Text on its way.
@@ -190,14 +204,22 @@ impl Tail {
         }
     }
 
-    /// The streams without a file that this log may hold, with the places up to which they were read.
-    fn packed_candidates(&self, key: u64, head: &[u8]) -> Vec<(u64, u64, Print)> {
+    /// The streams without a file that this log may hold, those first of which the least was read.
+    fn packed_candidates(&self, key: u64, head: &[u8]) -> Vec<Candidate> {
         let first = vet::first_line(head).unwrap_or_else(|| Print::of(head));
         let own = self.streams.get(&key).filter(|stream| stream.offset() > 0).map(|_| key);
         let others = self.candidates(key, first).into_iter().filter(|of| self.streams[of].is_homeless());
         let candidates = own.into_iter().chain(others).map(|of| (of, &self.streams[&of].kept));
         let candidates = candidates.filter(|(_, kept)| kept.place.offset > 0 && kept.head.begins(head));
-        candidates.map(|(of, kept)| (of, kept.place.offset, kept.anchor)).collect()
+        let candidates = candidates.map(|(of, kept)| Candidate {
+            of,
+            offset: kept.place.offset,
+            anchor: kept.anchor,
+            all: kept.all.clone(),
+        });
+        let mut candidates: Vec<Candidate> = candidates.collect();
+        candidates.sort_by_key(|candidate| candidate.offset);
+        candidates
     }
 
     /// Decides what a compressed log is, having looked through it; returns what is to be unpacked next.
@@ -281,7 +303,9 @@ impl Tail {
             if original.is_homeless() || original.kept.packed.is_some() || !original.has_file() || survey.length == 0 {
                 continue;
             }
-            if self.is_intact(of)? && self.holds(of, survey.length, (Print::of(&survey.head), survey.end()))? {
+            let is_intact = self.is_intact(of)?;
+            let is_same = || self.streams[&of].kept.all.as_ref().is_none_or(|all| all.agrees(&survey.digest));
+            if is_intact && is_same() && self.holds(of, survey.length, (Print::of(&survey.head), survey.end()))? {
                 return Ok(Some(of));
             }
         }
@@ -315,7 +339,8 @@ impl Tail {
         let is_cut = self.candidates(key, first).into_iter().any(|of| {
             let of = &self.streams[&of];
             let is_longer = of.is_homeless() && of.offset() > survey.whole && of.kept.head.length == HEAD;
-            is_longer && of.kept.head.begins(survey.whole_head())
+            let is_same = of.kept.all.as_ref().is_none_or(|all| all.agrees(&survey.whole_digest));
+            is_longer && is_same && of.kept.head.begins(survey.whole_head())
         });
         if self.streams[&key].is_visitor && !is_cut {
             self.dismiss(key);
@@ -325,11 +350,13 @@ impl Tail {
         stream.kept.place = Place { offset: 0, within: Within::Line };
         stream.kept.account = Account::default();
         (stream.kept.head, stream.kept.anchor) = (Print::NONE, Print::NONE);
+        stream.kept.all = Some(Digest::new());
         if is_cut {
             stream.kept.place.offset = survey.whole;
             stream.kept.account.copied = survey.whole;
             stream.kept.head = Print::of(survey.whole_head());
             stream.kept.anchor = survey.whole_anchor.unwrap_or(Print::NONE);
+            stream.kept.all = Some(survey.whole_digest.clone());
             stream.kept.is_settled = true;
         }
         self.set_first(key, first);
@@ -362,7 +389,7 @@ impl Tail {
         let Some(at) = reading.place_of(kept.place.offset) else { return Ok(Step::More(fresh.unwrap_or(0))) };
         let surplus = usize::try_from(reading.end.saturating_sub(length)).unwrap_or(usize::MAX);
         let text = &reading.text[..reading.text.len().saturating_sub(surplus)];
-        let (from, data) = (kept.place.offset, &text[at..]);
+        let data = &text[at..];
         let log = Log { generation: key, path: &kept.path };
         let rules = Rules { max_line, is_full: data.len() >= Rules::least(max_line) };
         let mut emit = |piece: super::Piece<'_>| sink.piece(log, piece);
@@ -373,8 +400,7 @@ impl Tail {
             cut::hand_over(&data[passed..], &mut kept.place, &mut kept.account, &mut emit);
             passed = data.len();
         }
-        kept.head = kept.head.grown(from, &data[..passed]);
-        kept.anchor = Print::anchor(&text[..at + passed]);
+        kept.pass(&text[..at + passed], at);
         self.touch(key);
         if is_done {
             self.finish_packed(key);
@@ -427,28 +453,32 @@ impl Survey {
     }
 
     /// Compares what was unpacked with the candidates, who are looked for when the beginning is known.
-    fn compare(&mut self, candidates: impl FnOnce(&[u8]) -> Vec<(u64, u64, Print)>) {
+    fn compare(&mut self, candidates: impl FnOnce(&[u8]) -> Vec<Candidate>) {
         let candidates = self.candidates.get_or_insert_with(|| candidates(&self.head));
         let start = self.length - self.window.len() as u64;
-        for (key, offset, anchor) in candidates.iter() {
+        for Candidate { of, offset, anchor, all } in candidates.iter() {
             if (self.checked + 1..=self.length).contains(offset) {
                 let at = (offset - start) as usize;
-                let is_held = at >= anchor.length && Print::of(&self.window[at - anchor.length..at]) == *anchor;
-                self.held.extend(is_held.then_some((*key, *offset)));
+                self.digest.take(&self.window[..at], start);
+                let is_same = all.as_ref().is_none_or(|all| all.agrees(&self.digest));
+                let is_anchored = at >= anchor.length && Print::of(&self.window[at - anchor.length..at]) == *anchor;
+                self.held.extend((is_same && is_anchored).then_some((*of, *offset)));
             }
         }
+        self.digest.take(&self.window, start);
         self.checked = self.length;
         self.window.drain(..self.window.len().saturating_sub(ANCHOR));
     }
 
     /// Whether this candidate was looked for from the beginning.
-    fn knows(&self, candidate: &(u64, u64, Print)) -> bool {
+    fn knows(&self, candidate: &Candidate) -> bool {
         self.candidates.as_ref().is_some_and(|candidates| candidates.contains(candidate))
     }
 
     fn end_member(&mut self) {
         self.whole = self.length;
         self.whole_anchor = Some(self.end());
+        self.whole_digest = self.digest.clone();
     }
 
     /// The print of the last bytes.

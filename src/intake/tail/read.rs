@@ -126,8 +126,7 @@ impl Tail {
         let log = Log { generation: key, path: &kept.path };
         let rules = Rules { max_line, is_full };
         let passed = cut::cut(data, &mut kept.place, &mut kept.account, rules, &mut |piece| sink.piece(log, piece));
-        kept.head = kept.head.grown(from, &data[..passed]);
-        kept.anchor = Print::anchor(&read[..anchor + passed]);
+        kept.pass(&read[..anchor + passed], anchor);
         let size = stream.stat.map_or(kept.size, |stat| stat.size).max(from + data.len() as u64);
         let has_changed = passed > 0 || size != kept.size;
         kept.size = size;
@@ -271,12 +270,11 @@ impl Tail {
         if let (Ok(Read::Bytes { anchor, end }), Some(stream)) = (&read, self.streams.get_mut(&key)) {
             let data = &buffer[*anchor..*end];
             let kept = &mut stream.kept;
-            let (from, log) = (kept.place.offset, Log { generation: key, path: &kept.path });
+            let log = Log { generation: key, path: &kept.path };
             // Whoever wrote more at this very moment is waited for again.
             if data.len() as u64 == stream.pending && !data.contains(&b'\n') {
                 cut::hand_over(data, &mut kept.place, &mut kept.account, &mut |piece| sink.piece(log, piece));
-                kept.head = kept.head.grown(from, data);
-                kept.anchor = Print::anchor(&buffer[..*end]);
+                kept.pass(&buffer[..*end], *anchor);
                 stream.pending = 0;
             }
         }

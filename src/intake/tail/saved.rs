@@ -15,7 +15,7 @@ use super::stream::Record;
 pub struct SavedPosition {
     /// Unique within one source.
     pub key: String,
-    /// Opaque; at most a few hundred bytes and a path.
+    /// Opaque; at most a few kilobytes and a path.
     pub value: Vec<u8>,
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::cut::{Account, Place, Within};
+use super::digest::Digest;
 use super::disk::{self, FileId, Stat};
 use super::event::{Gap, GapReason};
 use super::print::Print;
@@ -40,6 +41,9 @@ pub(super) struct Record {
     pub head: Print,
     /// The bytes just before the place.
     pub anchor: Print,
+    /// All bytes before the place; `None` when not all of them were read, or that was before digests were kept.
+    #[serde(default)]
+    pub all: Option<Digest>,
     /// Its first line: generations with another one are not the same.
     pub first: Option<Print>,
     /// How it stands.
@@ -65,6 +69,18 @@ pub(super) enum State {
     Lost(Lost),
     /// Its file is gone and nothing of it is missing; remembered to know copies of it.
     Remembered,
+}
+
+impl Record {
+    /// Takes note of what was passed: `text` ends at the place, and its first `before` bytes had been passed already.
+    pub fn pass(&mut self, text: &[u8], before: usize) {
+        let passed = &text[before..];
+        let from = self.place.offset - passed.len() as u64;
+        self.head = self.head.grown(from, passed);
+        self.anchor = Print::anchor(text);
+        let start = from - before as u64;
+        self.all = self.all.take().and_then(|mut all| all.take(text, start).then_some(all));
+    }
 }
 
 /// What will be missing if it is not found.
@@ -114,6 +130,12 @@ pub(super) struct Stream {
     pub caught_up_ms: Option<u64>,
     /// How many bytes at the end are a line without its newline.
     pub pending: u64,
+    /// A digest of the beginning of its file, as far as it was looked at to know whose copy it is.
+    pub beginning: Digest,
+    /// Of which other stream's file it was found to say the same, and up to where.
+    pub same_as: Option<(u64, u64)>,
+    /// How much is still to be compared before it is known whether it is a copy.
+    pub uncompared: u64,
     /// Not opened again before this instant, and how long the next wait will be.
     pub retry_ms: u64,
     pub backoff_ms: u64,
@@ -132,6 +154,7 @@ impl Stream {
             account: Account::default(),
             head: Print::NONE,
             anchor: Print::NONE,
+            all: Some(Digest::new()),
             first: None,
             state: State::New,
             is_aside: false,
@@ -157,6 +180,9 @@ impl Stream {
             aside_ms: None,
             caught_up_ms: None,
             pending: 0,
+            beginning: Digest::new(),
+            same_as: None,
+            uncompared: 0,
             retry_ms: 0,
             backoff_ms: 0,
         }
@@ -230,6 +256,7 @@ impl Stream {
                 self.size().saturating_sub(self.offset().saturating_add(self.pending))
             }
             (State::Followed, Some(Packed { length: Some(length), .. })) => length.saturating_sub(self.offset()),
+            (State::New | State::CopyOf(_), None) => self.uncompared,
             _ => 0,
         }
     }

@@ -9,12 +9,18 @@
 //!   until the original is gone or truncated, which makes the copy its continuation, or until they differ, which shows
 //!   that it never was a copy.
 //! - Where the original is gone, the copy is read on from the place that was read up to.
+//! - Logs may begin alike and be different ones, so first bytes and last bytes only show what is worth comparing: a file
+//!   is taken for a copy when all of it is in the original's file, or, where that is gone, when all that was read of the
+//!   original is in it, by their [digests](super::digest). A bounded amount is compared at each poll; until it is done
+//!   the file waits.
 
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use super::compare::Compared;
 use super::cut::{Account, Place, Within};
+use super::digest::Digest;
 use super::disk::{self, FileId};
 use super::event::{GapReason, NoteKind};
 use super::names;
@@ -34,14 +40,6 @@ pub(super) enum Beginning {
     Packed,
     /// Text, with this first line.
     Text(Print),
-}
-
-/// How two files compare.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Compared {
-    /// The one is a copy of the other, or of its beginning.
-    Copy,
-    Different,
 }
 
 /// What is known of the logs that a file may be a copy of.
@@ -193,8 +191,9 @@ impl Tail {
         }
         for of in self.candidates(key, first) {
             match self.vet_against(key, of, read) {
-                Ok(false) => {}
-                Ok(true) => return true,
+                Ok(Compared::Different) => {}
+                Ok(Compared::Copy) => return true,
+                Ok(Compared::Later) => return false,
                 Err(error) => {
                     self.failed(key, &error);
                     return false;
@@ -236,49 +235,64 @@ impl Tail {
     }
 
     /// Decides whether this file is a copy of that stream.
-    fn vet_against(&mut self, key: u64, of: u64, read: &[u8]) -> io::Result<bool> {
+    fn vet_against(&mut self, key: u64, of: u64, read: &[u8]) -> io::Result<Compared> {
         if !self.streams[&of].is_homeless() {
             if self.streams[&of].kept.packed.is_some() {
-                return Ok(false);
+                return Ok(Compared::Different);
             }
-            let compared = self.compare(key, of)?;
-            // The comparison may have found that the original was truncated: then the copy is its continuation.
+            let may_be = self.streams[&of].may_be_copied() && !self.streams[&key].is_visitor;
+            let compared = match may_be {
+                true => self.compare(key, of)?,
+                false => self.is_intact(of).map(|_| Compared::Different)?,
+            };
+            // It may have been found that the original was truncated: then the copy is its continuation.
             if !self.streams[&of].is_homeless() {
-                let is_copy = compared == Compared::Copy && self.streams[&of].may_be_copied();
-                if is_copy && !self.streams[&key].is_visitor {
+                if compared == Compared::Copy {
                     self.set_state(key, State::CopyOf(of));
                     self.close(key);
                 }
-                return Ok(is_copy && !self.streams[&key].is_visitor);
+                return Ok(compared);
             }
         }
+        self.vet_against_lost(key, of, read)
+    }
+
+    /// The same, of a stream whose file is gone.
+    fn vet_against_lost(&mut self, key: u64, of: u64, read: &[u8]) -> io::Result<Compared> {
         let (stream, original) = (&self.streams[&key], &self.streams[&of]);
+        let (size, offset, anchor) = (stream.size(), original.offset(), original.kept.anchor);
         if !original.kept.head.begins(read) {
-            return Ok(false);
+            return Ok(Compared::Different);
         }
-        if original.offset() == 0 {
+        if offset == 0 {
             // Nothing was read of it; what it held is known by its first line and length only.
-            let is_held = matches!(original.kept.state, State::Lost(_)) && stream.size() >= original.kept.size;
+            let is_held = matches!(original.kept.state, State::Lost(_)) && size >= original.kept.size;
             if is_held {
                 self.take_over(of, key);
                 self.set_first(of, first_line(read).unwrap_or_else(|| Print::of(read)));
             }
-            return Ok(is_held);
+            return Ok(if is_held { Compared::Copy } else { Compared::Different });
         }
-        if stream.size() < original.offset() {
-            let is_sure = original.kept.head.length == HEAD;
-            if is_sure {
-                self.settle_copy(key, stream.size())?;
-            }
-            return Ok(is_sure);
+        let Some(file) = &stream.file else { return Ok(Compared::Different) };
+        let is_alike = match size < offset {
+            true => original.kept.head.length == HEAD,
+            false => print_before(file, stream, offset, anchor.length)? == anchor,
+        };
+        if !is_alike {
+            return Ok(Compared::Different);
         }
-        let Some(file) = &stream.file else { return Ok(false) };
-        let anchor = original.kept.anchor;
-        if print_before(file, stream, original.offset(), anchor.length)? != anchor {
-            return Ok(false);
+        if !self.digest_beginning(key, size.min(offset))? {
+            return Ok(Compared::Later);
         }
-        self.take_over(of, key);
-        Ok(true)
+        let all = self.streams[&of].kept.all.as_ref();
+        if !all.is_none_or(|all| all.agrees(&self.streams[&key].beginning)) {
+            return Ok(Compared::Different);
+        }
+        match size < offset {
+            true => self.settle_copy(key, size)?,
+            false => self.take_over(of, key),
+        }
+        Ok(Compared::Copy)
     }
 
     /// Decides again about a copy, if it or its original has changed; `true` when it is none any more.
@@ -308,6 +322,7 @@ impl Tail {
                     }
                     return false;
                 }
+                Ok(Compared::Later) if !self.streams[&of].is_homeless() => return false,
                 Ok(_) => {}
                 Err(error) => {
                     self.failed(key, &error);
@@ -315,12 +330,16 @@ impl Tail {
                 }
             }
         }
-        // Known bytes only were copied as long as the original was there.
-        let offset = self.streams.get(&of).map_or(0, Stream::offset);
-        let is_within = self.streams.get(&of).is_some_and(Stream::is_homeless) && self.streams[&key].size() < offset;
-        if is_within {
-            let size = self.streams[&key].size();
-            if let Err(error) = self.settle_copy(key, size) {
+        // Known bytes only were copied as long as the original was there, up to where they were compared.
+        let (offset, size) = (self.streams.get(&of).map_or(0, Stream::offset), self.streams[&key].size());
+        let is_lost = self.streams.get(&of).is_some_and(Stream::is_homeless);
+        if is_lost && size < offset && size <= self.streams[&key].kept.size {
+            let settled = match self.digest_beginning(key, size) {
+                Ok(true) => self.settle_copy(key, size),
+                Ok(false) => return false,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = settled {
                 self.failed(key, &error);
             }
             return true;
@@ -328,17 +347,6 @@ impl Tail {
         self.set_state(key, State::New);
         self.look_again(key);
         self.vet(key)
-    }
-
-    /// Compares a file with that of a stream that is followed, as it is now.
-    fn compare(&mut self, key: u64, of: u64) -> io::Result<Compared> {
-        let copy = &self.streams[&key];
-        let Some(file) = &copy.file else { return Ok(Compared::Different) };
-        // The size of the copy before that of the original: a copy is never longer.
-        let size = disk::stat_open(file, &copy.kept.path)?.size;
-        let expected = (beginning_of(file, copy, size)?, print_before(file, copy, size, ANCHOR)?);
-        let is_copy = self.is_intact(of)? && self.holds(of, size, expected)?;
-        Ok(if is_copy { Compared::Copy } else { Compared::Different })
     }
 
     /// Whether the file of a stream still holds what was read of it; that it was truncated is found out here, too.
@@ -392,6 +400,8 @@ impl Tail {
         let (head, anchor, last) = self.prints_at(key, size)?;
         let Some(stream) = self.streams.get_mut(&key) else { return Ok(()) };
         (stream.kept.head, stream.kept.anchor) = (head, anchor);
+        // It would take all of it to know that.
+        stream.kept.all = (size == 0).then(Digest::new);
         let within = if size > 0 && last != Some(b'\n') { Within::Unseen } else { Within::Line };
         stream.kept.place = Place { offset: size, within };
         stream.kept.account = Account { before_start: size, ..Account::default() };
@@ -406,6 +416,8 @@ impl Tail {
         let within = if last == Some(b'\n') { Within::Line } else { Within::Unseen };
         stream.kept.place = Place { offset: size, within };
         stream.kept.account = Account { copied: size, ..Account::default() };
+        let beginning = std::mem::take(&mut stream.beginning);
+        stream.kept.all = (beginning.length() == Digest::reach(size)).then_some(beginning);
         stream.kept.is_aside = true;
         stream.kept.is_settled = true;
         self.set_state(key, State::Followed);
@@ -478,6 +490,9 @@ impl Tail {
             let is_aside = stream.is_visitor || names::before_rotation(&stream.kept.path).is_some();
             stream.kept.state == State::New && stream.size() > 0 && stream.has_file() && is_aside
         };
+        if self.streams.values().any(|stream| may_hold_it(stream) && stream.uncompared > 0) {
+            return;
+        }
         let is_hopeful = self.streams.values().any(may_hold_it) || !self.blind.is_empty();
         let is_due = |stream: &Stream| {
             let waited_ms = self.now_ms.saturating_sub(stream.aside_ms.unwrap_or(self.now_ms));

@@ -40,7 +40,7 @@ enum Mood {
 }
 
 #[derive(Debug)]
-struct Moody {
+pub(in crate::run) struct Moody {
     store: Memory,
     mood: Mutex<Mood>,
 }
@@ -84,13 +84,15 @@ impl Store for Moody {
 
 /// Specs that are the same but for this.
 #[derive(Clone, Copy, Debug)]
-struct Edition {
-    objective: u32,
-    source: &'static str,
-    others: usize,
+pub(in crate::run) struct Edition {
+    pub objective: u32,
+    pub source: &'static str,
+    pub others: usize,
+    /// Whether there is another source, called `cdn`, that no story is about.
+    pub has_second: bool,
 }
 
-const FIRST: Edition = Edition { objective: 99, source: "lb", others: 0 };
+pub(in crate::run) const FIRST: Edition = Edition { objective: 99, source: "lb", others: 0, has_second: false };
 
 /// Stops the owner also when a test fails.
 struct Stopping(Arc<AtomicBool>);
@@ -102,8 +104,8 @@ impl Drop for Stopping {
 }
 
 /// A server without HTTP.
-struct Desk {
-    directory: TempDir,
+pub(in crate::run) struct Desk {
+    pub directory: TempDir,
     store: Arc<Moody>,
     started: Arc<Catalog>,
     news: Sender<News>,
@@ -112,14 +114,18 @@ struct Desk {
     stop: Stopping,
     owning: Option<JoinHandle<()>>,
     log: File,
-    written: Tally,
+    pub written: Tally,
 }
 
 impl Desk {
     fn start() -> Self {
+        Self::with(FIRST)
+    }
+
+    pub fn with(edition: Edition) -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("specs")).unwrap();
-        write(&directory, FIRST);
+        write(&directory, edition);
         let started = Arc::new(spec::load(&directory.path().join("specs")).unwrap().catalog);
         let store = Arc::new(Moody { store: Memory::new(), mood: Mutex::new(Mood::Well) });
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -144,7 +150,7 @@ impl Desk {
     }
 
     /// Appends lines, every fourth of them bad.
-    fn log(&mut self, lines: u64) {
+    pub fn log(&mut self, lines: u64) {
         for number in 0..lines {
             let is_bad = number % 4 == 3;
             let status = if is_bad { 500 } else { 200 };
@@ -157,7 +163,7 @@ impl Desk {
     }
 
     /// Writes these specs and tells the owner of them.
-    fn edit(&self, edition: Edition) {
+    pub fn edit(&self, edition: Edition) {
         write(&self.directory, edition);
         self.tell();
     }
@@ -169,7 +175,7 @@ impl Desk {
     }
 
     /// Has the gate frozen by hand.
-    fn freeze(&self) -> Result<(), OrderError> {
+    pub fn freeze(&self) -> Result<(), OrderError> {
         let (reply, answer) = oneshot::channel();
         let hold = Hold::Freeze { reason: "by hand".into(), until: None, exempt: Vec::new() };
         let actor = Actor { principal: Principal::Loopback, claimed: None };
@@ -183,7 +189,7 @@ impl Desk {
 
     /// Waits until the snapshot that is shown is so.
     #[track_caller]
-    fn until(&self, what: &str, is_so: impl Fn(&Published) -> bool) -> Published {
+    pub fn until(&self, what: &str, is_so: impl Fn(&Published) -> bool) -> Published {
         let watch = Stopwatch::start();
         loop {
             let shown = self.shown();
@@ -207,18 +213,22 @@ impl Desk {
     }
 
     /// Stops the server, and gives what a start would restore.
-    fn end(mut self) -> (Arc<Moody>, TempDir, Tally) {
+    pub fn end(mut self) -> (Arc<Moody>, TempDir, Tally) {
         drop(self.stop);
         self.owning.take().unwrap().join().unwrap();
         (Arc::clone(&self.store), self.directory, self.written)
     }
 }
 
-fn write(directory: &TempDir, Edition { objective, source, others }: Edition) {
+fn write(directory: &TempDir, Edition { objective, source, others, has_second }: Edition) {
     let path = |name: &str| -> PathBuf { directory.path().join("specs").join(name) };
     let log = directory.path().join("log");
+    let second = directory.path().join("second");
+    let second =
+        format!("[[source]]\nname = \"cdn\"\n[source.file]\npaths = [\"{}\"]\nformat = \"common\"\n", second.display());
+    let second = if has_second { second.as_str() } else { "" };
     let engine = format!(
-        "[[source]]\nname = \"{source}\"\n[source.file]\npaths = [\"{}*\"]\nformat = \"common\"\n[gate]\n\
+        "{second}[[source]]\nname = \"{source}\"\n[source.file]\npaths = [\"{}*\"]\nformat = \"common\"\n[gate]\n\
          on_unknown = \"deny\"\nmin_events = 1\n",
         log.display()
     );
@@ -239,16 +249,16 @@ fn write(directory: &TempDir, Edition { objective, source, others }: Edition) {
     }
 }
 
-fn objective(shown: &Published) -> u32 {
+pub(in crate::run) fn objective(shown: &Published) -> u32 {
     let slo = shown.catalog.slo_named("shop", "up").unwrap();
     (shown.catalog[slo].objective.ratio() * 100.0).round() as u32
 }
 
-fn gate(shown: &Published) -> GateState {
+pub(in crate::run) fn gate(shown: &Published) -> GateState {
     shown.board[shown.catalog.service_named("shop").unwrap()].state.clone()
 }
 
-fn counted(shown: &Published) -> Tally {
+pub(in crate::run) fn counted(shown: &Published) -> Tally {
     let slo = shown.catalog.slo_named("shop", "up").unwrap();
     shown.board[slo].standing.tally
 }

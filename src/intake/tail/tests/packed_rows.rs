@@ -5,7 +5,7 @@ use flate2::write::GzEncoder;
 
 use super::*;
 
-fn gzip(text: impl AsRef<[u8]>) -> Vec<u8> {
+pub(super) fn gzip(text: impl AsRef<[u8]>) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(text.as_ref()).unwrap();
     encoder.finish().unwrap()

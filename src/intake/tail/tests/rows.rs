@@ -82,6 +82,58 @@ fn a02_a_generation_that_is_gone_is_a_gap() {
 }
 
 #[test]
+fn a02_several_generations_that_are_gone_at_once_are_one_gap() {
+    let mut scene = Scene::new(&["access.log*"]);
+    scene.append("access.log.2", text("o", 1..=3));
+    scene.append("access.log.1", text("p", 1..=3));
+    scene.pass_time();
+    scene.append("access.log", text("a", 1..=3));
+    scene.poll();
+    // Three rotations, of which only the first left its file.
+    scene.rename("access.log.2", "access.log.5");
+    scene.rename("access.log.1", "access.log.4");
+    scene.rename("access.log", "access.log.3");
+    scene.append("access.log", text("d", 1..=1));
+    scene.poll_long();
+    let old = lines("o", 1..=3).chain(lines("p", 1..=3));
+    scene.expect_with_gaps(old.chain(lines("a", 1..=3)).chain(lines("d", 1..=1)), &[(GapReason::RotatedAway, None)]);
+}
+
+#[test]
+fn a02_numbers_that_jump_leave_no_gap() {
+    for (names, down) in [
+        (&["access.log.40", "access.log.80", "access.log.81", "access.log.300"][..], false),
+        (&["access.log.40", "access.log.80", "access.log.81", "access.log.300"], true),
+        (&["access.log.3", "access.log.7"], false),
+        (&["access.log-20261101", "access.log-20261115", "access.log-20261120"], false),
+        (&["access.log.1101", "access.log.1115"], false),
+        (&["access.log.101", "access.log.115"], true),
+    ] {
+        for (glob, is_trimmed) in [("access.log*", false), ("access.log", false), ("access.log*", true)] {
+            let mut scene = Scene::new(&[glob]);
+            let mut expected = Vec::new();
+            for (place, name) in names.iter().enumerate() {
+                scene.append("access.log", text(name, 1..=3));
+                scene.poll();
+                if down {
+                    scene.restart();
+                }
+                scene.rename("access.log", name);
+                scene.append("access.log", "");
+                scene.poll_long();
+                // The oldest are deleted some time, as whatever numbers they have.
+                if is_trimmed && place > 0 {
+                    scene.remove(names[place - 1]);
+                }
+                expected.extend(lines(name, 1..=3));
+            }
+            scene.poll_long();
+            scene.expect(expected);
+        }
+    }
+}
+
+#[test]
 fn a02_a_generation_between_two_names_is_no_gap() {
     let mut scene = Scene::new(&["access.log*"]);
     scene.append("access.log", text("a", 1..=3));

@@ -63,6 +63,10 @@ struct Simulation {
     /// Whether where the symlink leads was seen and committed.
     may_switch: bool,
     numbered: bool,
+    /// Rotated names are not shifted but get ever higher numbers; the last one.
+    jumps: Option<u32>,
+    /// What every generation begins with.
+    header: String,
 }
 
 impl Simulation {
@@ -81,10 +85,16 @@ impl Simulation {
         if by_symlink {
             symlink(scene.path(&live), scene.path("current")).unwrap();
         }
+        let lines = [0, 1, 5][dice.roll(3) as usize];
+        let header = format!("# {}\n", "x".repeat(300)).repeat(lines);
+        let jumps = (dice.roll(3) == 0).then_some(0);
         Self {
             scene,
             dice,
-            story: vec![format!("glob {glob}, small {small}")],
+            story: vec![format!(
+                "glob {glob}, small {small}, header of {lines} lines, numbers that jump: {}",
+                jumps.is_some()
+            )],
             live,
             next: 1,
             aside: Vec::new(),
@@ -97,6 +107,8 @@ impl Simulation {
             days: 0,
             may_switch: false,
             numbered: !by_symlink,
+            jumps,
+            header,
         }
     }
 
@@ -144,8 +156,16 @@ impl Simulation {
         }
     }
 
+    /// A generation begins as all others do.
+    fn begin(&mut self) {
+        if self.content.lines.is_empty() && self.content.torn.is_none() {
+            self.scene.append(&self.live, &self.header);
+        }
+    }
+
     fn write(&mut self) {
         self.complete();
+        self.begin();
         let count = 1 + self.dice.roll(30) as u32;
         let text: String = (self.next..self.next + count).map(Self::line).collect();
         self.scene.append(&self.live, text);
@@ -156,6 +176,7 @@ impl Simulation {
 
     fn write_torn(&mut self) {
         self.complete();
+        self.begin();
         let line = Self::line(self.next);
         self.scene.append(&self.live, &line[..line.len() / 2]);
         self.content.torn = Some(self.next);
@@ -204,12 +225,18 @@ impl Simulation {
         content
     }
 
-    /// Moves every rotated file one further; the oldest goes once it is the tenth.
-    fn shift(&mut self) {
+    /// Makes room for one more rotated file, and says what it is called: every other one is moved one further, or it gets
+    /// a higher number. The oldest goes once it is the tenth.
+    fn shift(&mut self) -> String {
         if self.aside.len() >= 9 {
             let (name, content) = self.aside.pop().unwrap();
             self.scene.remove(&name);
             self.lose(&content, false);
+        }
+        if let Some(number) = self.jumps {
+            let number = number + 1 + self.dice.roll(60) as u32;
+            self.jumps = Some(number);
+            return format!("access.log.{number}");
         }
         for place in (0..self.aside.len()).rev() {
             let (name, _) = &mut self.aside[place];
@@ -218,6 +245,7 @@ impl Simulation {
             let from = std::mem::replace(name, to.clone());
             self.scene.rename(&from, &to);
         }
+        "access.log.1".to_owned()
     }
 
     fn rotate(&mut self) {
@@ -225,10 +253,10 @@ impl Simulation {
             return;
         }
         self.tell("rotate");
-        self.shift();
-        self.scene.rename("access.log", "access.log.1");
+        let to = self.shift();
+        self.scene.rename("access.log", &to);
         let content = self.put_aside();
-        self.aside.insert(0, ("access.log.1".to_owned(), content));
+        self.aside.insert(0, (to.clone(), content));
         if self.dice.roll(2) == 0 {
             self.scene.append("access.log", "");
         }
@@ -236,7 +264,7 @@ impl Simulation {
             // A worker that has not reopened its log yet.
             let line = Self::line(self.next);
             if self.aside[0].1.torn.is_none() {
-                self.scene.append("access.log.1", line);
+                self.scene.append(&to, line);
                 self.aside[0].1.lines.push(self.next);
                 self.next += 1;
             }
@@ -254,8 +282,8 @@ impl Simulation {
         }
         self.tell("copytruncate");
         self.scene.pass_time();
-        self.shift();
-        fs::copy(self.scene.path("access.log"), self.scene.path("access.log.1")).unwrap();
+        let to = self.shift();
+        fs::copy(self.scene.path("access.log"), self.scene.path(&to)).unwrap();
         if self.dice.roll(3) == 0 {
             self.poll();
         }
@@ -266,7 +294,7 @@ impl Simulation {
             self.lose(&content, true);
         }
         let content = Content { visible: None, ..content };
-        self.aside.insert(0, ("access.log.1".to_owned(), content));
+        self.aside.insert(0, (to, content));
     }
 
     fn pack(&mut self) {
@@ -346,7 +374,7 @@ impl Simulation {
         let mut seen = BTreeSet::new();
         let number = |line: &str| line.split(' ').nth(1).and_then(|number| number.parse::<u32>().ok());
         let oversize = found.oversize.iter().map(|line| String::from_utf8_lossy(line).into_owned());
-        for line in found.lines.iter().cloned().chain(oversize) {
+        for line in found.lines.iter().cloned().chain(oversize).filter(|line| !line.starts_with('#')) {
             let number = number(&line).unwrap_or_else(|| panic!("torn line {line:?}"));
             assert!(Self::line(number).starts_with(&line), "torn line {line:?}");
             assert!(number.is_multiple_of(97) || Self::line(number).len() == line.len() + 1, "torn line {line:?}");
