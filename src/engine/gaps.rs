@@ -92,9 +92,7 @@ impl Gap {
         let place = REASONS.iter().position(|(name, _)| *name == self.reason);
         let why = place.map_or(&*self.reason, |place| REASONS[place].1);
         match place.is_some_and(|place| place >= FIRST_OF_SCRAPES) {
-            true => {
-                format!("events of source {} between {} and {} may be missing: {why}", self.source, self.from, self.to)
-            }
+            true => format!("{}: {why}", lost.text_of_events(&self.source)),
             false => format!("{}: {why}", lost.text(&self.source)),
         }
     }
