@@ -47,7 +47,7 @@ use crate::spec::{Catalog, SourceId, SourceKind, StoreUrl};
 use crate::store::{Position, StoreError, Writer};
 use crate::time::{Clock, Horizon, SystemClock, Timestamp};
 use follow::Reading;
-use following::{Follower, Following};
+use following::{Carried, Follower, Following};
 use owner::{Owner, Published};
 use rescue::{Lost, Opened};
 pub use scrape::SavedTargetError;
@@ -254,12 +254,12 @@ fn classifiers(catalog: &Catalog) -> Result<Vec<Classifier>, StartError> {
         .collect()
 }
 
-/// One follower for each source. Of files, it goes on with the reading that there is of them, if they are still read in
-/// the same way; otherwise, and of targets, where the store says.
+/// One follower for each source. Of files, it goes on with the reading that is kept of them, if they are still read in
+/// the same way; otherwise, and of targets, where the store says. What was told of targets goes on.
 fn followers(
     catalog: &Arc<Catalog>,
     classifiers: Vec<Classifier>,
-    mut readings: Vec<(String, Reading)>,
+    mut carried: Vec<(String, Carried)>,
     positions: &[Position],
 ) -> Result<Vec<Follower>, PositionsError> {
     let mut follower = |(index, classifier): (usize, Classifier)| {
@@ -268,14 +268,18 @@ fn followers(
         let file = match &catalog[source].kind {
             SourceKind::File(file) => file,
             SourceKind::Scrape(scrape) => {
-                let scraper = Scraper::new(catalog, source, scrape, positions)?;
+                let told = carried.iter().find_map(|(of, carried)| match carried {
+                    Carried::Targets(told) if of == name => Some(told.clone()),
+                    _ => None,
+                });
+                let scraper = Scraper::new(catalog, source, scrape, positions, told.unwrap_or_default())?;
                 return Ok(Follower::Targets(Box::new(scraper)));
             }
         };
-        let same = readings.iter().position(|(of, reading)| of == name && reading.is_of(file));
-        let reading = match same {
-            Some(same) => readings.swap_remove(same).1,
-            None => Reading::new(catalog, source, positions)?,
+        let is_same = |(of, carried): &(String, Carried)| of == name && carried.is_of(file);
+        let reading = match carried.iter().position(is_same).map(|same| carried.swap_remove(same).1) {
+            Some(Carried::Files(reading)) => *reading,
+            _ => Reading::new(catalog, source, positions)?,
         };
         let follower = follow::Follower::new(Arc::clone(catalog), source, classifier, reading);
         Ok(Follower::Files(Box::new(follower)))

@@ -3,7 +3,7 @@
 use crate::alert::AlertStanding;
 use crate::budget::{Standing, burn_rate};
 use crate::gate::{Doubt, Evidence, Level, Lost};
-use crate::spec::{AlertRule, Catalog, Objective, SloId, SourceId};
+use crate::spec::{AlertRule, Catalog, Objective, SloId, SourceId, SourceKind};
 use crate::time::{Horizon, Timestamp};
 
 /// One reason of a decision.

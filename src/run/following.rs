@@ -8,7 +8,8 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded, never};
 
 use super::follow::{self, Delivery, Reading};
-use super::scrape::Scraper;
+use super::scrape::{Scraper, Told};
+use crate::spec::FileSource;
 use crate::time::Timestamp;
 
 /// How many deliveries of counts may wait for the owner.
@@ -53,12 +54,30 @@ impl Follower {
         }
     }
 
-    /// How far it has read, where that is more than what was delivered. What is known of targets is all delivered.
-    fn into_reading(self) -> Option<(String, Reading)> {
+    /// What another follower of the same source goes on from, beside what was delivered.
+    fn into_carried(self) -> (String, Carried) {
         match self {
-            Self::Files(files) => Some(files.into_reading()),
-            Self::Targets(_) => None,
+            Self::Files(files) => {
+                let (name, reading) = files.into_reading();
+                (name, Carried::Files(Box::new(reading)))
+            }
+            Self::Targets(targets) => (targets.name().to_owned(), Carried::Targets(targets.told())),
         }
+    }
+}
+
+/// What is kept of a source while other specs come into force.
+pub(super) enum Carried {
+    /// How far its files were read.
+    Files(Box<Reading>),
+    /// What was told of its targets.
+    Targets(Told),
+}
+
+impl Carried {
+    /// Whether it is of files that are read as these are.
+    pub(super) fn is_of(&self, file: &FileSource) -> bool {
+        matches!(self, Self::Files(reading) if reading.is_of(file))
     }
 }
 
@@ -135,9 +154,9 @@ impl Following {
         self.has_ended || (self.threads.is_empty() && self.is_stopping())
     }
 
-    /// How far each source has been read. The one of a thread that panicked is lost.
-    pub(super) fn readings(&mut self) -> Vec<(String, Reading)> {
+    /// What is kept of each source, by name. That of a thread that panicked is lost.
+    pub(super) fn carried(&mut self) -> Vec<(String, Carried)> {
         let ended = self.threads.drain(..).filter_map(|thread| thread.join().ok());
-        ended.filter_map(Follower::into_reading).collect()
+        ended.map(Follower::into_carried).collect()
     }
 }

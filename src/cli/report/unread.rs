@@ -52,14 +52,17 @@ impl<'a> Unread<'a> {
             return None;
         }
         let catalog = self.catalog;
-        let gates: Vec<&str> = self.services().filter(|id| self.has_part_of(*id)).map(|id| &*catalog[id].name).collect();
+        let gates: Vec<&str> =
+            self.services().filter(|id| self.has_part_of(*id)).map(|id| &*catalog[id].name).collect();
         let unjudged = self.services().filter(|id| self.has_service(*id)).map(|id| &*catalog[id].name);
         let unjudged: Vec<&str> = unjudged.collect();
         let wants = |members: &[slogate::spec::Member]| members.iter().any(|of| catalog[of.slo].source != self.source);
         let journeys = catalog.journeys.iter().filter(|journey| wants(&journey.members)).map(|journey| &*journey.name);
         let journeys: Vec<&str> = journeys.collect();
         let mut text = sources.join("\n");
-        for (what, names) in [("gates without them", gates), ("gates not judged", unjudged), ("journeys without them", journeys)] {
+        for (what, names) in
+            [("gates without them", gates), ("gates not judged", unjudged), ("journeys without them", journeys)]
+        {
             if !names.is_empty() {
                 // Writing to a string cannot fail.
                 let _ = write!(text, "\n{what}: {}", names.join(", "));

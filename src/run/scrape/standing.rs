@@ -20,28 +20,35 @@ pub(super) struct Standing {
     source: String,
     targets: BTreeMap<String, Arc<engine::Target>>,
     troubles: Vec<String>,
-    errors: BTreeMap<&'static str, u64>,
-    note_counts: BTreeMap<&'static str, u64>,
+    counts: Told,
     notes: VecDeque<Arc<TargetNote>>,
-    /// By target: the reason that was told last, until it answers.
-    told: BTreeMap<String, &'static str>,
-    told_notes: BTreeSet<(SloId, NoteKind)>,
+    /// By target: the reason that was said last, until it answers.
+    said: BTreeMap<String, &'static str>,
+    said_notes: BTreeSet<(SloId, NoteKind)>,
     /// The minute that is going on, what was told in it and what was not.
     minute: (u64, u32, u32),
 }
 
+/// How often what was told of a source since the process began. It goes on when other specs come into force.
+#[derive(Clone, Debug, Default)]
+pub(in crate::run) struct Told {
+    /// Scrapes that gave nothing to count, by reason.
+    errors: BTreeMap<&'static str, u64>,
+    /// What happened to counters, by kind.
+    notes: BTreeMap<&'static str, u64>,
+}
+
 impl Standing {
     /// Of a source whose targets are not known yet.
-    pub(super) fn new(source: &str) -> Self {
+    pub(super) fn new(source: &str, counts: Told) -> Self {
         Self {
             source: source.to_owned(),
             targets: BTreeMap::new(),
             troubles: Vec::new(),
-            errors: BTreeMap::new(),
-            note_counts: BTreeMap::new(),
+            counts,
             notes: VecDeque::new(),
-            told: BTreeMap::new(),
-            told_notes: BTreeSet::new(),
+            said: BTreeMap::new(),
+            said_notes: BTreeSet::new(),
             minute: (0, 0, 0),
         }
     }
@@ -51,10 +58,15 @@ impl Standing {
         Targets {
             targets: self.targets.values().cloned().collect(),
             troubles: self.troubles.clone(),
-            errors: self.errors.clone(),
-            note_counts: self.note_counts.clone(),
+            errors: self.counts.errors.clone(),
+            note_counts: self.counts.notes.clone(),
             notes: self.notes.iter().cloned().collect(),
         }
+    }
+
+    /// How often what was told.
+    pub(super) fn told(&self) -> Told {
+        self.counts.clone()
     }
 
     /// A target is listed from now on.
@@ -80,7 +92,7 @@ impl Standing {
     /// A target is no longer listed.
     pub(super) fn unlisted(&mut self, key: &str) {
         self.targets.remove(key);
-        self.told.remove(key);
+        self.said.remove(key);
         tracing::info!(source = self.source, endpoint = key, "{key} is no longer listed, and not scraped any more");
     }
 
@@ -106,11 +118,11 @@ impl Standing {
         error: Option<&ScrapeError>,
     ) {
         if let Some(error) = error {
-            *self.errors.entry(error.reason()).or_default() += 1;
+            *self.counts.errors.entry(error.reason()).or_default() += 1;
         }
         let key = &target.endpoint.key;
         for (slo, note) in &scraped.notes {
-            *self.note_counts.entry(note.kind.name()).or_default() += 1;
+            *self.counts.notes.entry(note.kind.name()).or_default() += 1;
             self.notes.push_back(Arc::new(TargetNote {
                 target: key.clone(),
                 slo: *slo,
@@ -154,15 +166,15 @@ impl Standing {
         elapsed_ms: u64,
     ) {
         match error {
-            Some(error) if self.told.get(key) != Some(&error.reason()) => {
-                self.told.insert(key.to_owned(), error.reason());
+            Some(error) if self.said.get(key) != Some(&error.reason()) => {
+                self.said.insert(key.to_owned(), error.reason());
                 if self.may_speak(elapsed_ms) {
                     tracing::warn!(source = self.source, endpoint = key, reason = error.reason(), "{key}: {error}");
                 }
             }
             Some(_) => {}
             None => {
-                if self.told.remove(key).is_some() && self.may_speak(elapsed_ms) {
+                if self.said.remove(key).is_some() && self.may_speak(elapsed_ms) {
                     tracing::info!(source = self.source, endpoint = key, "{key} gives pages again");
                 }
             }
@@ -170,7 +182,7 @@ impl Standing {
         for (slo, note) in &scraped.notes {
             // What may be missing is told as a gap.
             let is_told = note.kind.effect() != Effect::None || note.kind == NoteKind::Interpolated;
-            if !is_told && self.told_notes.insert((*slo, note.kind)) && self.may_speak(elapsed_ms) {
+            if !is_told && self.said_notes.insert((*slo, note.kind)) && self.may_speak(elapsed_ms) {
                 let (story, slo) = (&catalog.story_of(*slo).name, &catalog[*slo].name);
                 let (kind, example) = (note.kind.name(), crate::spec::printable(&note.example));
                 tracing::warn!(source = self.source, endpoint = key, kind, "{story}/{slo}: {kind}: {example} ({key})");
