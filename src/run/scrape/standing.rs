@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::state::Target;
 use crate::counts::Scraped;
-use crate::engine::{self, MOST_NOTES, TargetNote, Targets};
+use crate::engine::{self, MOST_NOTES, MOST_OBJECTIONS, Objection, TargetNote, Targets};
 use crate::increase::{Effect, NoteKind};
 use crate::intake::scrape::{ScrapeError, Trouble};
 use crate::spec::{Catalog, SloId};
@@ -22,6 +22,8 @@ pub(super) struct Standing {
     troubles: Vec<String>,
     counts: Told,
     notes: VecDeque<Arc<TargetNote>>,
+    /// Of the last page of each target.
+    objections: Vec<Arc<Objection>>,
     /// By target: the reason that was said last, until it answers.
     said: BTreeMap<String, &'static str>,
     said_notes: BTreeSet<(SloId, NoteKind)>,
@@ -47,6 +49,7 @@ impl Standing {
             troubles: Vec::new(),
             counts,
             notes: VecDeque::new(),
+            objections: Vec::new(),
             said: BTreeMap::new(),
             said_notes: BTreeSet::new(),
             minute: (0, 0, 0),
@@ -61,6 +64,7 @@ impl Standing {
             errors: self.counts.errors.clone(),
             note_counts: self.counts.notes.clone(),
             notes: self.notes.iter().cloned().collect(),
+            objections: self.objections.clone(),
         }
     }
 
@@ -93,6 +97,7 @@ impl Standing {
     pub(super) fn unlisted(&mut self, key: &str) {
         self.targets.remove(key);
         self.said.remove(key);
+        self.objections.retain(|objection| objection.target != key);
         tracing::info!(source = self.source, endpoint = key, "{key} is no longer listed, and not scraped any more");
     }
 
@@ -138,6 +143,9 @@ impl Standing {
         if !target.is_listed {
             return;
         }
+        if error.is_none() && scraped.ignored.is_none() {
+            self.object(key, scraped);
+        }
         let health = target.counted.health();
         let shown = engine::Target {
             url: key.clone(),
@@ -154,6 +162,18 @@ impl Standing {
             reason: error.map(ScrapeError::reason),
         };
         self.targets.insert(key.clone(), Arc::new(shown));
+    }
+
+    /// Takes over what the last page of a target shows and cannot be counted.
+    fn object(&mut self, key: &str, scraped: &Scraped) {
+        self.objections.retain(|objection| objection.target != key);
+        let refused = scraped.notes.iter().filter(|(_, note)| note.kind == NoteKind::BadHistogram);
+        let objections = refused.map(|(slo, note)| {
+            let why = crate::spec::printable(&note.example);
+            Arc::new(Objection { target: key.to_owned(), slo: *slo, why })
+        });
+        self.objections.extend(objections.take(MOST_OBJECTIONS));
+        self.objections.truncate(MOST_OBJECTIONS);
     }
 
     /// Tells what is new about a target.
