@@ -97,7 +97,7 @@ fn the_shipped_specs_are_valid_and_print_what_they_compile_to() {
         "payments scrape http://127.0.0.1:9464/metrics every 15s, within 10s",
         "checkout/latency shop 95% 28d observations of le <= 0.5 payments",
         "buy 99.5% 28d average 1 search/availability",
-        "shop deny 0 0.05 0.5 10m 100 1% show fix rollback security none 6",
+        "shop deny 0 0.05 0.5 10m 100 1% show fix rollback security none 9",
     ] {
         let is_row = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ").starts_with(row);
         assert!(tables.lines().any(is_row), "{row}\n{tables}");
@@ -141,15 +141,19 @@ fn i09_two_slos_of_the_same_name_are_refused() {
 #[test]
 fn d20_one_slo_has_one_source_and_one_kind() {
     let both = "[slo.latency]\nsource = \"lb\"\nrequests = [\"POST /pay\"]\nthreshold = \"500ms\"\n[slo.histogram]";
+    let source = "[slo.ratio]\nsource = \"payments\"";
     for (old, new, told) in [
-        ("[slo.histogram]", both, "24:2: "),
-        ("[slo.ratio]\nsource = \"payments\"", "[slo.ratio]\nsource = [\"payments\", \"lb\"]", "15:10: "),
-        ("[slo.ratio]\nsource = \"payments\"", "[slo.ratio]\nsource = \"payments\"\nsource = \"lb\"", "16:1: "),
-        ("[slo.ratio]\nsource = \"payments\"", "[slo.ratio]\nsource = \"lb\"", "15:10: "),
+        ("[slo.histogram]", both, "27:1: an SLO has one kind; write another [[slo]] for the second"),
+        (source, "[slo.ratio]\nsource = [\"payments\", \"lb\"]", "15:10: `source` is an array; expected a string"),
+        (
+            source,
+            "[slo.ratio]\nsource = \"payments\"\nsource = \"lb\"",
+            "16:1: duplicate key `source`; the first is at",
+        ),
+        (source, "[slo.ratio]\nsource = \"lb\"", "15:10: the source `lb` reads an access log; this kind of SLO needs"),
     ] {
         let (output, temp) = edited("checkout.toml", old, new);
         let told = format!("{}:{told}", temp.path().join("checkout.toml").display());
-        println!("{}", stderr(&output));
         assert_eq!(output.status.code(), Some(1), "{new}");
         assert!(stderr(&output).starts_with(&told), "{told}\n{}", stderr(&output));
     }
