@@ -2,7 +2,8 @@
 //!
 //! For whoever wants to see a frozen gate before writing a spec. Nothing about the server is special: [`run`] writes the
 //! specs that the repository ships and a log for them, [`run::serve`] follows that log like any other, and the demo goes
-//! on writing and rotating it. What it tells about the gates, it has asked the server.
+//! on writing and rotating it. One story is counted from metrics, which a service within the demo exposes. What it tells
+//! about the gates, it has asked the server.
 //!
 //! - The log is a function of the seed and of the instant of the start, line for line ([`Traffic`]).
 //! - Everything is in one temporary directory, which is removed at the end, however the end comes about, short of
@@ -13,6 +14,7 @@ mod dice;
 mod guide;
 mod incident;
 mod logs;
+mod payments;
 mod record;
 mod specs;
 mod traffic;
@@ -35,6 +37,8 @@ use crate::run::{self, StartError};
 use crate::spec::{self, SpecErrors};
 use crate::time::{Clock, Stopwatch};
 use logs::Logs;
+use payments::Payments;
+use specs::Places;
 
 /// What to show.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +71,8 @@ pub struct Scene<'a> {
     pub directory: &'a Path,
     /// How many lines were written and read.
     pub lines: u64,
+    /// The target that is scraped.
+    pub target: String,
     /// What went wrong in these weeks.
     pub incidents: &'a [Incident],
     /// How the gates stand.
@@ -107,6 +113,9 @@ pub enum DemoError {
         /// Why.
         source: io::Error,
     },
+    /// There is no port for the service that is scraped.
+    #[error("no port of 127.0.0.1 can be had for the metrics of the demo: {0}")]
+    Metrics(io::Error),
     /// The specs are not sound.
     #[error(transparent)]
     Specs(#[from] SpecErrors),
@@ -198,7 +207,9 @@ fn show(
 ) -> Result<(), DemoError> {
     tell(News::Writing);
     let specs = directory.join("slo-specs");
-    specs::write(&specs, plan.listen).map_err(|source| DemoError::new(&specs, source))?;
+    let (metrics, address) = payments::listener().map_err(DemoError::Metrics)?;
+    let places = Places { listen: plan.listen, metrics: address };
+    specs::write(&specs, places).map_err(|source| DemoError::new(&specs, source))?;
     let catalog = Arc::new(spec::load(&specs)?.catalog);
     let now = clock.now();
     let from = catalog.longest_window().first_minute(now.minute()).start().plus_millis(MARGIN_MS);
@@ -207,15 +218,21 @@ fn show(
         return Ok(());
     };
     let incidents = traffic.incidents();
+    let mut payments = Payments::new(plan.seed, clock.now());
     thread::scope(|scope| {
         let _ending = TellAtEnd(stop);
         let writing = scope.spawn(|| {
             let _ending = TellAtEnd(stop);
             keep_writing(&mut logs, plan.rotate_every, clock, stop)
         });
+        scope.spawn(|| {
+            let _ending = TellAtEnd(stop);
+            payments.serve(&metrics, clock, stop);
+        });
         let guide = |address| {
             if let Some(gates) = guide::gates_after(address, lines, stop) {
-                tell(News::Ready(&Scene { address, directory, lines, incidents, gates }));
+                let target = places.target();
+                tell(News::Ready(&Scene { address, directory, lines, target, incidents, gates }));
             }
         };
         let served = run::serve(catalog, stop.clone().told(), |address| drop(scope.spawn(move || guide(address))));

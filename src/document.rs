@@ -37,7 +37,7 @@ pub use history::{HistoryPoint, SloHistory};
 pub use latency::{LatencyBounds, LatencyStatus, SloLatency};
 pub use metrics::metrics;
 pub use rules::prometheus_rules;
-pub use slo::{Budget, JourneyBudget, JourneyStatus, MemberStatus, SloStatus, StoryStatus};
+pub use slo::{Budget, JourneyBudget, JourneyStatus, MemberStatus, SloError, SloStatus, StoryStatus};
 pub use source::{RejectedSample, SourceReason, SourceStatus};
 pub use specs::SpecsHealth;
 pub use target::{NoteStatus, TargetStatus, TargetsStatus};

@@ -59,7 +59,7 @@ use ledger::{Bounds, Ledger, Shown};
 use quality::Tolerance;
 pub use quality::{KeptQuality, Reading, may_hide_errors};
 pub use restore::Restoring;
-pub use targets::{MOST_NOTES, Target, TargetNote, Targets};
+pub use targets::{MOST_NOTES, MOST_OBJECTIONS, Objection, Target, TargetNote, Targets};
 pub use terms::Terms;
 
 /// How far ahead of now an event may be, in milliseconds.

@@ -50,11 +50,11 @@ use crate::spec::{Catalog, SourceId, SourceKind, StoreUrl};
 use crate::store::{Position, StoreError, Writer};
 use crate::time::{Clock, Horizon, SystemClock, Timestamp};
 use follow::Reading;
-use following::{Follower, Following};
+use following::{Carried, Follower, Following};
 use owner::{Owner, Published};
 use rescue::{Lost, Opened};
 pub use scrape::SavedTargetError;
-use scrape::Scraper;
+use scrape::{Scraper, Told};
 use specs::Watch;
 
 /// Why the server cannot start: one sentence that says what to do.
@@ -257,37 +257,40 @@ fn classifiers(catalog: &Catalog) -> Result<Vec<Classifier>, StartError> {
         .collect()
 }
 
-/// One follower for each source. Of files, it goes on with the reading that there is of them, if they are still read in
-/// the same way; otherwise, and of targets, where the store says.
+/// One follower for each source. Of files, it goes on with the reading that is kept of them, if they are still read in
+/// the same way; otherwise, and of targets, where the store says. What was told of targets goes on.
 fn followers(
     catalog: &Arc<Catalog>,
     classifiers: Vec<Classifier>,
-    mut readings: Vec<(String, Reading)>,
+    mut carried: Vec<(String, Carried)>,
     positions: &[Position],
 ) -> Result<Vec<Follower>, PositionsError> {
     let mut follow = |(index, classifier): (usize, Classifier)| {
         let source = SourceId(index);
         let name = &catalog[source].name;
-        let is_same = |reading: &Reading| catalog[source].kind.file().is_some_and(|file| reading.is_of(file));
-        let same = readings.iter().position(|(of, reading)| of == name && is_same(reading));
-        let reading = same.map(|same| readings.swap_remove(same).1);
-        follower(catalog, source, classifier, reading, positions)
+        let is_same = |(of, carried): &(String, Carried)| of == name && carried.is_of(&catalog[source].kind);
+        let same = carried.iter().position(is_same).map(|same| carried.swap_remove(same).1);
+        follower(catalog, source, classifier, same, positions)
     };
     classifiers.into_iter().enumerate().map(&mut follow).collect()
 }
 
-/// The follower of a source, which goes on with this reading of its files, or where the store says.
+/// The follower of a source, which goes on with what is kept of it, or where the store says.
 fn follower(
     catalog: &Arc<Catalog>,
     source: SourceId,
     classifier: Classifier,
-    reading: Option<Reading>,
+    carried: Option<Carried>,
     positions: &[Position],
 ) -> Result<Follower, PositionsError> {
     if let SourceKind::Scrape(scrape) = &catalog[source].kind {
-        return Ok(Follower::Targets(Box::new(Scraper::new(catalog, source, scrape, positions)?)));
+        let told = if let Some(Carried::Targets(told)) = carried { told } else { Told::default() };
+        return Ok(Follower::Targets(Box::new(Scraper::new(catalog, source, scrape, positions, told)?)));
     }
-    let reading = reading.map_or_else(|| Reading::new(catalog, source, positions), Ok)?;
+    let reading = match carried {
+        Some(Carried::Files(reading)) => *reading,
+        _ => Reading::new(catalog, source, positions)?,
+    };
     Ok(Follower::Files(Box::new(follow::Follower::new(Arc::clone(catalog), source, classifier, reading))))
 }
 

@@ -83,7 +83,7 @@ fn the_shipped_specs_are_valid_and_print_what_they_compile_to() {
     let output = slogate(&["check"]);
     assert_eq!(
         (output.status.code(), stdout(&output).lines().next()),
-        (Some(0), Some("slo-specs: 1 source, 5 stories, 12 SLOs, 1 journey, 3 services"))
+        (Some(0), Some("slo-specs: 2 sources, 6 stories, 15 SLOs, 2 journeys, 3 services"))
     );
     let tables = stdout(&output);
     assert!(tables.ends_with('\n') && !tables.contains(" \n"), "the last line is a whole one, and none ends in blanks");
@@ -94,7 +94,10 @@ fn the_shipped_specs_are_valid_and_print_what_they_compile_to() {
         "profile/p99 api 90% 28d every 1m with traffic of p99 <= 500ms lb",
         "home/throughput web 99% 7d every 5m of requests/s >= 0.2 lb",
         "browse 99.9% 28d requests 1 home/availability",
-        "shop deny 0 0.05 0.5 10m 100 1% show fix rollback security none 6",
+        "payments scrape http://127.0.0.1:9464/metrics every 15s, within 10s",
+        "checkout/latency shop 95% 28d observations of le <= 0.5 payments",
+        "buy 99.5% 28d average 1 search/availability",
+        "shop deny 0 0.05 0.5 10m 100 1% show fix rollback security none 9",
     ] {
         let is_row = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ").starts_with(row);
         assert!(tables.lines().any(is_row), "{row}\n{tables}");
@@ -136,11 +139,33 @@ fn i09_two_slos_of_the_same_name_are_refused() {
 }
 
 #[test]
+fn d20_one_slo_has_one_source_and_one_kind() {
+    let both = "[slo.latency]\nsource = \"lb\"\nrequests = [\"POST /pay\"]\nthreshold = \"500ms\"\n[slo.histogram]";
+    let source = "[slo.ratio]\nsource = \"payments\"";
+    for (old, new, told) in [
+        ("[slo.histogram]", both, "27:1: an SLO has one kind; write another [[slo]] for the second"),
+        (source, "[slo.ratio]\nsource = [\"payments\", \"lb\"]", "15:10: `source` is an array; expected a string"),
+        (
+            source,
+            "[slo.ratio]\nsource = \"payments\"\nsource = \"lb\"",
+            "16:1: duplicate key `source`; the first is at",
+        ),
+        (source, "[slo.ratio]\nsource = \"lb\"", "15:10: the source `lb` reads an access log; this kind of SLO needs"),
+    ] {
+        let (output, temp) = edited("checkout.toml", old, new);
+        let told = format!("{}:{told}", temp.path().join("checkout.toml").display());
+        assert_eq!(output.status.code(), Some(1), "{new}");
+        assert!(stderr(&output).starts_with(&told), "{told}\n{}", stderr(&output));
+    }
+}
+
+#[test]
 fn i10_specs_are_checked_without_their_log_files_and_say_what_was_not_checked() {
     let (output, temp) = edited("slogate.toml", "/var/log/nginx", "/nowhere/at/all");
     assert_eq!(output.status.code(), Some(0));
     let expected = [
         "not checked: whether /nowhere/at/all/access.log* can be read and have the format of source lb".to_owned(),
+        "not checked: whether http://127.0.0.1:9464/metrics answer with the metrics of source payments".to_owned(),
         "not checked: whether the variable SLOGATE_SERVER_TOKEN is set".to_owned(),
         format!("not checked: whether {} can be opened", temp.path().join("slogate.redb").display()),
     ];

@@ -3,7 +3,7 @@
 #
 #   tests/run.sh            from any directory, as any user
 #
-# The tests drive real programs (nginx in front of a small backend, logrotate, Prometheus, curl, gzip, zstd). Those that
+# The tests drive real programs (nginx in front of a small backend, logrotate, Prometheus, curl, openssl, gzip, zstd). Those that
 # are missing are installed from Debian's packages, as root or through sudo; nothing is started or configured on this
 # machine, and every process that a test starts ends with it. Grafana's types, which the dashboards are compiled against,
 # are installed by npm into tests/grafana/node_modules.
@@ -27,6 +27,8 @@ systemd-analyze systemd
 node nodejs
 npm npm
 curl curl
+openssl openssl
+unshare util-linux
 '
 
 say() { printf '\n==> %s\n' "$*"; }

@@ -87,7 +87,7 @@ fn tell(plan: &Plan, news: &News<'_>) {
 }
 
 fn banner(scene: &Scene<'_>) -> String {
-    let Scene { address, directory, lines, incidents, gates } = scene;
+    let Scene { address, directory, lines, target, incidents, gates } = scene;
     let mut text = format!("slogate demo: http://{address}\n\n");
     // Writing to a string cannot fail, here and below.
     let _ = writeln!(
@@ -99,7 +99,9 @@ fn banner(scene: &Scene<'_>) -> String {
     for incident in *incidents {
         let _ = writeln!(text, "  {}", happened(incident));
     }
-    let _ = writeln!(text, "\n{}\n\nTry", indented(&gate_table(gates).trim_fmt()));
+    let _ = writeln!(text, "\n{}", indented(&gate_table(gates).trim_fmt()));
+    let _ = writeln!(text, "\nPaying (checkout) leaves no log: slogate scrapes {target} every second.");
+    text.push_str("It has no history: until 100 payments are counted, shop is judged by its logs alone.\n\nTry\n");
     for command in worth_a_try(&format!("http://{address}/api/v1"), gates) {
         let _ = writeln!(text, "  {command}");
     }
@@ -121,14 +123,16 @@ fn gate_table(shown: &[Gate]) -> comfy_table::Table {
     table
 }
 
-/// How the SLO stands that keeps a gate shut; whether a feature may pass that gate, and one that is open.
+/// How the SLO stands that keeps a gate shut; whether a feature may pass that gate, and one that is open; how an SLO
+/// stands that is scraped.
 fn worth_a_try(api: &str, gates: &[Gate]) -> Vec<String> {
     let denied = gates.iter().find(|gate| !gate.allow);
     let allowed = gates.iter().find(|gate| gate.allow && gate.level == "open");
     let slo = denied.and_then(|gate| gate.slo.as_ref());
     let status = slo.map(|(story, slo)| format!("curl -s {api}/slos/{story}/{slo}"));
     let check = |gate: &Gate| format!(r"curl -sw '%{{http_code}}\n' {api}/gates/{}/check", gate.service);
-    status.into_iter().chain(denied.map(check)).chain(allowed.map(check)).collect()
+    let scraped = format!("curl -s {api}/slos/checkout/payments");
+    status.into_iter().chain(denied.map(check)).chain(allowed.map(check)).chain([scraped]).collect()
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -2,6 +2,7 @@
 
 mod problems;
 mod table;
+mod unread;
 
 use std::fs::Metadata;
 use std::io::IsTerminal;
@@ -20,11 +21,13 @@ use slogate::time::{Clock, SystemClock, Timestamp};
 
 use super::{Exit, SpecsArgument};
 use problems::Trust;
+use unread::Unread;
 
 pub(super) const HELP: &str = "\
 Exit codes: 0 done; 1 the specs are invalid, or a gate is frozen under --fail-on-frozen; 2 wrong usage; 3 a log could not
 be read or is in another format, no log has a line, or, under --fail-on-frozen, a gate is unknown or more than
-`max_unparsed` (1%) of a log's lines do not have its format, and the policy denies changes without sound evidence.";
+`max_unparsed` (1%) of a log's lines do not have its format, and the policy denies changes without sound evidence.
+A report judges by the SLOs over the source of its logs. Others, such as those over metrics, it names and leaves out.";
 
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
@@ -85,11 +88,12 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     report.errors = unopened;
     let trust = problems::tell(&catalog, source, &report);
     let status = Status::new(&catalog, &report.board, DEFAULT_CHANGE);
+    let unread = Unread::new(&catalog, source);
     let text = match arguments.json {
         true => serde_json::to_string_pretty(&status).map(|json| json + "\n").unwrap_or_default(),
-        false => table::text(&status, &catalog[source].name),
+        false => table::text(&status, unread),
     };
-    let exit = if arguments.fail_on_frozen { exit_of_gates(&catalog, &report, trust) } else { exit(trust) };
+    let exit = if arguments.fail_on_frozen { exit_of_gates(&catalog, unread, &report, trust) } else { exit(trust) };
     super::print(&text, exit)
 }
 
@@ -158,9 +162,15 @@ fn exit(trust: Trust) -> Exit {
     }
 }
 
-/// What it comes to for whoever wants to know whether to deploy.
-fn exit_of_gates(catalog: &Catalog, report: &Report, trust: Trust) -> Exit {
-    let services = || (0..catalog.services.len()).map(ServiceId);
+/// What it comes to for whoever wants to know whether to deploy a service that these logs are about. Of others a report
+/// cannot tell, and says so.
+fn exit_of_gates(catalog: &Catalog, unread: Unread<'_>, report: &Report, trust: Trust) -> Exit {
+    let all = || (0..catalog.services.len()).map(ServiceId);
+    for service in all().filter(|service| unread.has_service(*service)) {
+        let (name, source) = (&catalog[service].name, unread.source());
+        super::say(&format!("the gate of {name} is not judged here: none of its SLOs is over source `{source}`"));
+    }
+    let services = || all().filter(|service| !unread.has_service(*service));
     if services().any(|service| report.board[service].state.level == Level::Frozen) {
         return Exit::Refused;
     }
@@ -169,5 +179,6 @@ fn exit_of_gates(catalog: &Catalog, report: &Report, trust: Trust) -> Exit {
         let is_unknown = decision.state.level == Level::Unknown && !decision.verdict(policy, DEFAULT_CHANGE).allow;
         is_unknown || (trust == Trust::Doubtful && policy.on_unknown == OnUnknown::Deny)
     };
-    if services().any(unsure) { Exit::Unsure } else { exit(trust) }
+    // Where it judges nobody it has nothing to allow.
+    if services().any(unsure) || services().next().is_none() { Exit::Unsure } else { exit(trust) }
 }

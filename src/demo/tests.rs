@@ -17,7 +17,8 @@ const DAY: i64 = 24 * 60;
 fn catalog() -> Arc<Catalog> {
     let temp = tempfile::tempdir().unwrap();
     let directory = temp.path().join("slo-specs");
-    specs::write(&directory, ([127, 0, 0, 1], 9999).into()).unwrap();
+    let places = Places { listen: ([127, 0, 0, 1], 9999).into(), metrics: ([127, 0, 0, 1], 9464).into() };
+    specs::write(&directory, places).unwrap();
     Arc::new(spec::load(&directory).unwrap().catalog)
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{AlertStatus, GapStatus, LatencyStatus, Ordered};
 use crate::engine::Board;
-use crate::spec::{Catalog, JourneyId, SloId, StoryId};
+use crate::spec::{Catalog, JourneyId, SloId, SourceId, StoryId};
 use crate::time::{Horizon, Timestamp};
 
 /// Burn rates by window, shortest first; `null` where nothing happened.
@@ -59,6 +59,18 @@ pub struct SloStatus<'a> {
     pub gaps_total: usize,
     /// When the rules by which it counts changed, if some of what its window holds was counted by earlier ones.
     pub rules_changed: Option<Timestamp>,
+    /// What targets show for it on their last pages and cannot be counted; absent without any, and of the past.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<SloError<'a>>,
+}
+
+/// Something that a target shows for an SLO and that cannot be counted.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SloError<'a> {
+    /// Of which target.
+    pub target: &'a str,
+    /// Why not, and what there is instead.
+    pub text: &'a str,
 }
 
 /// The error budget of an SLO.
@@ -109,7 +121,16 @@ impl<'a> SloStatus<'a> {
             gaps,
             gaps_total,
             rules_changed: found.rules_changed,
+            errors: SloError::of(board, slo.source, id),
         }
+    }
+}
+
+impl<'a> SloError<'a> {
+    fn of(board: &'a Board, source: SourceId, id: SloId) -> Vec<Self> {
+        let objections = board[source].targets.iter().flat_map(|targets| &targets.objections);
+        let of_slo = objections.filter(|objection| objection.slo == id);
+        of_slo.map(|objection| Self { target: &objection.target, text: &objection.why }).collect()
     }
 }
 

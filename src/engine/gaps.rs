@@ -92,9 +92,7 @@ impl Gap {
         let place = REASONS.iter().position(|(name, _)| *name == self.reason);
         let why = place.map_or(&*self.reason, |place| REASONS[place].1);
         match place.is_some_and(|place| place >= FIRST_OF_SCRAPES) {
-            true => {
-                format!("events of source {} between {} and {} may be missing: {why}", self.source, self.from, self.to)
-            }
+            true => format!("{}: {why}", lost.text_of_events(&self.source)),
             false => format!("{}: {why}", lost.text(&self.source)),
         }
     }
@@ -248,5 +246,8 @@ mod tests {
              never be counted: its log was rotated away or deleted while slogate was not running"
         );
         assert!(gap(1, 2, Some(7), "cosmic_rays").text().ends_with("can never be counted: cosmic_rays"));
+        let text = gap(29_919_492, 29_919_493, None, "target_gone").text();
+        let begins = "events of source lb from between 2026-11-20T10:12:00Z and 2026-11-20T10:13:00Z may be missing: a";
+        assert!(text.starts_with(begins), "{text}");
     }
 }

@@ -12,6 +12,8 @@ use crate::time::Timestamp;
 
 /// At most so many notes of a source are shown.
 pub const MOST_NOTES: usize = 50;
+/// At most so many objections of a source are shown.
+pub const MOST_OBJECTIONS: usize = 1_000;
 
 /// The targets of one source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +28,19 @@ pub struct Targets {
     pub note_counts: BTreeMap<&'static str, u64>,
     /// The newest things that are to be said beside the counts, newest last; at most [`MOST_NOTES`].
     pub notes: Vec<Arc<TargetNote>>,
+    /// What the last pages show for SLOs and cannot be counted, by target; at most [`MOST_OBJECTIONS`].
+    pub objections: Vec<Arc<Objection>>,
+}
+
+/// Something that a target shows for an SLO and that cannot be counted as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Objection {
+    /// Of which target.
+    pub target: String,
+    /// For which SLO.
+    pub slo: SloId,
+    /// Why not, and what there is instead.
+    pub why: String,
 }
 
 /// One target, as it was scraped last.

@@ -116,11 +116,20 @@ impl Doubt {
 }
 
 impl Lost {
-    /// One sentence without a full stop about the source of this name.
+    /// One sentence without a full stop about the source of this name, which writes logs.
     pub fn text(&self, source: &str) -> String {
-        let Self { gaps, from, to, bytes } = self;
+        let Self { from, to, bytes, .. } = self;
         let much = bytes.map_or("an unknown number of bytes".to_owned(), |bytes| format!("{bytes} bytes"));
-        let places = if *gaps == 1 { String::new() } else { format!(", in {gaps} gaps,") };
-        format!("{much} of source {source}{places} from between {from} and {to} can never be counted")
+        format!("{much} of source {source}{} from between {from} and {to} can never be counted", self.places())
+    }
+
+    /// The same for one that is scraped. Its counters show what was counted; whether more was, nobody can know.
+    pub fn text_of_events(&self, source: &str) -> String {
+        let Self { from, to, .. } = self;
+        format!("events of source {source}{} from between {from} and {to} may be missing", self.places())
+    }
+
+    fn places(&self) -> String {
+        if self.gaps == 1 { String::new() } else { format!(", in {} gaps,", self.gaps) }
     }
 }

@@ -3,7 +3,7 @@
 use crate::alert::AlertStanding;
 use crate::budget::{Standing, burn_rate};
 use crate::gate::{Doubt, Evidence, Level, Lost};
-use crate::spec::{AlertRule, Catalog, Objective, SloId, SourceId};
+use crate::spec::{AlertRule, Catalog, Objective, SloId, SourceId, SourceKind};
 use crate::time::{Horizon, Timestamp};
 
 /// One reason of a decision.
@@ -214,7 +214,10 @@ impl Reason {
                 format!("source {name} was last heard at {last_heard}, more than {longest} ago")
             }
             Self::SourceDegraded { source, doubt } => doubt.text(&catalog[*source].name),
-            Self::Gap { source, lost } => lost.text(&catalog[*source].name),
+            Self::Gap { source, lost } => match &catalog[*source].kind {
+                SourceKind::File(_) => lost.text(&catalog[*source].name),
+                SourceKind::Scrape(_) => lost.text_of_events(&catalog[*source].name),
+            },
             Self::NoEvidence { slo: Some(slo) } => format!("{} has seen no events in its window", path(catalog, *slo)),
             Self::NoEvidence { slo: None } => "no SLO speaks for this service".to_owned(),
             Self::ThinEvidence { slo, total, min_events } => {

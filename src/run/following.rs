@@ -9,8 +9,8 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded, never};
 
 use super::follow::{self, Delivery, Reading};
-use super::scrape::Scraper;
-use crate::spec::SourceId;
+use super::scrape::{Scraper, Told};
+use crate::spec::{SourceId, SourceKind};
 use crate::time::Timestamp;
 
 /// How many deliveries of counts may wait for the owner.
@@ -65,11 +65,33 @@ impl Follower {
         }
     }
 
-    /// How far it has read, where that is more than what was delivered. What is known of targets is all delivered.
-    fn into_reading(self) -> Option<(String, Reading)> {
+    /// What another follower of the same source goes on from, beside what was delivered.
+    fn into_carried(self) -> (String, Carried) {
         match self {
-            Self::Files(files) => Some(files.into_reading()),
-            Self::Targets(_) => None,
+            Self::Files(files) => {
+                let (name, reading) = files.into_reading();
+                (name, Carried::Files(Box::new(reading)))
+            }
+            Self::Targets(targets) => (targets.name().to_owned(), Carried::Targets(targets.told())),
+        }
+    }
+}
+
+/// What is kept of a source while other specs come into force.
+pub(super) enum Carried {
+    /// How far its files were read.
+    Files(Box<Reading>),
+    /// What was told of its targets.
+    Targets(Told),
+}
+
+impl Carried {
+    /// Whether it is of a source that is read as this one is.
+    pub(super) fn is_of(&self, kind: &SourceKind) -> bool {
+        match (self, kind) {
+            (Self::Files(reading), SourceKind::File(file)) => reading.is_of(file),
+            (Self::Targets(_), SourceKind::Scrape(_)) => true,
+            _ => false,
         }
     }
 }
@@ -216,10 +238,10 @@ impl Following {
         self.has_ended || (self.is_empty() && self.is_stopping())
     }
 
-    /// How far each source has been read. The one of a thread that panicked is lost.
-    pub(super) fn readings(&mut self) -> Vec<(String, Reading)> {
+    /// What is kept of each source, by name. That of a thread that panicked is lost.
+    pub(super) fn carried(&mut self) -> Vec<(String, Carried)> {
         let ended = self.running.drain(..).filter_map(|running| running.thread.join().ok());
-        self.done.drain(..).chain(ended).filter_map(Follower::into_reading).collect()
+        self.done.drain(..).chain(ended).map(Follower::into_carried).collect()
     }
 }
 

@@ -16,8 +16,7 @@
 
 use std::sync::Arc;
 
-use super::follow::Reading;
-use super::following::Following;
+use super::following::{Carried, Following};
 use super::owner::{COMMIT_MS, Owner};
 use super::revive::Revival;
 use super::specs::{Cause, Change, News};
@@ -36,8 +35,8 @@ pub(super) struct Reload {
     access: Access,
     /// What is to be in force as soon as that can be.
     coming: Option<Box<Change>>,
-    /// How far sources were read that are not followed at the moment.
-    readings: Vec<(String, Reading)>,
+    /// What is kept of sources that are not followed at the moment.
+    carried: Vec<(String, Carried)>,
     /// What is in force has not been shown to readers yet.
     is_unseen: bool,
     /// When following was tried last without success.
@@ -48,7 +47,7 @@ impl Reload {
     /// No reload, since the specs were loaded at the start.
     pub(super) fn new(access: Access, loaded_at: Timestamp) -> Self {
         let specs = SpecsHealth::loaded(loaded_at);
-        Self { specs, access, coming: None, readings: Vec::new(), is_unseen: false, tried_ms: None }
+        Self { specs, access, coming: None, carried: Vec::new(), is_unseen: false, tried_ms: None }
     }
 
     /// Whether readers are to see what they saw before, given that the store lacks something.
@@ -97,8 +96,8 @@ impl Owner {
             return self.wait();
         }
         self.reload.specs.waiting = None;
-        let readings = self.following.readings();
-        self.reload.readings.extend(readings);
+        let carried = self.following.carried();
+        self.reload.carried.extend(carried);
         match self.reload.coming.take() {
             Some(change) => self.replace(*change),
             None => self.follow_again(),
@@ -150,8 +149,8 @@ impl Owner {
             Ok(restored) => restored,
             Err(error) => return self.stay(&error.to_string()),
         };
-        let readings = std::mem::take(&mut self.reload.readings);
-        let followers = match followers(&catalog, classifiers, readings, &loaded.positions) {
+        let carried = std::mem::take(&mut self.reload.carried);
+        let followers = match followers(&catalog, classifiers, carried, &loaded.positions) {
             Ok(followers) => followers,
             Err(error) => return self.stay(&error.to_string()),
         };
@@ -182,11 +181,11 @@ impl Owner {
         }
         self.reload.tried_ms = Some(elapsed_ms);
         let catalog = Arc::clone(self.engine.catalog());
-        let readings = std::mem::take(&mut self.reload.readings);
+        let carried = std::mem::take(&mut self.reload.carried);
         let loaded = self.store.load().map_err(|error| error.to_string());
         let found = loaded.and_then(|loaded| {
             let classifiers = classifiers(&catalog).map_err(|error| error.to_string())?;
-            followers(&catalog, classifiers, readings, &loaded.positions).map_err(|error| error.to_string())
+            followers(&catalog, classifiers, carried, &loaded.positions).map_err(|error| error.to_string())
         });
         match found {
             Ok(followers) => self.start(followers),

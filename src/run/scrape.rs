@@ -38,6 +38,7 @@ use crate::store::Position;
 use crate::time::{Stopwatch, Timestamp};
 use gaps::Gaps;
 use standing::Standing;
+pub(super) use standing::Told;
 use state::Target;
 
 /// At least so often somebody looks whether the source is to be stopped.
@@ -84,7 +85,7 @@ enum Event {
 }
 
 impl Scraper {
-    /// A scraper that goes on where the saved positions of the source are.
+    /// A scraper that goes on where the saved positions of the source are, after what was told of it.
     ///
     /// # Errors
     /// When they cannot be used.
@@ -93,6 +94,7 @@ impl Scraper {
         source: SourceId,
         scrape: &ScrapeSource,
         positions: &[Position],
+        told: Told,
     ) -> Result<Self, SavedTargetError> {
         let counter = ScrapeCounter::new(catalog, source, scrape);
         let name = &catalog[source].name;
@@ -103,7 +105,7 @@ impl Scraper {
             scrape: scrape.clone(),
             counter,
             targets,
-            standing: Standing::new(name),
+            standing: Standing::new(name, told),
             gaps: Gaps::new(name),
             positions: BTreeMap::new(),
             found: None,
@@ -120,6 +122,11 @@ impl Scraper {
     /// The source's name.
     pub(super) fn name(&self) -> &str {
         &self.catalog[self.source].name
+    }
+
+    /// What was told of its targets since the process began.
+    pub(super) fn told(&self) -> Told {
+        self.standing.told()
     }
 
     /// Scrapes until told to stop. When it returns, everything that was counted was delivered, if there still was

@@ -12,7 +12,7 @@ use slogate::api::{
 };
 use slogate::counts::{Batch, Durations, Page, Rejection, Sample, Took, bucket_of, columns, request_sets};
 use slogate::document::{AuditAction, AuditEntry, SpecsHealth};
-use slogate::engine::{Command, Engine, Gap, Reading, Target, TargetNote, Targets};
+use slogate::engine::{Command, Engine, Gap, Objection, Reading, Target, TargetNote, Targets};
 use slogate::formats::Unparsed;
 use slogate::gate::Hold;
 use slogate::increase::NoteKind;
@@ -266,12 +266,15 @@ impl Server {
             let (kind, example) = (NoteKind::Interpolated, String::new());
             let (from, to, url) = (at.plus_millis(-90_000), at, target.url.clone());
             let note = TargetNote { target: url, slo: SloId(0), kind, from, to, events: 7, series: 1, example };
+            let why = "no bucket ends at 0.4; the bounds are 0.5, +Inf: took_seconds".to_owned();
+            let objection = Objection { target: target.url.clone(), slo: SloId(0), why };
             let targets = Targets {
                 targets: vec![Arc::new(target)],
                 troubles: vec!["targets.json is not there".into()],
                 errors: [("status", 1)].into(),
                 note_counts: [("interpolated", 1)].into(),
                 notes: vec![Arc::new(note)],
+                objections: vec![Arc::new(objection)],
             };
             owner.engine.note_targets(SourceId(0), Arc::new(targets));
             owner.publish();

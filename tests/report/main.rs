@@ -7,3 +7,4 @@ mod edges;
 mod kinds;
 mod latency;
 mod shape;
+mod unread;

@@ -9,8 +9,14 @@ mod percentiles;
 mod server;
 mod target;
 
+mod kinds;
+mod mixed;
+mod replicas;
+mod trust;
+
 use std::fs::{self, File};
 use std::io::Write;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use slogate::time::{Clock, SystemClock};
 
 /// How a target answers.
@@ -32,10 +33,17 @@ pub enum Answer {
     Drip,
     /// Not at all, but the connection stands.
     Silent,
+    /// With its page to every other request, and with status 503 to those between.
+    EveryOther,
+    /// With its page, or for `/metrics` with a redirect to there.
+    Redirect(String),
+    /// With the pages of these, one after the other, as a balancer before them would.
+    Balanced(Vec<Arc<Mutex<State>>>),
 }
 
+/// What a target is at the moment.
 #[derive(Debug)]
-struct State {
+pub struct State {
     answer: Answer,
     /// What is on the page, by series.
     series: BTreeMap<String, u64>,
@@ -59,7 +67,12 @@ pub struct Target {
 impl Target {
     /// A target that began just now and counts nothing yet.
     pub fn new() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Self::at("127.0.0.1:0".parse().expect("an address"), None)
+    }
+
+    /// The same at this address, if need be with secured connections.
+    pub fn at(address: SocketAddr, secured: Option<Arc<ServerConfig>>) -> Self {
+        let listener = TcpListener::bind(address).expect("a port");
         let address = listener.local_addr().expect("an address");
         let state = State {
             answer: Answer::Page,
@@ -73,8 +86,15 @@ impl Target {
         // It ends with the test's process.
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (state, pages) = (Arc::clone(&state), Arc::clone(&pages));
-                thread::spawn(move || answer(stream, &state, &pages));
+                let (state, pages, secured) = (Arc::clone(&state), Arc::clone(&pages), secured.clone());
+                thread::spawn(move || match secured.map(ServerConnection::new) {
+                    None => answer(stream, &state, &pages),
+                    // It has said why, and whoever does not trust it goes away.
+                    Some(connection) => {
+                        let connection = connection.expect("a sound configuration");
+                        answer(StreamOwned::new(connection, stream), &state, &pages);
+                    }
+                });
             }
         });
         target
@@ -123,6 +143,11 @@ impl Target {
         self.with(|state| state.answer = answer);
     }
 
+    /// Answers as a balancer before these targets would.
+    pub fn balance(&self, between: &[&Self]) {
+        self.answer(Answer::Balanced(between.iter().map(|target| Arc::clone(&target.state)).collect()));
+    }
+
     /// How many pages it has given in full.
     pub fn pages(&self) -> u64 {
         self.pages.load(Ordering::SeqCst)
@@ -131,6 +156,16 @@ impl Target {
     /// The head of the newest request.
     pub fn last_request(&self) -> String {
         self.with(|state| state.requests.last().cloned().unwrap_or_default())
+    }
+
+    /// The heads of all requests.
+    pub fn requests(&self) -> Vec<String> {
+        self.with(|state| state.requests.clone())
+    }
+
+    /// Its process began so much earlier, in milliseconds.
+    pub fn began_earlier_by(&self, millis: i64) {
+        self.with(|state| state.began_ms = state.began_ms.map(|began_ms| began_ms - millis));
     }
 
     /// How often it was asked.
@@ -168,7 +203,7 @@ fn page(state: &State, is_open_metrics: bool) -> String {
     page + if is_open_metrics { "# EOF\n" } else { "" }
 }
 
-fn answer(mut stream: TcpStream, state: &Mutex<State>, pages: &AtomicU64) {
+fn answer(mut stream: impl Read + Write, state: &Mutex<State>, pages: &AtomicU64) {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -177,14 +212,26 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>, pages: &AtomicU64) {
             _ => return,
         }
     }
-    let (how, text, open_metrics) = {
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let (how, text, open_metrics, number) = {
         let mut state = state.lock().expect("no test panics while it holds this");
-        state.requests.push(String::from_utf8_lossy(&head).into_owned());
-        (state.answer.clone(), page(&state, false), page(&state, true))
+        state.requests.push(head.clone());
+        (state.answer.clone(), page(&state, false), page(&state, true), state.requests.len())
     };
+    const TEXT: &str = "Content-Type: text/plain; version=0.0.4; charset=utf-8";
+    const BUSY: &[u8] = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     // Whoever asked may have gone away.
     let written = match how {
-        Answer::Page => whole(&mut stream, "Content-Type: text/plain; version=0.0.4; charset=utf-8", text.as_bytes()),
+        Answer::EveryOther if number % 2 == 0 => stream.write_all(BUSY).map(|()| false),
+        Answer::Redirect(to) if head.starts_with("GET /metrics ") => {
+            let head = format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
+            stream.write_all(head.as_bytes()).map(|()| false)
+        }
+        Answer::Page | Answer::EveryOther | Answer::Redirect(_) => whole(&mut stream, TEXT, text.as_bytes()),
+        Answer::Balanced(between) => {
+            let state = between[number % between.len()].lock().expect("no test panics while it holds this");
+            whole(&mut stream, TEXT, page(&state, false).as_bytes())
+        }
         Answer::OpenMetrics => {
             let head = "Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8";
             whole(&mut stream, head, open_metrics.as_bytes())
@@ -214,12 +261,13 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>, pages: &AtomicU64) {
     pages.fetch_add(u64::from(written.unwrap_or(false)), Ordering::SeqCst);
 }
 
-fn whole(stream: &mut TcpStream, head: &str, body: &[u8]) -> std::io::Result<bool> {
+fn whole(stream: &mut impl Write, head: &str, body: &[u8]) -> std::io::Result<bool> {
     let head = format!("HTTP/1.1 200 OK\r\n{head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-    stream.write_all(&[head.as_bytes(), body].concat()).map(|()| true)
+    stream.write_all(&[head.as_bytes(), body].concat())?;
+    stream.flush().map(|()| true)
 }
 
-fn endless(stream: &mut TcpStream, promised: Option<u64>) -> std::io::Result<()> {
+fn endless(stream: &mut impl Write, promised: Option<u64>) -> std::io::Result<()> {
     let length = promised.map_or(String::new(), |promised| format!("Content-Length: {promised}\r\n"));
     stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n{length}\r\n").as_bytes())?;
     let lines = "up 1\n".repeat(20_000);
@@ -228,7 +276,7 @@ fn endless(stream: &mut TcpStream, promised: Option<u64>) -> std::io::Result<()>
     }
 }
 
-fn drip(stream: &mut TcpStream, text: &str) -> std::io::Result<()> {
+fn drip(stream: &mut impl Write, text: &str) -> std::io::Result<()> {
     let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n", text.len());
     stream.write_all(head.as_bytes())?;
     for byte in text.bytes() {

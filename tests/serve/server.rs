@@ -141,6 +141,14 @@ max_unparsed = 10.0 # the logs of most tests have lines that cannot be read
         self.spawn_command(self.serve())
     }
 
+    /// Starts a server by another program, which is given the server's command behind its own arguments.
+    pub fn spawn_by(&self, program: &[&str]) -> Server<'_> {
+        let mut command = self.command(Path::new(program[0]));
+        command.args(&program[1..]).arg(env!("CARGO_BIN_EXE_slogate")).arg("serve");
+        command.arg("--specs").arg(self.path("specs"));
+        self.spawn_command(command)
+    }
+
     /// Starts a server as another user, who gets everything in the directory.
     pub fn spawn_as(&self, uid: u32) -> Server<'_> {
         // The binary may lie where that user cannot get.
@@ -154,12 +162,9 @@ max_unparsed = 10.0 # the logs of most tests have lines that cannot be read
 
     /// Starts a server whose files may not grow beyond so many bytes, which it meets like a full disk.
     pub fn spawn_limited(&self, bytes: Option<u64>) -> Server<'_> {
-        let mut command = self.command(Path::new("/bin/sh"));
-        // Without this, the system ends whoever writes more.
-        command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", "/usr/bin/prlimit"]);
-        command.arg(file_limit(bytes)).arg(env!("CARGO_BIN_EXE_slogate")).arg("serve");
-        command.arg("--specs").arg(self.path("specs"));
-        self.spawn_command(command)
+        // Without the trap, the system ends whoever writes more.
+        let limit = file_limit(bytes);
+        self.spawn_by(&["/bin/sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh", "/usr/bin/prlimit", &limit])
     }
 
     fn spawn_command(&self, mut command: Command) -> Server<'_> {

@@ -6,6 +6,7 @@ use comfy_table::{Cell, Color, Table};
 use slogate::document::{AlertStatus, GateStatus, JourneyStatus, SloStatus, SourceStatus, Status, StoryStatus};
 use slogate::latency::PERCENTILES;
 
+use super::unread::Unread;
 use crate::cli::cells::{
     BURNS, budget, burn, duration, gate, gates, grouped, indented, percent, section, state, table,
 };
@@ -13,30 +14,41 @@ use crate::cli::cells::{
 /// How many refused lines are shown.
 const REFUSED_SHOWN: usize = 3;
 
-/// The whole document; of the sources only the one that was read.
-pub(super) fn text(status: &Status<'_>, source: &str) -> String {
+/// The whole document, but for what was not read.
+pub(super) fn text(status: &Status<'_>, unread: Unread<'_>) -> String {
     let mut text = format!("Service levels at {}\n", status.at);
     for story in &status.stories {
-        section(&mut text, &story_title(story), &slos(story));
+        let read: Vec<&SloStatus<'_>> = story.slos.iter().filter(|slo| !unread.has(slo.story, slo.slo)).collect();
+        if !read.is_empty() {
+            section(&mut text, &story_title(story), &slos(&read));
+        }
     }
     for journey in &status.journeys {
+        if journey.members.iter().all(|member| unread.has(member.story, member.slo)) {
+            continue;
+        }
         let title = format!("Journey {} · {}", journey.journey, journey.title);
-        section(&mut text, &title, &standing(journey));
+        section(&mut text, &title, &standing(journey, unread));
         // Writing to a string cannot fail, here and below.
-        let _ = writeln!(text, "\n{}", indented(&members(journey).trim_fmt()));
+        let _ = writeln!(text, "\n{}", indented(&members(journey, unread).trim_fmt()));
     }
     let latencies = latencies(status);
     if !latencies.is_empty() {
         section(&mut text, "How long requests took, at most (percentiles, within 1%)", &latencies);
     }
-    if !status.gates.is_empty() {
-        section(&mut text, "Gates", &gate_table(&status.gates));
+    let judged: Vec<&GateStatus<'_>> =
+        status.gates.iter().filter(|gate| !unread.has_service_named(gate.service)).collect();
+    if !judged.is_empty() {
+        section(&mut text, "Gates", &gate_table(&judged));
     }
     if !status.alerts.is_empty() {
         section(&mut text, "Alerts", &alerts(&status.alerts));
     }
-    for source in status.sources.iter().filter(|found| found.source == source) {
+    for source in status.sources.iter().filter(|found| found.source == unread.source()) {
         let _ = writeln!(text, "\nLines of source {}\n{}", source.source, indented(&lines(source)));
+    }
+    if let Some(left_out) = unread.text() {
+        let _ = write!(text, "\n{left_out}");
     }
     text
 }
@@ -49,11 +61,11 @@ fn story_title(story: &StoryStatus<'_>) -> String {
     title
 }
 
-fn slos(story: &StoryStatus<'_>) -> Table {
+fn slos(slos: &[&SloStatus<'_>]) -> Table {
     let [a, b, c] = BURNS;
     let header = ["SLO", "objective", "compliance", "bad of total", "budget left", "", "as time", a, b, c, "state"];
     let mut table = table(header, &[1, 2, 3, 5, 6, 7, 8, 9]);
-    for slo in &story.slos {
+    for slo in slos {
         let mut row = vec![
             Cell::new(slo.slo),
             Cell::new(format!("{} / {}", percent(slo.objective), slo.window)),
@@ -93,7 +105,7 @@ fn slo_note(slo: &SloStatus<'_>) -> &'static str {
     }
 }
 
-fn standing(journey: &JourneyStatus<'_>) -> Table {
+fn standing(journey: &JourneyStatus<'_>, unread: Unread<'_>) -> Table {
     let [a, b, c] = BURNS;
     let header = ["objective", "compliance", "budget left", "", "as time", a, b, c, "state"];
     let mut table = table(header, &[0, 1, 3, 4, 5, 6, 7]);
@@ -103,19 +115,22 @@ fn standing(journey: &JourneyStatus<'_>) -> Table {
     ];
     row.extend(budget(journey.budget.remaining, journey.budget.remaining_seconds));
     row.extend(BURNS.map(|window| burn(rate(&journey.burn.0, window))));
-    row.push(state(journey.state, ""));
+    let is_whole = !journey.members.iter().any(|member| unread.has(member.story, member.slo));
+    row.push(state(journey.state, if is_whole { "" } else { " (in part)" }));
     table.add_row(row);
     table
 }
 
-fn members(journey: &JourneyStatus<'_>) -> Table {
+fn members(journey: &JourneyStatus<'_>, unread: Unread<'_>) -> Table {
     let header = ["member", "weight", "compliance", "share of journey", "share of errors"];
     let mut table = table(header, &[1, 2, 3, 4]);
     for member in &journey.members {
+        let is_unread = unread.has(member.story, member.slo);
+        let compliance = if is_unread { "not read" } else { "-" };
         table.add_row([
             format!("{}/{}", member.story, member.slo),
             member.weight.to_string(),
-            member.compliance.map_or("-".to_owned(), percent),
+            member.compliance.map_or(compliance.to_owned(), percent),
             format!("{:.1}%", member.share * 100.0),
             format!("{:.1}%", member.spent_share * 100.0),
         ]);
@@ -123,7 +138,7 @@ fn members(journey: &JourneyStatus<'_>) -> Table {
     table
 }
 
-fn gate_table(statuses: &[GateStatus<'_>]) -> Table {
+fn gate_table(statuses: &[&GateStatus<'_>]) -> Table {
     let mut table = gates();
     for status in statuses {
         let reasons: Vec<String> = status.reasons.iter().map(|reason| reason.text.clone()).collect();

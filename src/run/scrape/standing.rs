@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::state::Target;
 use crate::counts::Scraped;
-use crate::engine::{self, MOST_NOTES, TargetNote, Targets};
+use crate::engine::{self, MOST_NOTES, MOST_OBJECTIONS, Objection, TargetNote, Targets};
 use crate::increase::{Effect, NoteKind};
 use crate::intake::scrape::{ScrapeError, Trouble};
 use crate::spec::{Catalog, SloId};
@@ -20,28 +20,38 @@ pub(super) struct Standing {
     source: String,
     targets: BTreeMap<String, Arc<engine::Target>>,
     troubles: Vec<String>,
-    errors: BTreeMap<&'static str, u64>,
-    note_counts: BTreeMap<&'static str, u64>,
+    counts: Told,
     notes: VecDeque<Arc<TargetNote>>,
-    /// By target: the reason that was told last, until it answers.
-    told: BTreeMap<String, &'static str>,
-    told_notes: BTreeSet<(SloId, NoteKind)>,
+    /// Of the last page of each target.
+    objections: Vec<Arc<Objection>>,
+    /// By target: the reason that was said last, until it answers.
+    said: BTreeMap<String, &'static str>,
+    said_notes: BTreeSet<(SloId, NoteKind)>,
     /// The minute that is going on, what was told in it and what was not.
     minute: (u64, u32, u32),
 }
 
+/// How often what was told of a source since the process began. It goes on when other specs come into force.
+#[derive(Clone, Debug, Default)]
+pub(in crate::run) struct Told {
+    /// Scrapes that gave nothing to count, by reason.
+    errors: BTreeMap<&'static str, u64>,
+    /// What happened to counters, by kind.
+    notes: BTreeMap<&'static str, u64>,
+}
+
 impl Standing {
     /// Of a source whose targets are not known yet.
-    pub(super) fn new(source: &str) -> Self {
+    pub(super) fn new(source: &str, counts: Told) -> Self {
         Self {
             source: source.to_owned(),
             targets: BTreeMap::new(),
             troubles: Vec::new(),
-            errors: BTreeMap::new(),
-            note_counts: BTreeMap::new(),
+            counts,
             notes: VecDeque::new(),
-            told: BTreeMap::new(),
-            told_notes: BTreeSet::new(),
+            objections: Vec::new(),
+            said: BTreeMap::new(),
+            said_notes: BTreeSet::new(),
             minute: (0, 0, 0),
         }
     }
@@ -51,10 +61,16 @@ impl Standing {
         Targets {
             targets: self.targets.values().cloned().collect(),
             troubles: self.troubles.clone(),
-            errors: self.errors.clone(),
-            note_counts: self.note_counts.clone(),
+            errors: self.counts.errors.clone(),
+            note_counts: self.counts.notes.clone(),
             notes: self.notes.iter().cloned().collect(),
+            objections: self.objections.clone(),
         }
+    }
+
+    /// How often what was told.
+    pub(super) fn told(&self) -> Told {
+        self.counts.clone()
     }
 
     /// A target is listed from now on.
@@ -80,7 +96,8 @@ impl Standing {
     /// A target is no longer listed.
     pub(super) fn unlisted(&mut self, key: &str) {
         self.targets.remove(key);
-        self.told.remove(key);
+        self.said.remove(key);
+        self.objections.retain(|objection| objection.target != key);
         tracing::info!(source = self.source, endpoint = key, "{key} is no longer listed, and not scraped any more");
     }
 
@@ -106,11 +123,11 @@ impl Standing {
         error: Option<&ScrapeError>,
     ) {
         if let Some(error) = error {
-            *self.errors.entry(error.reason()).or_default() += 1;
+            *self.counts.errors.entry(error.reason()).or_default() += 1;
         }
         let key = &target.endpoint.key;
         for (slo, note) in &scraped.notes {
-            *self.note_counts.entry(note.kind.name()).or_default() += 1;
+            *self.counts.notes.entry(note.kind.name()).or_default() += 1;
             self.notes.push_back(Arc::new(TargetNote {
                 target: key.clone(),
                 slo: *slo,
@@ -125,6 +142,9 @@ impl Standing {
         self.notes.drain(..self.notes.len().saturating_sub(MOST_NOTES));
         if !target.is_listed {
             return;
+        }
+        if error.is_none() && scraped.ignored.is_none() {
+            self.object(key, scraped);
         }
         let health = target.counted.health();
         let shown = engine::Target {
@@ -144,6 +164,18 @@ impl Standing {
         self.targets.insert(key.clone(), Arc::new(shown));
     }
 
+    /// Takes over what the last page of a target shows and cannot be counted.
+    fn object(&mut self, key: &str, scraped: &Scraped) {
+        self.objections.retain(|objection| objection.target != key);
+        let refused = scraped.notes.iter().filter(|(_, note)| note.kind == NoteKind::BadHistogram);
+        let objections = refused.map(|(slo, note)| {
+            let why = crate::spec::printable(&note.example);
+            Arc::new(Objection { target: key.to_owned(), slo: *slo, why })
+        });
+        self.objections.extend(objections.take(MOST_OBJECTIONS));
+        self.objections.truncate(MOST_OBJECTIONS);
+    }
+
     /// Tells what is new about a target.
     pub(super) fn say(
         &mut self,
@@ -154,15 +186,15 @@ impl Standing {
         elapsed_ms: u64,
     ) {
         match error {
-            Some(error) if self.told.get(key) != Some(&error.reason()) => {
-                self.told.insert(key.to_owned(), error.reason());
+            Some(error) if self.said.get(key) != Some(&error.reason()) => {
+                self.said.insert(key.to_owned(), error.reason());
                 if self.may_speak(elapsed_ms) {
                     tracing::warn!(source = self.source, endpoint = key, reason = error.reason(), "{key}: {error}");
                 }
             }
             Some(_) => {}
             None => {
-                if self.told.remove(key).is_some() && self.may_speak(elapsed_ms) {
+                if self.said.remove(key).is_some() && self.may_speak(elapsed_ms) {
                     tracing::info!(source = self.source, endpoint = key, "{key} gives pages again");
                 }
             }
@@ -170,7 +202,7 @@ impl Standing {
         for (slo, note) in &scraped.notes {
             // What may be missing is told as a gap.
             let is_told = note.kind.effect() != Effect::None || note.kind == NoteKind::Interpolated;
-            if !is_told && self.told_notes.insert((*slo, note.kind)) && self.may_speak(elapsed_ms) {
+            if !is_told && self.said_notes.insert((*slo, note.kind)) && self.may_speak(elapsed_ms) {
                 let (story, slo) = (&catalog.story_of(*slo).name, &catalog[*slo].name);
                 let (kind, example) = (note.kind.name(), crate::spec::printable(&note.example));
                 tracing::warn!(source = self.source, endpoint = key, kind, "{story}/{slo}: {kind}: {example} ({key})");
