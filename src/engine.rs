@@ -58,7 +58,7 @@ pub use kept::{
 use ledger::{Bounds, Ledger, Shown};
 use quality::Tolerance;
 pub use quality::{KeptQuality, Reading, may_hide_errors};
-pub use restore::Restoring;
+pub use restore::{Restoring, RestoringDurations};
 pub use targets::{MOST_NOTES, MOST_OBJECTIONS, Objection, Target, TargetNote, Targets};
 pub use terms::Terms;
 

@@ -253,10 +253,15 @@ pub fn restore(
     now: Timestamp,
 ) -> Result<(Engine, Loaded), StoreError> {
     let loaded = store.load()?;
-    let mut restoring = Engine::keeping(catalog, kept).restore(&loaded.kept, now);
-    store.minutes(restoring.from(), &mut |minute, counts| restoring.add(minute, counts))?;
-    store.durations(restoring.from(), &mut |counts| restoring.add_durations(counts))?;
-    let mut engine = restoring.finish();
+    let (mut restoring, mut durations) = Engine::keeping(catalog, kept).restore(&loaded.kept, now);
+    let from = restoring.from();
+    // Each takes about as long as the other, and a start waits for both.
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(|| store.durations(from, &mut |counts| durations.add(counts)));
+        let minutes = store.minutes(from, &mut |minute, counts| restoring.add(minute, counts));
+        reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(minutes)
+    })?;
+    let mut engine = restoring.finish(durations);
     engine.note_gaps(loaded.gaps.iter().cloned());
     Ok((engine, loaded))
 }

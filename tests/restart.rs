@@ -259,10 +259,10 @@ fn restored(scenario: &Scenario, store: &dyn Store, now: i64) -> (Engine, Loaded
     let loaded = store.load().unwrap();
     let kept = Horizon::of_minutes(LONGEST as u32 + scenario.kept_more);
     let engine = Engine::keeping(scenario.catalog(), kept);
-    let mut restoring = engine.restore(&loaded.kept, Timestamp::from_millis(now));
+    let (mut restoring, durations) = engine.restore(&loaded.kept, Timestamp::from_millis(now));
     let each = &mut |minute: Minute, counts: &[(SeriesId, Tally)]| restoring.add(minute, counts);
     store.minutes(Minute::from_number(i64::MIN), each).unwrap();
-    (restoring.finish(), loaded)
+    (restoring.finish(durations), loaded)
 }
 
 /// A board without its alerts: since when one fires is known to the minute after a restart, and to the tick before.

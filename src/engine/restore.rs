@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::counts::PAGE_MINUTES;
 use crate::engine::audit::Journal;
+use crate::engine::durations::Rings;
 use crate::engine::identity::Book;
 use crate::engine::terms::enter_change;
 use crate::engine::{Engine, Kept, KeptGate, SeriesId, SeriesName, SlotCounts, Terms, Totals, Tracking};
@@ -42,8 +43,6 @@ pub struct Restoring {
     engine: Engine,
     /// By number of a series: its source and column, if the catalog has one.
     places: Vec<Option<Place>>,
-    /// By number of a series: its source and set of requests, if the catalog has one.
-    sets: BTreeMap<SeriesId, (usize, usize)>,
     /// The hour that is being gathered.
     hour: i64,
     /// By place.
@@ -51,6 +50,17 @@ pub struct Restoring {
     from: Minute,
     last: Minute,
     until: Option<Minute>,
+}
+
+/// The durations of an engine that is being restored: they and the counts can be read at the same time.
+#[derive(Debug)]
+pub struct RestoringDurations {
+    rings: Rings,
+    /// By number of a series: its source and set of requests, if the catalog has one.
+    sets: BTreeMap<SeriesId, (usize, usize)>,
+    oldest: Minute,
+    last_day: i64,
+    now: Timestamp,
 }
 
 /// Where the counts of a series go.
@@ -64,7 +74,7 @@ struct Place {
 impl Engine {
     /// Begins to go on where `kept` ended, at `now`: with its series, totals, gates and numbers. From here on the engine
     /// remembers what changes, for [`Engine::checkpoint`].
-    pub fn restore(mut self, kept: &Kept, now: Timestamp) -> Restoring {
+    pub fn restore(mut self, kept: &Kept, now: Timestamp) -> (Restoring, RestoringDurations) {
         self.now = now;
         let mut journal = Journal::after(kept.last_audit);
         let book = Book::new(&self.catalog, kept, now, &mut journal);
@@ -87,7 +97,11 @@ impl Engine {
         self.durations.remember();
         let last = Window::last_beside(from, self.kept);
         let gathered = vec![HourCounts::ZERO; count];
-        Restoring { engine: self, places, sets, hour: 0, gathered, from, last, until: None }
+        let rings = self.durations.clone();
+        let oldest = self.kept.first_minute(now.minute());
+        let last_day = Slot::Hour(self.newest_accepted().hour()).day();
+        let durations = RestoringDurations { rings, sets, oldest, last_day, now };
+        (Restoring { engine: self, places, hour: 0, gathered, from, last, until: None }, durations)
     }
 
     /// The same engine, with what only the engine before it in this process knows of sources that both have: how far
@@ -159,6 +173,17 @@ impl Engine {
     }
 }
 
+impl RestoringDurations {
+    /// Takes the durations of a slot; in any order. Those of series that no spec names are left out.
+    pub fn add(&mut self, counts: &SlotCounts) {
+        if let Some(place) = self.sets.get(&counts.series)
+            && counts.slot.day() <= self.last_day
+        {
+            self.rings.restore(*place, counts, self.oldest, self.now);
+        }
+    }
+}
+
 impl Restoring {
     /// The first minute whose counts are wanted.
     pub fn from(&self) -> Minute {
@@ -187,20 +212,10 @@ impl Restoring {
         }
     }
 
-    /// Takes the durations of a slot; in any order. Those of series that no spec names are left out.
-    pub fn add_durations(&mut self, counts: &SlotCounts) {
-        if let Some(place) = self.sets.get(&counts.series) {
-            let now = self.engine.now;
-            let oldest = self.engine.kept.first_minute(now.minute());
-            if counts.slot.day() <= Slot::Hour(self.engine.newest_accepted().hour()).day() {
-                self.engine.durations.restore(*place, counts, oldest, now);
-            }
-        }
-    }
-
-    /// The engine, as it was.
-    pub fn finish(mut self) -> Engine {
+    /// The engine, as it was, with these durations.
+    pub fn finish(mut self, durations: RestoringDurations) -> Engine {
         self.flush();
+        self.engine.durations = durations.rings;
         if let Some(tracking) = &mut self.engine.tracking {
             tracking.coverage.until = self.until;
         }
