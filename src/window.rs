@@ -2,7 +2,7 @@
 //!
 //! Every answer of this program is a sum over minutes, so this room keeps the minutes themselves: exact counts, no
 //! decay, no sampling, no coarser past. A [`Window`] is a ring of days. A day knows its sum and its 24 hours, an hour
-//! knows its sum and its 60 minutes, and the minutes are packed into as few bytes as their largest count needs (see
+//! knows its sum and its 60 minutes, and the minutes are packed into as few bits as their largest count needs (see
 //! `packed`). A sum over 28 days therefore adds about 28 days, 2 x 23 hours and the bytes of two hours, not 40,320
 //! minutes; and the minutes of a thousand SLOs with ordinary traffic fit in less than 100 MB.
 //!
@@ -25,6 +25,7 @@ use crate::tally::Tally;
 use crate::time::{Horizon, Minute};
 
 pub(crate) use packed::Packed;
+use packed::{Lanes, PADDING};
 
 const HOURS: usize = 24;
 const DAY_MINUTES: i64 = 24 * 60;
@@ -111,10 +112,10 @@ impl Window {
             return;
         }
         let (day, hour, row) = self.place(minute);
+        let sum = day.get(hour, row) + tally;
+        day.set(hour, row, sum);
         day.sum += tally;
-        let hour = &mut day.hours[hour];
-        hour.sum += tally;
-        hour.minutes.set(row, hour.minutes.get(row) + tally);
+        day.hours[hour].sum += tally;
     }
 
     /// Adds an hour of events, the hours being numbered from the epoch, and returns how many those were.
@@ -124,23 +125,21 @@ impl Window {
             return sum;
         }
         let (day, hour, _) = self.place(Minute::from_number(hour.saturating_mul(60)));
+        day.add(hour, counts);
         day.sum += sum;
-        let hour = &mut day.hours[hour];
-        hour.sum += sum;
-        hour.minutes.add(counts);
+        day.hours[hour].sum += sum;
         sum
     }
 
     /// Puts `tally` in place of what a minute held.
     pub fn replace(&mut self, minute: Minute, tally: Tally) {
         let (day, hour, row) = self.place(minute);
-        let hour = &mut day.hours[hour];
-        let old = hour.minutes.get(row);
+        let old = day.get(hour, row);
         if old == tally {
             return;
         }
-        hour.minutes.set(row, tally);
-        for sum in [&mut day.sum, &mut hour.sum] {
+        day.set(hour, row, tally);
+        for sum in [&mut day.sum, &mut day.hours[hour].sum] {
             sum.good = sum.good.saturating_sub(old.good).saturating_add(tally.good);
             sum.bad = sum.bad.saturating_sub(old.bad).saturating_add(tally.bad);
         }
@@ -212,22 +211,67 @@ struct Day {
     number: i64,
     sum: Tally,
     hours: Box<[Hour; HOURS]>,
+    /// The lanes of the hours, one behind the other, and the padding; nothing before there are any.
+    bytes: Box<[u8]>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Hour {
     sum: Tally,
-    minutes: Packed,
+    /// Where its lanes begin. Those of a day are shorter than 2^16 bytes.
+    start: u16,
+    lanes: Lanes,
 }
 
 impl Day {
     fn empty(number: i64) -> Self {
-        Self { number, sum: Tally::ZERO, hours: Box::new(std::array::from_fn(|_| Hour::default())) }
+        Self { number, sum: Tally::ZERO, hours: Box::new([Hour::default(); HOURS]), bytes: Box::default() }
     }
 
     fn minute(&self, minute: usize) -> Tally {
-        let hour = &self.hours[minute / PAGE_MINUTES];
-        if hour.sum.is_empty() { Tally::ZERO } else { hour.minutes.get(minute % PAGE_MINUTES) }
+        let hour = minute / PAGE_MINUTES;
+        if self.hours[hour].sum.is_empty() { Tally::ZERO } else { self.get(hour, minute % PAGE_MINUTES) }
+    }
+
+    fn get(&self, hour: usize, row: usize) -> Tally {
+        let Hour { lanes, start, .. } = self.hours[hour];
+        lanes.get(&self.bytes[start.into()..], row)
+    }
+
+    fn set(&mut self, hour: usize, row: usize, tally: Tally) {
+        let Hour { lanes, start, .. } = self.hours[hour];
+        let bytes = &mut self.bytes[start.into()..];
+        if lanes.hold(tally) {
+            return lanes.set(bytes, row, tally);
+        }
+        let mut counts = lanes.read(bytes);
+        (counts.good[row], counts.bad[row]) = (tally.good, tally.bad);
+        self.put(hour, &counts);
+    }
+
+    fn add(&mut self, hour: usize, counts: &HourCounts) {
+        let Hour { lanes, start, .. } = self.hours[hour];
+        let sums = lanes.plus(&self.bytes[start.into()..], counts);
+        self.put(hour, &sums);
+    }
+
+    /// Keeps these counts of an hour instead, and makes room for them where they need more.
+    fn put(&mut self, hour: usize, counts: &HourCounts) {
+        let Hour { lanes: old, start, .. } = self.hours[hour];
+        let (lanes, start) = (old.holding(counts), usize::from(start));
+        if lanes != old {
+            let more = lanes.len() - old.len();
+            let padding = if self.bytes.is_empty() { PADDING } else { 0 };
+            let mut bytes = Vec::with_capacity(self.bytes.len() + more + padding);
+            bytes.extend_from_slice(&self.bytes[..start]);
+            bytes.resize(start + lanes.len(), 0);
+            bytes.extend_from_slice(&self.bytes[start + old.len()..]);
+            bytes.resize(bytes.len() + padding, 0);
+            self.bytes = bytes.into();
+            self.hours[hour].lanes = lanes;
+            self.hours[hour + 1..].iter_mut().for_each(|later| later.start += more as u16);
+        }
+        lanes.write(&mut self.bytes[start..], counts);
     }
 
     fn sum_of(&self, minutes: Range<usize>) -> Tally {
@@ -235,19 +279,13 @@ impl Day {
             return self.sum;
         }
         let (first, last) = (minutes.start / PAGE_MINUTES, (minutes.end - 1) / PAGE_MINUTES);
-        let hours = self.hours[first..=last].iter().zip(first..);
-        hours
-            .map(|(hour, number)| {
-                let start = number * PAGE_MINUTES;
-                hour.sum_of(minutes.start.max(start) - start..minutes.end.min(start + PAGE_MINUTES) - start)
-            })
-            .sum()
-    }
-}
-
-impl Hour {
-    fn sum_of(&self, rows: Range<usize>) -> Tally {
-        if rows.len() == PAGE_MINUTES { self.sum } else { self.minutes.sum(rows) }
+        let of_hour = |hour: usize| {
+            let start = hour * PAGE_MINUTES;
+            let rows = minutes.start.max(start) - start..minutes.end.min(start + PAGE_MINUTES) - start;
+            let Hour { sum, lanes, start } = self.hours[hour];
+            if rows.len() == PAGE_MINUTES { sum } else { lanes.sum(&self.bytes[start.into()..], rows) }
+        };
+        (first..=last).map(of_hour).sum()
     }
 }
 

@@ -107,11 +107,16 @@ impl Rings {
         let few = slos.div_ceil(TICKS).max(AT_LEAST).min(slos);
         let turns: BTreeSet<usize> = (0..few).map(|offset| (self.turn + offset) % slos).collect();
         self.turn = (self.turn + few).checked_rem(slos).unwrap_or(0);
+        // SLOs about the same requests, of which there are often several, are summed up once.
+        let mut known = BTreeMap::new();
         for slo in 0..slos {
             if self.shown[slo].is_some() && !turns.contains(&slo) {
                 continue;
             }
-            let spread = |window| self.spread(SloId(slo), window, now, now);
+            let mut spread = |window| {
+                let set = self.places[slo]?;
+                *known.entry((set, window)).or_insert_with(|| self.spread(SloId(slo), window, now, now))
+            };
             let spreads = spread(catalog.slos[slo].window).zip(spread(LATEST));
             self.shown[slo] = spreads.map(|(window, hour)| Latency { window, hour });
         }

@@ -111,18 +111,22 @@ impl<'b> Reader<'b> {
         Ok(Some((SeriesId(series), number & 1 == 1)))
     }
 
-    #[inline]
+    /// The next number. Whether a count has one byte or two is anybody's guess, so those two are read without a branch.
+    #[inline(always)]
     fn number(&mut self) -> Result<u64, Unreadable> {
-        let (first, rest) = self.bytes.split_first().ok_or(Unreadable)?;
-        self.bytes = rest;
-        match first {
-            0..0x80 => Ok(u64::from(*first)),
-            _ => self.long_number(u64::from(first & 0x7f)),
+        let Some([first, second]) = self.bytes.first_chunk().copied() else { return self.long_number() };
+        if first & second >= 0x80 {
+            return self.long_number();
         }
+        let has_second = u64::from(first >> 7);
+        self.bytes = &self.bytes[1 + has_second as usize..];
+        Ok(u64::from(first & 0x7f) | u64::from(second) * has_second << 7)
     }
 
-    fn long_number(&mut self, mut number: u64) -> Result<u64, Unreadable> {
-        for shift in (7..64).step_by(7) {
+    #[cold]
+    fn long_number(&mut self) -> Result<u64, Unreadable> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
             let (byte, rest) = self.bytes.split_first().ok_or(Unreadable)?;
             self.bytes = rest;
             let bits = u64::from(byte & 0x7f);

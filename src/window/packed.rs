@@ -3,11 +3,11 @@
 //! Most minutes of most SLOs see a few hundred requests at most and not one bad one. An hour is therefore kept as two
 //! lanes of 60 integers, good and bad, each lane as many bits wide as its own largest count needs: 9 for 300 requests a
 //! minute, 0 for no bad ones, which makes 68 bytes. A lane grows when a count outgrows it, and never shrinks, because a
-//! minute only ever sees more events.
+//! minute only ever sees more events. The lanes of a day lie one behind the other in one allocation.
 //!
 //! - A count is found with one unaligned load of eight bytes, a shift and a mask. A count of up to 56 bits lies within
 //!   eight bytes wherever it begins; a wider one gets 64 bits, and begins with a byte.
-//! - Eight bytes can be loaded at the last count too: behind the lanes lie [`PADDING`] bytes.
+//! - Eight bytes can be loaded at the last count too: behind the last lanes lie [`PADDING`] bytes.
 
 use std::ops::Range;
 
@@ -15,92 +15,118 @@ use super::HourCounts;
 use crate::counts::PAGE_MINUTES;
 use crate::tally::Tally;
 
-/// The counts of an hour's minutes.
+/// The counts of one hour's minutes, on their own.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Packed {
+    lanes: Lanes,
+    /// The lanes and the padding; nothing while both are 0 bits wide.
+    bytes: Box<[u8]>,
+}
+
+/// How the counts of an hour lie in bytes: first the lane of the good ones, then that of the bad ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lanes {
     good: Bits,
     bad: Bits,
-    /// The lane of the good counts, that of the bad ones, and the padding; nothing while both are 0 bits wide.
-    bytes: Box<[u8]>,
 }
 
 /// How many bits a count has: 0 to 56, or 64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Bits(u8);
 
-/// Bytes behind the lanes: a load at the last bit of them reads seven more.
-const PADDING: usize = 7;
+/// Bytes behind the last lanes: a load at the last bit of them reads seven more.
+pub(super) const PADDING: usize = 7;
 /// The widest count that eight bytes hold wherever it begins in the first of them.
 const WIDEST_ANYWHERE: u8 = 56;
 
 impl Packed {
     /// The counts of minute `row`.
     pub(crate) fn get(&self, row: usize) -> Tally {
-        let (good, bad) = self.lanes();
-        Tally::new(self.good.get(good, row), self.bad.get(bad, row))
+        self.lanes.get(&self.bytes, row)
     }
 
     /// The counts of some minutes together.
     pub(crate) fn sum(&self, rows: Range<usize>) -> Tally {
-        let (good, bad) = self.lanes();
-        Tally::new(self.good.sum(good, rows.clone()), self.bad.sum(bad, rows))
-    }
-
-    /// Puts `tally` in place of the counts of minute `row`.
-    pub(super) fn set(&mut self, row: usize, tally: Tally) {
-        if Bits::of(tally.good) > self.good || Bits::of(tally.bad) > self.bad {
-            let mut counts = self.unpack();
-            (counts.good[row], counts.bad[row]) = (tally.good, tally.bad);
-            self.pack(&counts);
-            return;
-        }
-        let bad = self.good.lane_bytes();
-        self.good.set(&mut self.bytes, row, tally.good);
-        self.bad.set(self.bytes.get_mut(bad..).unwrap_or_default(), row, tally.bad);
+        self.lanes.sum(&self.bytes, rows)
     }
 
     /// Adds counts to every minute.
     pub(crate) fn add(&mut self, counts: &HourCounts) {
-        if self.bytes.is_empty() {
-            return self.pack(counts);
+        let sums = self.lanes.plus(&self.bytes, counts);
+        let lanes = self.lanes.holding(&sums);
+        if lanes != self.lanes {
+            self.lanes = lanes;
+            self.bytes = vec![0; lanes.len() + PADDING].into();
         }
-        let mut sums = self.unpack();
-        let lanes = [(&mut sums.good, &counts.good), (&mut sums.bad, &counts.bad)];
-        for (sums, counts) in lanes {
+        lanes.write(&mut self.bytes, &sums);
+    }
+}
+
+/// Bytes are those from the beginning of the lanes on, at least to [`PADDING`] bytes behind them; any for lanes of 0 bits.
+impl Lanes {
+    /// How many bytes the lanes take.
+    pub(super) fn len(self) -> usize {
+        self.good.lane_bytes() + self.bad.lane_bytes()
+    }
+
+    /// Lanes that are wide enough for these counts, and not narrower than these.
+    pub(super) fn holding(self, counts: &HourCounts) -> Self {
+        // The widest count has the highest bit of all of them together, which is cheaper to find than a maximum.
+        let bits = |lane: &[u64; PAGE_MINUTES]| Bits::of(lane.iter().fold(0, |bits, count| bits | count));
+        Self { good: self.good.max(bits(&counts.good)), bad: self.bad.max(bits(&counts.bad)) }
+    }
+
+    /// Whether they are wide enough for these counts.
+    pub(super) fn hold(self, tally: Tally) -> bool {
+        Bits::of(tally.good) <= self.good && Bits::of(tally.bad) <= self.bad
+    }
+
+    /// The counts of minute `row`.
+    pub(super) fn get(self, bytes: &[u8], row: usize) -> Tally {
+        Tally::new(self.good.get(bytes, row), self.bad.get(self.bad_lane(bytes), row))
+    }
+
+    /// The counts of some minutes together.
+    pub(super) fn sum(self, bytes: &[u8], rows: Range<usize>) -> Tally {
+        Tally::new(self.good.sum(bytes, rows.clone()), self.bad.sum(self.bad_lane(bytes), rows))
+    }
+
+    /// Puts counts that the lanes [hold](Lanes::hold) in place of those of minute `row`.
+    pub(super) fn set(self, bytes: &mut [u8], row: usize, tally: Tally) {
+        self.good.set(bytes, row, tally.good);
+        self.bad.set(bytes.get_mut(self.good.lane_bytes()..).unwrap_or_default(), row, tally.bad);
+    }
+
+    /// The counts of every minute.
+    pub(super) fn read(self, bytes: &[u8]) -> HourCounts {
+        let mut counts = HourCounts::ZERO;
+        self.good.read(bytes, &mut counts.good);
+        self.bad.read(self.bad_lane(bytes), &mut counts.bad);
+        counts
+    }
+
+    /// The counts of every minute, with these added.
+    pub(super) fn plus(self, bytes: &[u8], counts: &HourCounts) -> HourCounts {
+        if self.len() == 0 {
+            return counts.clone();
+        }
+        let mut sums = self.read(bytes);
+        for (sums, counts) in [(&mut sums.good, &counts.good), (&mut sums.bad, &counts.bad)] {
             for (sum, count) in sums.iter_mut().zip(counts) {
                 *sum = sum.saturating_add(*count);
             }
         }
-        self.pack(&sums);
+        sums
     }
 
-    /// Keeps `counts` instead, in lanes at least as wide as before.
-    fn pack(&mut self, counts: &HourCounts) {
-        // The widest count has the highest bit of all of them together, which is cheaper to find than a maximum.
-        let bits = |lane: &[u64; PAGE_MINUTES]| lane.iter().fold(0, |bits, count| bits | count);
-        let (good, bad) = (self.good.max(Bits::of(bits(&counts.good))), self.bad.max(Bits::of(bits(&counts.bad))));
-        if (good, bad) != (self.good, self.bad) {
-            let length = good.lane_bytes() + bad.lane_bytes() + PADDING;
-            (self.good, self.bad, self.bytes) = (good, bad, vec![0; length].into_boxed_slice());
-        }
-        if !self.bytes.is_empty() {
-            // In this order, because a lane is written in words, of which the last reaches beyond its end.
-            good.write(&counts.good, &mut self.bytes);
-            bad.write(&counts.bad, &mut self.bytes[good.lane_bytes()..]);
-        }
+    /// Puts counts for which the lanes are wide enough in place of all. Nothing behind the lanes is written.
+    pub(super) fn write(self, bytes: &mut [u8], counts: &HourCounts) {
+        self.good.write(bytes, &counts.good);
+        self.bad.write(bytes.get_mut(self.good.lane_bytes()..).unwrap_or_default(), &counts.bad);
     }
 
-    fn unpack(&self) -> HourCounts {
-        let mut counts = HourCounts::ZERO;
-        let (good, bad) = self.lanes();
-        self.good.read(good, &mut counts.good);
-        self.bad.read(bad, &mut counts.bad);
-        counts
-    }
-
-    /// The bytes from the beginning of each lane on.
-    fn lanes(&self) -> (&[u8], &[u8]) {
-        (&self.bytes, self.bytes.get(self.good.lane_bytes()..).unwrap_or_default())
+    fn bad_lane(self, bytes: &[u8]) -> &[u8] {
+        bytes.get(self.good.lane_bytes()..).unwrap_or_default()
     }
 }
 
@@ -135,8 +161,6 @@ impl Bits {
         (bit / 8, (bit % 8) as u32)
     }
 
-    // The lanes of the functions below begin where theirs does and reach to the end of the padding.
-
     #[inline(always)]
     fn get(self, lane: &[u8], row: usize) -> u64 {
         if self.0 == 0 {
@@ -155,7 +179,6 @@ impl Bits {
         }
     }
 
-    /// The count fits, which the caller has seen to.
     fn set(self, lane: &mut [u8], row: usize, count: u64) {
         if self.0 == 0 {
             return;
@@ -171,17 +194,33 @@ impl Bits {
         }
     }
 
-    /// Writes all counts; what follows the lane in its last word becomes 0.
-    fn write(self, counts: &[u64; PAGE_MINUTES], lane: &mut [u8]) {
+    /// Gathers counts in a word and writes it when it is full.
+    fn write(self, lane: &mut [u8], counts: &[u64; PAGE_MINUTES]) {
         if self.0 == 0 {
             return;
         }
-        for (row, count) in counts.iter().enumerate() {
-            let (byte, bit) = self.place(row);
-            // What lies before the count in its first byte has just been written.
-            let before = u64::from(lane[byte]) & !(u64::MAX << bit);
-            lane[byte..byte + 8].copy_from_slice(&(before | count << bit).to_le_bytes());
+        let bits = u32::from(self.0);
+        let mut words = lane[..self.lane_bytes()].chunks_mut(8);
+        let (mut word, mut filled) = (0, 0);
+        for count in counts {
+            word |= count << filled;
+            filled += bits;
+            if let Some(over) = filled.checked_sub(u64::BITS) {
+                put(&mut words, word);
+                // What did not fit; a shift by all 64 bits has to be two.
+                (word, filled) = (count >> 1 >> (bits - over - 1), over);
+            }
         }
+        if filled > 0 {
+            put(&mut words, word);
+        }
+    }
+}
+
+/// Writes a word to the next chunk, or as much of it as that has.
+fn put(words: &mut std::slice::ChunksMut<'_, u8>, word: u64) {
+    if let Some(chunk) = words.next() {
+        chunk.copy_from_slice(&word.to_le_bytes()[..chunk.len()]);
     }
 }
 
@@ -203,12 +242,19 @@ mod tests {
         assert_eq!(packed.bytes.len(), 0);
         packed.add(&HourCounts { good: [255; PAGE_MINUTES], bad: [0; PAGE_MINUTES] });
         assert_eq!(packed.bytes.len(), 60 + PADDING);
-        packed.set(59, Tally::new(255, 1));
+        packed.add(&minute(59, 0, 1));
         assert_eq!(packed.bytes.len(), 60 + 8 + PADDING);
-        packed.set(0, Tally::new(256, 1));
+        packed.add(&minute(0, 1, 1));
         assert_eq!(packed.bytes.len(), 68 + 8 + PADDING);
         assert_eq!(packed.get(0), Tally::new(256, 1));
         assert_eq!((packed.get(1), packed.get(59)), (Tally::new(255, 0), Tally::new(255, 1)));
+    }
+
+    /// One minute of an hour.
+    fn minute(row: usize, good: u64, bad: u64) -> HourCounts {
+        let mut counts = HourCounts::ZERO;
+        (counts.good[row], counts.bad[row]) = (good, bad);
+        counts
     }
 
     #[test]
@@ -216,8 +262,8 @@ mod tests {
         for count in (0..=64).map(|bits| u64::MAX.checked_shr(64 - bits).unwrap_or(0)) {
             for row in [0, 1, 58, 59] {
                 let mut packed = Packed::default();
-                packed.set(row, Tally::new(count, 0));
-                packed.set(row, Tally::new(count, count));
+                packed.add(&minute(row, count, 0));
+                packed.add(&minute(row, 0, count));
                 assert_eq!(packed.get(row), Tally::new(count, count));
                 assert_eq!(packed.sum(0..PAGE_MINUTES), Tally::new(count, count));
                 assert_eq!(packed.sum(row + 1..PAGE_MINUTES), Tally::ZERO);
@@ -226,45 +272,44 @@ mod tests {
         }
     }
 
-    /// What may happen to an hour.
-    #[derive(Clone, Debug)]
-    enum Change {
-        Set(usize, u64, u64),
-        Add(Vec<(usize, u64, u64)>),
-    }
-
-    fn change() -> impl Strategy<Value = Change> {
-        let count = || (0..=63_u32, any::<u64>()).prop_map(|(bits, count)| count >> (63 - bits));
-        let minute = move || (0..PAGE_MINUTES, count(), count());
-        prop_oneof![
-            minute().prop_map(|(row, good, bad)| Change::Set(row, good, bad)),
-            proptest::collection::vec(minute(), 0..20).prop_map(Change::Add),
-        ]
+    /// A count of any width, the narrow ones as likely as the wide ones.
+    fn count() -> impl Strategy<Value = u64> {
+        (0..=63_u32, any::<u64>()).prop_map(|(bits, count)| count >> (63 - bits))
     }
 
     proptest! {
         #[test]
-        fn an_hour_is_sixty_pairs_of_integers(changes in proptest::collection::vec(change(), 0..12)) {
+        fn an_hour_is_sixty_pairs_of_integers(
+            added in proptest::collection::vec(
+                proptest::collection::vec((0..PAGE_MINUTES, count(), count()), 0..20),
+                0..8,
+            ),
+            set in proptest::collection::vec((0..PAGE_MINUTES, count(), count()), 0..20),
+        ) {
             let (mut packed, mut plain) = (Packed::default(), [Tally::ZERO; PAGE_MINUTES]);
-            for change in changes {
-                match change {
-                    Change::Set(row, good, bad) => {
-                        packed.set(row, Tally::new(good, bad));
-                        plain[row] = Tally::new(good, bad);
-                    }
-                    Change::Add(minutes) => {
-                        let mut counts = HourCounts::ZERO;
-                        for (row, good, bad) in minutes {
-                            (counts.good[row], counts.bad[row]) = (good, bad);
-                        }
-                        packed.add(&counts);
-                        (0..PAGE_MINUTES).for_each(|row| plain[row] += counts.minute(row));
-                    }
+            for minutes in added {
+                let mut counts = HourCounts::ZERO;
+                for (row, good, bad) in minutes {
+                    (counts.good[row], counts.bad[row]) = (good, bad);
                 }
-                for row in 0..PAGE_MINUTES {
-                    prop_assert_eq!(packed.get(row), plain[row]);
-                    prop_assert_eq!(packed.sum(row / 2..row), plain[row / 2..row].iter().copied().sum());
+                packed.add(&counts);
+                (0..PAGE_MINUTES).for_each(|row| plain[row] += counts.minute(row));
+            }
+            // What lies around the lanes stays as it is.
+            let lanes = packed.lanes;
+            let mut bytes = vec![0xa5; 3 + lanes.len() + PADDING];
+            lanes.write(&mut bytes[3..], &lanes.read(&packed.bytes));
+            for (row, good, bad) in set {
+                if lanes.hold(Tally::new(good, bad)) {
+                    lanes.set(&mut bytes[3..], row, Tally::new(good, bad));
+                    plain[row] = Tally::new(good, bad);
                 }
+            }
+            prop_assert_eq!(&bytes[..3], &[0xa5; 3]);
+            prop_assert_eq!(&bytes[3 + lanes.len()..], &[0xa5; PADDING]);
+            for row in 0..PAGE_MINUTES {
+                prop_assert_eq!(lanes.get(&bytes[3..], row), plain[row]);
+                prop_assert_eq!(lanes.sum(&bytes[3..], row / 2..row), plain[row / 2..row].iter().copied().sum());
             }
         }
     }
