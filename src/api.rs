@@ -9,6 +9,7 @@
 //! - *Never sure by accident.* When the owner has published nothing for longer than a service's `stale_after`, its gate
 //!   is shown as unknown, unless it is frozen. So it is when the store could not be written for that long, since then
 //!   nothing is counted, and at once when what the store held is lost.
+//! - *No order beyond its end.* An unfreeze that has ended since the newest board was made is left out of the answer.
 //! - Orders need a bearer token, or, where none is configured, a listener that only this machine reaches ([`Access`]).
 //! - What a client sends is bounded before it is looked at: connections, time, headers, bodies (see `connections` and
 //!   `wire`). Nothing that it sends stays, beyond a counter in a table of fixed size.

@@ -22,6 +22,7 @@ mod catalog;
 mod compile;
 mod fault;
 mod folder;
+mod lists;
 mod number;
 mod requests;
 mod table;

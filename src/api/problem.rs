@@ -86,6 +86,14 @@ impl Problem {
         Self { nearest, ..Self::new(Kind::UnknownName, detail) }
     }
 
+    /// The same, when it came too late to say what becomes of what was asked, with more words behind its detail.
+    pub(super) fn when_late(self, more: &str) -> Self {
+        match self.kind {
+            Kind::Late => Self { detail: self.detail + more, ..self },
+            _ => self,
+        }
+    }
+
     pub(super) fn retry_after(self, seconds: u32) -> Self {
         Self { retry_after_seconds: Some(seconds), ..self }
     }
