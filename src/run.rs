@@ -146,16 +146,16 @@ fn serve_store(
     let hangups = runtime.block_on(async { signal(SignalKind::hangup()) })?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let token = token(catalog)?;
+    // Before the store, which would be there for nothing where the address is taken.
+    let address = catalog.server.listen;
+    let listener = runtime.block_on(TcpListener::bind(address));
+    let listener = listener.map_err(|source| StartError::Listen { address, source })?;
     let StoreUrl::Redb(path) = &catalog.store;
     let Opened { store, engine, loaded, lost } = rescue::open(catalog, path, clock.now())?;
     let followers = match &lost {
         Some(_) => Vec::new(),
         None => followers(catalog, classifiers(catalog)?, Vec::new(), &loaded.positions)?,
     };
-    let address = catalog.server.listen;
-    let listener = runtime.block_on(TcpListener::bind(address));
-    let listener = listener.map_err(|source| StartError::Listen { address, source })?;
-
     let access = Access::new(address, token);
     let (questions_in, questions) = bounded(QUESTIONS);
     let writer = Writer::new(Arc::clone(&store), loaded.revision);
@@ -208,7 +208,13 @@ fn token(catalog: &Catalog) -> Result<Option<Token>, NoToken> {
             tracing::warn!("the variable {name} is not set: whoever is on this machine may freeze and unfreeze");
             Ok(None)
         }
-        resolved => resolved.map(Some),
+        resolved => {
+            let token = resolved?;
+            if let Some(weakness) = token.weakness() {
+                tracing::warn!("{weakness}");
+            }
+            Ok(Some(token))
+        }
     }
 }
 

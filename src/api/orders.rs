@@ -117,7 +117,14 @@ fn is_length_limit(error: &(dyn Error + 'static)) -> bool {
     error.is::<LengthLimitError>() || error.source().is_some_and(is_length_limit)
 }
 
+/// The parser alone would take a list as well, as the values of an order without their names.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::new(
+            Kind::BadBody,
+            "an order is a JSON object such as {\"reason\": \"...\"}, and no list",
+        ));
+    }
     serde_json::from_slice(body).map_err(|error| Problem::new(Kind::BadBody, shown_error(&error.to_string())))
 }
 

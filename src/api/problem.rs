@@ -1,6 +1,6 @@
 //! Problems: refusals after RFC 9457, each with a sentence that says what would be right.
 
-use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -86,6 +86,11 @@ impl Problem {
         Self { nearest, ..Self::new(Kind::UnknownName, detail) }
     }
 
+    /// The sentence that says what would be right.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// The same, when it came too late to say what becomes of what was asked, with more words behind its detail.
     pub(super) fn when_late(self, more: &str) -> Self {
         match self.kind {
@@ -136,8 +141,19 @@ pub(super) async fn not_found(uri: Uri) -> Problem {
     Problem::new(Kind::UnknownPath, format!("there is nothing at `{}`; see /openapi.json", shown(uri.path())))
 }
 
-/// The resource has other methods; the router adds which in `Allow`.
-pub(super) async fn wrong_method(uri: Uri) -> Problem {
-    let detail = format!("`{}` has other methods; the header `Allow` names them", shown(uri.path()));
-    Problem::new(Kind::WrongMethod, detail)
+/// The resource is only read; not even HEAD, which would have all of its answer made and thrown away.
+pub(super) async fn only_get(uri: Uri) -> Response {
+    wrong_method(&uri, "GET")
+}
+
+/// The resource only takes orders.
+pub(super) async fn only_post(uri: Uri) -> Response {
+    wrong_method(&uri, "POST")
+}
+
+fn wrong_method(uri: &Uri, right: &'static str) -> Response {
+    let detail = format!("`{}` has no method but {right}", shown(uri.path()));
+    let mut response = Problem::new(Kind::WrongMethod, detail).into_response();
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(right));
+    response
 }

@@ -100,11 +100,7 @@ fn lapsed(catalog: &Catalog, board: &Board, now: Timestamp) -> Option<Board> {
 }
 
 /// The gates about which a board says too much, and why. A frozen gate stays frozen.
-fn doubts(
-    Snapshot { catalog, health, .. }: &Snapshot,
-    board: &Board,
-    now: Timestamp,
-) -> Vec<(ServiceId, Reason)> {
+fn doubts(Snapshot { catalog, health, .. }: &Snapshot, board: &Board, now: Timestamp) -> Vec<(ServiceId, Reason)> {
     let age_ms = |since: Timestamp| now.millis().saturating_sub(since.millis());
     let doubt = |stale_after_ms: i64| match &health.store {
         Err(StoreTrouble { why, is_lost: true, .. }) => Some(Reason::StoreCorrupt { why: why.clone() }),

@@ -405,6 +405,18 @@ fn an_alert_that_can_never_fire_is_refused() {
             "long = \"1h\"\nshort = \"5m\"\nfactor = 0",
             Some("18:10: the factor `0` is not above 0 and at most 1000000000"),
         ),
+        (
+            "long = \"1h\"\nshort = \"5m\"\nfactor = 2\n[[slo.alert]]\nseverity = \"page\"\nlong = \"1h\"\n\
+             short = \"5m\"\nfactor = 3",
+            Some(
+                "19:1: this alert cannot be told from the page over 1h and 5m at specs/story.toml:14:1; keep one of them",
+            ),
+        ),
+        (
+            "long = \"1h\"\nshort = \"5m\"\nfactor = 2\n[[slo.alert]]\nseverity = \"page\"\nlong = \"1h\"\n\
+             short = \"10m\"\nfactor = 3\n[[slo.alert]]\nseverity = \"ticket\"\nlong = \"1h\"\nshort = \"5m\"\nfactor = 1",
+            None,
+        ),
         ("long = \"1h\"\nshort = \"90s\"\nfactor = 2", Some("17:9: the window `90s` is not a whole number of minutes")),
         (
             "long = \"1h\"\nshort = \"5m\"\nfactor = 2\nfor = \"2d\"",
