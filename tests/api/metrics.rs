@@ -133,10 +133,8 @@ fn the_exposition_is_sound() {
         }
     }
     assert_eq!(families.len(), 24, "{families:?}");
-    let Ok(mut promtool) = Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).spawn() else {
-        println!("promtool is not installed; the linter was not asked");
-        return;
-    };
+    let promtool = Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).spawn();
+    let mut promtool = promtool.expect("promtool, of Debian's package prometheus, which tests/run.sh installs");
     promtool.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("promtool reads");
     assert!(promtool.wait().expect("promtool ends").success());
 }
