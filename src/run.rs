@@ -146,12 +146,18 @@ fn serve_store(
     let hangups = runtime.block_on(async { signal(SignalKind::hangup()) })?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let token = token(catalog)?;
-    // Before the store, which would be there for nothing where the address is taken.
+    let StoreUrl::Redb(path) = &catalog.store;
+    // Before the store, which would be there for nothing where the address is taken. One that is there is looked at all
+    // the same: that it is in use, probably by whoever has the address, tells more.
     let address = catalog.server.listen;
     let listener = runtime.block_on(TcpListener::bind(address));
-    let listener = listener.map_err(|source| StartError::Listen { address, source })?;
-    let StoreUrl::Redb(path) = &catalog.store;
+    let listener = listener.map_err(|source| StartError::Listen { address, source });
+    let listener = match listener {
+        Err(taken) if !path.exists() => return Err(taken),
+        bound => bound,
+    };
     let Opened { store, engine, loaded, lost } = rescue::open(catalog, path, clock.now())?;
+    let listener = listener?;
     let followers = match &lost {
         Some(_) => Vec::new(),
         None => followers(catalog, classifiers(catalog)?, Vec::new(), &loaded.positions)?,
