@@ -124,7 +124,7 @@ impl Problem {
 /// The media type of a problem.
 pub(super) const PROBLEM: &str = "application/problem+json";
 
-/// What to say of a request that hyper refuses with this status, and is never seen by a handler; as its body.
+/// What to say of a request that is refused with this status before any handler sees it; as its body.
 pub(super) fn unseen(status: StatusCode) -> Option<Vec<u8>> {
     let problem = match status {
         StatusCode::BAD_REQUEST => {
@@ -133,6 +133,9 @@ pub(super) fn unseen(status: StatusCode) -> Option<Vec<u8>> {
         StatusCode::URI_TOO_LONG => Problem::new(Kind::UriTooLong, "no path and query of this server is so long"),
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
             Problem::new(Kind::HeadTooLarge, "the head of the request is too long, or has too many fields")
+        }
+        StatusCode::SERVICE_UNAVAILABLE => {
+            Problem::new(Kind::Busy, "all connections that there may be are being answered")
         }
         _ => return None,
     };

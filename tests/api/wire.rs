@@ -150,6 +150,7 @@ fn who_is_being_answered_is_not_shown_out() {
     let (text, _) = exchange(server.address, b"");
     let reply = parse(&text);
     assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "{reply:?}");
+    assert_eq!(reply.problem().0, "busy");
     server.owner(|owner| owner.speak());
     let statuses: Vec<u16> = waiting.into_iter().map(|waiting| waiting.join().expect("a reply")).collect();
     assert_eq!(statuses, [200; 4]);

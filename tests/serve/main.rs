@@ -222,6 +222,11 @@ fn the_clients_work_against_it_and_what_they_ordered_survives() {
     check(&status, 0, "");
     let shown = String::from_utf8_lossy(&status.stdout);
     assert!(shown.contains("shop") && shown.contains("search") && shown.contains("frozen"), "{shown}");
+    // An alert with both its windows.
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let is_alert =
+        |words: &[String]| words.contains(&"page".into()) && words.windows(2).any(|pair| pair == ["6h", "30m"]);
+    assert!(shown.lines().any(|line| is_alert(&words(line))), "{shown}");
     check(&place.ask(&["gate", "search"]), 0, "allow search: ");
     check(
         &place.ask(&["gate", "api"]),
