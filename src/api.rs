@@ -9,6 +9,7 @@
 //! - *Never sure by accident.* When the owner has published nothing for longer than a service's `stale_after`, its gate
 //!   is shown as unknown, unless it is frozen. So it is when the store could not be written for that long, since then
 //!   nothing is counted, and at once when what the store held is lost.
+//! - *No order beyond its end.* An unfreeze that has ended since the newest board was made is left out of the answer.
 //! - Orders need a bearer token, or, where none is configured, a listener that only this machine reaches ([`Access`]).
 //! - What a client sends is bounded before it is looked at: connections, time, headers, bodies (see `connections` and
 //!   `wire`). Nothing that it sends stays, beyond a counter in a table of fixed size.
@@ -38,13 +39,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::handler::Handler;
 use axum::routing::{MethodRouter, get, post};
 use tokio::sync::{mpsc, watch};
 
 use crate::time::Clock;
 
 pub use crate::document::SpecsHealth;
-pub use access::{Access, NoToken, Token, WeakToken};
+pub use access::{Access, NoToken, Token, WeakToken, Weakness};
 pub use connections::{Limits, Peer, serve};
 pub use doors::{
     Ask, AuditQuery, Followed, Health, HistoryQuery, LatencyQuery, Order, OrderError, Past, PastHistory, PastLatency,
@@ -93,30 +95,40 @@ impl std::fmt::Debug for ClockBox {
 /// Every resource: its path and what answers there.
 fn routes() -> [(&'static str, MethodRouter<Arc<Api>>); 23] {
     [
-        ("/", get(page::page)),
-        ("/healthz", get(health::healthz)),
-        ("/readyz", get(health::readyz)),
-        ("/metrics", get(health::metrics)),
-        ("/openapi.json", get(health::openapi)),
-        ("/api/v1/status", get(stories::status)),
-        ("/api/v1/slos", get(slos::slos)),
-        ("/api/v1/slos/{story}/{slo}", get(slos::slo)),
-        ("/api/v1/slos/{story}/{slo}/history", get(slos::history)),
-        ("/api/v1/slos/{story}/{slo}/latency", get(slos::latency)),
-        ("/api/v1/stories", get(stories::stories)),
-        ("/api/v1/stories/{story}", get(stories::story)),
-        ("/api/v1/journeys", get(stories::journeys)),
-        ("/api/v1/journeys/{journey}", get(stories::journey)),
-        ("/api/v1/gates", get(gates::gates)),
-        ("/api/v1/gates/{service}", get(gates::gate)),
-        ("/api/v1/gates/{service}/check", get(gates::check)),
-        ("/api/v1/gates/{service}/freeze", post(orders::freeze)),
-        ("/api/v1/gates/{service}/unfreeze", post(orders::unfreeze)),
-        ("/api/v1/alerts", get(alerts::alerts)),
-        ("/api/v1/audit", get(audit::audit)),
-        ("/api/v1/sources", get(stories::sources)),
-        ("/api/v1/sources/{source}", get(stories::source)),
+        ("/", read(page::page)),
+        ("/healthz", read(health::healthz)),
+        ("/readyz", read(health::readyz)),
+        ("/metrics", read(health::metrics)),
+        ("/openapi.json", read(health::openapi)),
+        ("/api/v1/status", read(stories::status)),
+        ("/api/v1/slos", read(slos::slos)),
+        ("/api/v1/slos/{story}/{slo}", read(slos::slo)),
+        ("/api/v1/slos/{story}/{slo}/history", read(slos::history)),
+        ("/api/v1/slos/{story}/{slo}/latency", read(slos::latency)),
+        ("/api/v1/stories", read(stories::stories)),
+        ("/api/v1/stories/{story}", read(stories::story)),
+        ("/api/v1/journeys", read(stories::journeys)),
+        ("/api/v1/journeys/{journey}", read(stories::journey)),
+        ("/api/v1/gates", read(gates::gates)),
+        ("/api/v1/gates/{service}", read(gates::gate)),
+        ("/api/v1/gates/{service}/check", read(gates::check)),
+        ("/api/v1/gates/{service}/freeze", command(orders::freeze)),
+        ("/api/v1/gates/{service}/unfreeze", command(orders::unfreeze)),
+        ("/api/v1/alerts", read(alerts::alerts)),
+        ("/api/v1/audit", read(audit::audit)),
+        ("/api/v1/sources", read(stories::sources)),
+        ("/api/v1/sources/{source}", read(stories::source)),
     ]
+}
+
+/// A resource that is read, and by GET alone: the router's own would answer HEAD as well.
+fn read<T: 'static, H: Handler<T, Arc<Api>>>(handler: H) -> MethodRouter<Arc<Api>> {
+    get(handler).head(problem::only_get).fallback(problem::only_get)
+}
+
+/// A resource that takes orders.
+fn command<T: 'static, H: Handler<T, Arc<Api>>>(handler: H) -> MethodRouter<Arc<Api>> {
+    post(handler).fallback(problem::only_post)
 }
 
 /// The paths of every resource, with their parameters in braces.
@@ -127,5 +139,5 @@ pub fn paths() -> Vec<&'static str> {
 /// Everything that is answered over HTTP.
 pub fn router(api: Api) -> Router {
     let all = routes().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods));
-    all.fallback(problem::not_found).method_not_allowed_fallback(problem::wrong_method).with_state(Arc::new(api))
+    all.fallback(problem::not_found).with_state(Arc::new(api))
 }

@@ -260,6 +260,24 @@ impl Decision {
         }
     }
 
+    /// The decision that is due at `now` because an unfreeze has ended that this one still heeds; `None` when none has.
+    ///
+    /// It is what somebody who reads an old decision must see, made of what was known then: the gate is frozen again if
+    /// something held it, since the very end of the order. To be decided anew it needs [`decide`].
+    pub fn lapsed(&self, policy: &GatePolicy, slos: &[Witness], now: Timestamp) -> Option<Self> {
+        let Some(Hold::Unfreeze { until: Some(until), .. }) = self.state.hold.clone() else { return None };
+        if now < until {
+            return None;
+        }
+        let mut reasons = reasons_to_freeze(policy, slos, &self.state.holding);
+        let (level, since) = match reasons.is_empty() {
+            true => (self.state.level, self.state.since),
+            false => (Level::Frozen, until),
+        };
+        reasons.extend(self.reasons.iter().filter(|reason| !matches!(reason, Reason::Unfrozen { .. })).cloned());
+        Some(Self { state: GateState { level, since, holding: self.state.holding.clone(), hold: None }, reasons })
+    }
+
     /// When the present order ends by itself, if one is in force and says so.
     pub fn until(&self) -> Option<Timestamp> {
         self.state.hold.as_ref().and_then(Hold::until)

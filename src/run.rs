@@ -150,15 +150,21 @@ fn serve_store(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let token = token(catalog)?;
     let StoreUrl::Redb(path) = &catalog.store;
+    // Before the store, which would be there for nothing where the address is taken. One that is there is looked at all
+    // the same: that it is in use, probably by whoever has the address, tells more.
+    let address = catalog.server.listen;
+    let listener = runtime.block_on(TcpListener::bind(address));
+    let listener = listener.map_err(|source| StartError::Listen { address, source });
+    let listener = match listener {
+        Err(taken) if !path.exists() => return Err(taken),
+        bound => bound,
+    };
     let Opened { store, engine, loaded, lost } = rescue::open(catalog, path, clock.now())?;
+    let listener = listener?;
     let followers = match &lost {
         Some(_) => Vec::new(),
         None => followers(catalog, classifiers(catalog)?, Vec::new(), &loaded.positions)?,
     };
-    let address = catalog.server.listen;
-    let listener = runtime.block_on(TcpListener::bind(address));
-    let listener = listener.map_err(|source| StartError::Listen { address, source })?;
-
     let access = Access::new(address, token);
     let (questions_in, questions) = bounded(QUESTIONS);
     let writer = Writer::new(Arc::clone(&store), loaded.revision);
@@ -211,7 +217,13 @@ fn token(catalog: &Catalog) -> Result<Option<Token>, NoToken> {
             tracing::warn!("the variable {name} is not set: whoever is on this machine may freeze and unfreeze");
             Ok(None)
         }
-        resolved => resolved.map(Some),
+        resolved => {
+            let token = resolved?;
+            if let Some(weakness) = token.weakness() {
+                tracing::warn!("{weakness}");
+            }
+            Ok(Some(token))
+        }
     }
 }
 

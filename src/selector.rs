@@ -99,6 +99,11 @@ impl Selector {
         self.matchers.iter().find(is_name).map(|matcher| matcher.operand.as_str())
     }
 
+    /// Whether any of its conditions is on this label.
+    pub fn asks_for(&self, label: &str) -> bool {
+        self.matchers.iter().any(|matcher| matcher.label == label)
+    }
+
     /// The same selector for another part of the same metric, as `_bucket` is of a histogram; `None` when it does not
     /// select one name.
     pub fn with_suffix(&self, suffix: &str) -> Option<Self> {

@@ -1,8 +1,8 @@
 //! Specs: what the teams promise, read from one directory of TOML.
 //!
 //! A directory is checked as a whole, so that a broken rollout shows everything at once and not one slip per run.
-//! [`load`] reads the files (`folder`), takes every key with its place (`written`) and turns what it found into ids,
-//! matchers and integers (`compile`, giving a [`Catalog`]).
+//! [`load`] reads the files (`folder`) but for lists of targets (`lists`), takes every key with its place (`written`)
+//! and turns what it found into ids, matchers and integers (`compile`, giving a [`Catalog`]).
 //!
 //! - Every fault of every file is reported in one run, as `file:line:column: message`, with the name that was probably
 //!   meant. One slip gives one message: what cannot be read is not also reported as missing where it is used.
@@ -22,6 +22,7 @@ mod catalog;
 mod compile;
 mod fault;
 mod folder;
+mod lists;
 mod number;
 mod requests;
 mod table;

@@ -176,23 +176,23 @@ impl fmt::Debug for Horizon {
 
 /// Reads a length of time as specs write it (`500ms`, `90s`, `5m`, `28d`, `1h30m`) into microseconds.
 ///
-/// Units are `us`, `ms`, `s`, `m`, `h`, `d`, `w`; amounts are whole numbers; parts add up.
+/// Units are `us`, `ms`, `s`, `m`, `h`, `d`, `w`; amounts may have decimals as long as microseconds come out whole;
+/// parts add up.
 ///
 /// # Errors
 /// A sentence that names what is wrong; also when the sum is beyond 100 years.
 pub fn parse_duration_us(text: &str) -> Result<u64, String> {
-    const LONGEST_US: u64 = 100 * 365 * 86_400 * 1_000_000;
+    const LONGEST_US: u128 = 100 * 365 * 86_400 * 1_000_000;
     let shape = || format!("`{text}` is not a duration such as \"500ms\", \"90s\", \"5m\", \"28d\" or \"1h30m\"");
     let mut rest = text.trim();
-    let mut total: u64 = 0;
+    let mut total: u128 = 0;
     if rest.is_empty() {
         return Err(shape());
     }
     while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let letters = rest[digits..].bytes().take_while(u8::is_ascii_alphabetic).count();
-        let amount: u64 = rest[..digits].parse().map_err(|_| shape())?;
-        let unit_us: u64 = match &rest[digits..digits + letters] {
+        let amount = rest.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
+        let letters = rest[amount..].bytes().take_while(u8::is_ascii_alphabetic).count();
+        let unit_us = match &rest[amount..amount + letters] {
             "us" => 1,
             "ms" => 1_000,
             "s" => 1_000_000,
@@ -200,17 +200,32 @@ pub fn parse_duration_us(text: &str) -> Result<u64, String> {
             "h" => 3_600_000_000,
             "d" => 86_400_000_000,
             "w" => 7 * 86_400_000_000,
-            "" => return Err(format!("`{text}` has no unit; write for example \"{text}s\" or \"{text}m\"")),
+            // A number of nothing, at the very end.
+            "" if amount > 0 && amount == rest.len() => {
+                return Err(format!("`{text}` has no unit; write for example \"{text}s\" or \"{text}m\""));
+            }
             _ => return Err(shape()),
         };
-        total = amount
-            .checked_mul(unit_us)
-            .and_then(|part| total.checked_add(part))
-            .filter(|sum| *sum <= LONGEST_US)
-            .ok_or_else(|| format!("`{text}` is longer than 100 years"))?;
-        rest = &rest[digits + letters..];
+        total = amount_us(&rest[..amount], unit_us).ok_or_else(shape)?.saturating_add(total);
+        if total > LONGEST_US {
+            return Err(format!("`{text}` is longer than 100 years"));
+        }
+        rest = &rest[amount + letters..];
     }
-    Ok(total)
+    u64::try_from(total).map_err(|_| shape())
+}
+
+/// So many units in microseconds; `None` when that is no number, or not a whole number of microseconds.
+fn amount_us(amount: &str, unit_us: u128) -> Option<u128> {
+    let (whole, decimals) = match amount.split_once('.') {
+        Some((whole, decimals)) if !whole.is_empty() && !decimals.is_empty() => (whole, decimals),
+        Some(_) => return None,
+        None => (amount, ""),
+    };
+    let scale = 10_u128.checked_pow(u32::try_from(decimals.len()).ok()?)?;
+    let digits: u128 = format!("{whole}{decimals}").parse().ok()?;
+    let us = digits.checked_mul(unit_us)?;
+    us.is_multiple_of(scale).then_some(us / scale)
 }
 
 /// Where the edges of the program get `now` from.
@@ -311,12 +326,20 @@ mod tests {
             ("28d", 2_419_200_000_000),
             ("1h30m", 5_400_000_000),
             ("250us", 250),
+            ("0.5s", 500_000),
+            ("1.5h", 5_400_000_000),
+            ("2.50ms", 2_500),
+            ("1h0.5m", 3_630_000_000),
         ] {
             assert_eq!(parse_duration_us(text), Ok(us), "{text}");
         }
-        for text in ["", "5", "m", "5 m", "-5m", "1.5h", "5x", "99999999999d", "1h30"] {
+        for text in ["", "5", "m", "5 m", "-5m", "5x", "99999999999d", "1h30", ".5s", "5.s", "1.2.3s", "0.5us", "."] {
             assert!(parse_duration_us(text).is_err(), "{text}");
         }
+        let why = |text: &str| parse_duration_us(text).unwrap_err();
+        assert_eq!(why("1.5"), "`1.5` has no unit; write for example \"1.5s\" or \"1.5m\"");
+        assert_eq!(why("0.5 s"), why("x").replace('x', "0.5 s"));
+        assert_eq!(why("99999999999d"), "`99999999999d` is longer than 100 years");
     }
 
     #[test]

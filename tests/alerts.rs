@@ -146,7 +146,7 @@ fn rule_tests(rules: &str) -> String {
         "exp_alerts": [{
             "exp_labels": {
                 "severity": "page", "owner": "team-profile", "story": "profile", "slo": "availability", "service": "api",
-                "window": "1h"
+                "window": "1h", "short": "5m"
             },
             "exp_annotations": {
                 "summary": "profile/availability burns its error budget",
@@ -192,11 +192,37 @@ fn the_exported_rules_pass_prometheus_own_checks_and_fire_when_they_should() {
     fs::write(&rules, &output.stdout).expect("written");
     let tests = specs.path().join("tests.yml");
     fs::write(&tests, rule_tests(rules.to_str().expect("UTF-8"))).expect("written");
-    for (verb, file) in [("check", &rules), ("test", &tests)] {
-        let told = Command::new("promtool").args([verb, "rules"]).arg(file).output();
-        let told = told.expect("promtool, of Debian's package prometheus, which tests/run.sh installs");
-        assert!(told.status.success(), "{}{}\n{}", text(&told.stdout), text(&told.stderr), text(&output.stdout));
+    check_with_promtool(&["check", "rules", "--lint-fatal"], &rules);
+    check_with_promtool(&["test", "rules"], &tests);
+}
+
+/// Asserts that Prometheus' own tool has nothing to say against a file of rules, or of their tests.
+#[track_caller]
+fn check_with_promtool(what: &[&str], file: &Path) {
+    let told = Command::new("promtool").args(what).arg(file).output();
+    let told = told.expect("promtool, of Debian's package prometheus, which tests/run.sh installs");
+    let said = format!("{}{}", text(&told.stdout), text(&told.stderr));
+    assert!(
+        told.status.success() && !said.contains("duplicate"),
+        "{said}\n{}",
+        fs::read_to_string(file).expect("rules")
+    );
+}
+
+/// Two of one long window are told apart by the short one; the rest is the linter's to say.
+const TWINS: &str = "[[alert]]\nseverity = \"page\"\nlong = \"1h\"\nshort = \"5m\"\nfactor = 14\n\
+    [[alert]]\nseverity = \"page\"\nlong = \"1h\"\nshort = \"10m\"\nfactor = 7\n";
+
+#[test]
+fn no_two_exported_rules_are_the_same_to_prometheus() {
+    let twins = specs(TWINS);
+    for specs in [Path::new("slo-specs"), twins.path()] {
+        let output = slogate(&["export", "prometheus"], specs);
+        let rules = twins.path().join("rules.yml");
+        fs::write(&rules, &output.stdout).expect("written");
+        check_with_promtool(&["check", "rules", "--lint-fatal"], &rules);
     }
+    check_with_promtool(&["check", "rules", "--lint-fatal"], Path::new("dashboards/alerts.yml"));
 }
 
 #[test]

@@ -215,6 +215,23 @@ fn wrong_usage_is_2_and_help_is_0() {
     }
 }
 
+/// Words are wrapped for the terminal once, and not where the source has its lines.
+#[test]
+fn help_has_no_line_breaks_of_its_own() {
+    for subcommand in ["check", "report", "serve", "demo", "export", "status", "gate", "freeze", "unfreeze", "store"] {
+        let help = stdout(&slogate(&[subcommand, "--help"]));
+        let lines: Vec<&str> = help.lines().collect();
+        for pair in lines.windows(2) {
+            // A line that ends early though the first word of the next one would have fitted.
+            let word = pair[1].split(' ').next().unwrap_or_default();
+            let is_prose = pair[0].len() > 20 && !pair[0].starts_with(' ') && !word.is_empty();
+            let is_new = ["Exit", "Usage:", "Options:", "Arguments:", "Commands:"].contains(&word);
+            let fits = pair[0].len() + 1 + word.len() <= 80;
+            assert!(!is_prose || is_new || !fits, "{subcommand}: {pair:#?}");
+        }
+    }
+}
+
 #[test]
 fn output_that_is_piped_has_no_colours() {
     for specs in ["slo-specs", "tests/specs/faults"] {

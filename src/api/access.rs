@@ -1,15 +1,19 @@
 //! Access: who may give orders.
 //!
 //! - With a token configured, whoever presents it. Hashes are compared, in constant time, so that neither the answer nor
-//!   its delay tells how much of a guess was right; and after a few wrong guesses a peer has to wait.
+//!   its delay tells how much of a guess was right; and after a few wrong guesses a peer has to wait, unless it has the
+//!   right one after all.
 //! - Without one, whoever is on this machine, as far as that can be told: the listener has a loopback address, the
 //!   request names it as such (a web page that was served under another name does not) and no proxy passed it on.
 //! - Without one and on any other address, nobody.
 //! - A browser that acts for another site is refused in any case: by its `Origin`, and because orders must be JSON.
+//! - Who was refused is in the log, by address and never with what was presented; a flood of refusals is a line now and
+//!   then.
 //!
 //! The table of wrong guesses has a fixed size. Peers that share a place in it share their limit, which is better than
 //! forgetting one of them; places are chosen by a hash that nobody outside can predict.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher;
@@ -25,13 +29,31 @@ use crate::document::{Actor, Principal};
 use crate::spec::Secret;
 use crate::time::Timestamp;
 
-/// The fewest characters of a token.
-const SHORTEST_TOKEN: usize = 16;
-/// Words that stand in examples and are forgotten there.
-const PLACEHOLDERS: [&str; 8] =
-    ["changeme", "change-me", "change_me", "password", "example", "replaceme", "123456789", "abcdefgh"];
-/// A token with fewer different characters than this is a placeholder too.
-const FEWEST_CHARACTERS: usize = 6;
+/// A token with fewer characters than this is weak.
+const SHORT_TOKEN: usize = 16;
+/// What stands in examples and is forgotten there, in lower case and without anything but letters and digits.
+const PLACEHOLDERS: [&str; 16] = [
+    "changeme",
+    "changeit",
+    "replaceme",
+    "placeholder",
+    "example",
+    "default",
+    "secret",
+    "mysecret",
+    "yoursecret",
+    "token",
+    "mytoken",
+    "yourtoken",
+    "yourtokenhere",
+    "password",
+    "passwd",
+    "admin",
+];
+/// What makes a token guessable that holds it.
+const COMMON: [&str; 6] = ["changeme", "password", "replaceme", "example", "123456789", "abcdefgh"];
+/// A token with fewer different characters than this is weak, too.
+const FEW_CHARACTERS: usize = 6;
 
 /// Wrong tokens that a peer may present in a [`PERIOD_MS`].
 const ATTEMPTS: u32 = 10;
@@ -40,6 +62,9 @@ const PERIOD_MS: i64 = 60_000;
 /// Places in the table of wrong tokens.
 const PLACES: usize = 1_024;
 
+/// From one refusal in the log to the next.
+const TOLD_EVERY_MS: i64 = 5_000;
+
 /// In which header somebody says who they are.
 const CLAIMED: &str = "x-slogate-actor";
 /// A longer name is refused.
@@ -47,7 +72,24 @@ const LONGEST_CLAIM: usize = 64;
 
 /// A bearer token. Only its hash is kept, and nothing prints it.
 #[derive(Clone)]
-pub struct Token([u8; 32]);
+pub struct Token {
+    hash: [u8; 32],
+    weakness: Option<Weakness>,
+}
+
+/// Why a token, which is taken all the same, might be guessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Weakness {
+    /// It could be found by trying.
+    #[error("the token is shorter than {SHORT_TOKEN} characters; make one with `openssl rand -hex 32`")]
+    Short,
+    /// It holds a word that is tried first.
+    #[error("the token holds a word that is tried first; make one with `openssl rand -hex 32`")]
+    Common,
+    /// It repeats itself.
+    #[error("the token has fewer than {FEW_CHARACTERS} different characters; make one with `openssl rand -hex 32`")]
+    Uniform,
+}
 
 /// Why a text is not fit to be a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,9 +97,6 @@ pub enum WeakToken {
     /// There is nothing.
     #[error("the token is empty")]
     Empty,
-    /// It could be guessed.
-    #[error("the token is shorter than {SHORTEST_TOKEN} characters; make one with `openssl rand -hex 32`")]
-    Short,
     /// It is what examples hold.
     #[error("the token is a placeholder that anybody would guess; make one with `openssl rand -hex 32`")]
     Placeholder,
@@ -94,20 +133,20 @@ impl Token {
     /// The token that is `text`.
     ///
     /// # Errors
-    /// When it is empty, short, a placeholder, or does not fit in a header.
+    /// When it is empty, a placeholder, or does not fit in a header.
     pub fn new(text: &str) -> Result<Self, WeakToken> {
-        let lower = text.to_ascii_lowercase();
-        let mut characters = lower.as_bytes().to_vec();
-        characters.sort_unstable();
-        characters.dedup();
+        let word: String = text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
         match text {
             "" => Err(WeakToken::Empty),
             _ if !text.bytes().all(|byte| byte.is_ascii_graphic()) => Err(WeakToken::Unprintable),
-            _ if PLACEHOLDERS.iter().any(|word| lower.contains(word)) => Err(WeakToken::Placeholder),
-            _ if text.len() < SHORTEST_TOKEN => Err(WeakToken::Short),
-            _ if characters.len() < FEWEST_CHARACTERS => Err(WeakToken::Placeholder),
-            _ => Ok(Self(hash(text.as_bytes()))),
+            _ if PLACEHOLDERS.contains(&word.as_str()) => Err(WeakToken::Placeholder),
+            _ => Ok(Self { hash: hash(text.as_bytes()), weakness: weakness(text) }),
         }
+    }
+
+    /// Why it might be guessed, if it might.
+    pub fn weakness(&self) -> Option<Weakness> {
+        self.weakness
     }
 
     /// The token from where the specs say it is; space around it in a file is no part of it.
@@ -131,9 +170,20 @@ impl Token {
 
     /// Whether `guess` is the token, in a time that does not depend on how much of it is right.
     fn is(&self, guess: &[u8]) -> bool {
-        let pairs = self.0.into_iter().zip(hash(guess));
+        let pairs = self.hash.into_iter().zip(hash(guess));
         let difference = pairs.fold(0, |difference, (a, b)| std::hint::black_box(difference | (a ^ b)));
         difference == 0
+    }
+}
+
+fn weakness(text: &str) -> Option<Weakness> {
+    let lower = text.to_ascii_lowercase();
+    let characters: BTreeSet<u8> = lower.bytes().collect();
+    match text.len() {
+        0..SHORT_TOKEN => Some(Weakness::Short),
+        _ if COMMON.iter().any(|word| lower.contains(word)) => Some(Weakness::Common),
+        _ if characters.len() < FEW_CHARACTERS => Some(Weakness::Uniform),
+        _ => None,
     }
 }
 
@@ -153,6 +203,16 @@ pub struct Access {
     listen: SocketAddr,
     rule: Arc<RwLock<Rule>>,
     attempts: Arc<Attempts>,
+    told: Arc<Mutex<Told>>,
+}
+
+/// Refusals in the log.
+#[derive(Debug, Default)]
+struct Told {
+    /// When one was written last.
+    last: Option<Timestamp>,
+    /// How many were not written since.
+    untold: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -176,7 +236,7 @@ impl Access {
     /// The rule for a listener at `listen` with or without a token.
     pub fn new(listen: SocketAddr, token: Option<Token>) -> Self {
         let rule = Arc::new(RwLock::new(Rule::of(listen, token)));
-        Self { listen, rule, attempts: Arc::new(Attempts::new()) }
+        Self { listen, rule, attempts: Arc::new(Attempts::new()), told: Arc::default() }
     }
 
     /// From here on, the rule is that for this token or for none.
@@ -184,8 +244,18 @@ impl Access {
         *self.rule.write().unwrap_or_else(PoisonError::into_inner) = Rule::of(self.listen, token);
     }
 
-    /// Who gives this order.
+    /// Who gives this order. Refusals are told to the log.
     pub(super) fn admit(&self, headers: &HeaderMap, peer: IpAddr, now: Timestamp) -> Result<Actor, Problem> {
+        self.check(headers, peer, now).inspect_err(|problem| {
+            if let Some(untold) = self.told.lock().unwrap_or_else(PoisonError::into_inner).may_tell(now) {
+                let more =
+                    if untold > 0 { format!(" ({untold} more refusals were not logged)") } else { String::new() };
+                tracing::warn!(peer = %peer, "refused an order from {peer}: {}{more}", problem.detail());
+            }
+        })
+    }
+
+    fn check(&self, headers: &HeaderMap, peer: IpAddr, now: Timestamp) -> Result<Actor, Problem> {
         let rule = self.rule.read().unwrap_or_else(PoisonError::into_inner).clone();
         let principal = match &rule {
             Rule::Token(token) => self.check_token(token, headers, peer, now)?,
@@ -206,18 +276,32 @@ impl Access {
         peer: IpAddr,
         now: Timestamp,
     ) -> Result<Principal, Problem> {
+        let guess = bearer(headers);
+        // Whoever has it is not to be kept out by others behind the same address.
+        if token.is(guess.unwrap_or_default()) {
+            return Ok(Principal::Token);
+        }
         if let Some(wait_seconds) = self.attempts.wait_seconds(peer, now) {
             let why = format!("this address has presented {ATTEMPTS} wrong tokens within a minute");
             return Err(Problem::new(Kind::TooManyAttempts, why).retry_after(wait_seconds));
-        }
-        let guess = bearer(headers);
-        if token.is(guess.unwrap_or_default()) {
-            return Ok(Principal::Token);
         }
         if guess.is_some() {
             self.attempts.count(peer, now);
         }
         Err(Problem::new(Kind::Unauthorized, "send the server's token as `Authorization: Bearer ...`"))
+    }
+}
+
+impl Told {
+    /// How many refusals were not told since the last one that was, if another may be told now.
+    fn may_tell(&mut self, now: Timestamp) -> Option<u64> {
+        let is_soon = |last: Timestamp| (0..TOLD_EVERY_MS).contains(&now.millis().saturating_sub(last.millis()));
+        if self.last.is_some_and(is_soon) {
+            self.untold = self.untold.saturating_add(1);
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.untold))
     }
 }
 
@@ -352,21 +436,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn g24_weak_tokens_are_refused() {
+    fn g24_empty_and_default_tokens_are_refused() {
         for (text, wrong) in [
             ("", WeakToken::Empty),
             ("changeme", WeakToken::Placeholder),
-            ("ChangeMe-ChangeMe-ChangeMe", WeakToken::Placeholder),
-            ("my-password-is-long-enough", WeakToken::Placeholder),
-            ("1234567890123456", WeakToken::Placeholder),
-            ("aaaaaaaaaaaaaaaaaaaaaaaa", WeakToken::Placeholder),
-            ("kR8#vQ2!xT5", WeakToken::Short),
+            ("Change-Me", WeakToken::Placeholder),
+            ("change_me!", WeakToken::Placeholder),
+            ("<your-token>", WeakToken::Placeholder),
+            ("secret", WeakToken::Placeholder),
+            ("password", WeakToken::Placeholder),
             ("kR8vQ2xT5 mN7bW4zL9", WeakToken::Unprintable),
             ("kR8vQ2xT5mN7bW4zL9é", WeakToken::Unprintable),
         ] {
             assert_eq!(Token::new(text).unwrap_err(), wrong, "{text}");
         }
-        assert!(Token::new("9f2c7b1e8d4a6053").is_ok());
+    }
+
+    #[test]
+    fn weak_tokens_are_taken_and_said_to_be_weak() {
+        for (text, weakness) in [
+            ("9f2c7b1e8d4a6053", None),
+            ("correct-horse-battery-staple", None),
+            ("secrets-are-kept-elsewhere", None),
+            ("kR8#vQ2!xT5", Some(Weakness::Short)),
+            ("0123456789", Some(Weakness::Short)),
+            ("ci.example.com/8d4a6053", Some(Weakness::Common)),
+            ("my-password-is-long-enough", Some(Weakness::Common)),
+            ("ChangeMe-ChangeMe-ChangeMe", Some(Weakness::Common)),
+            ("aaaaaaaaaaaaaaaaaaaaaaaa", Some(Weakness::Uniform)),
+        ] {
+            assert_eq!(Token::new(text).unwrap().weakness(), weakness, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_flood_of_refusals_is_a_line_now_and_then() {
+        let mut told = Told::default();
+        let now = Timestamp::from_seconds(1_000);
+        assert_eq!(told.may_tell(now), Some(0));
+        assert_eq!([told.may_tell(now), told.may_tell(now.plus_millis(TOLD_EVERY_MS - 1))], [None, None]);
+        assert_eq!(told.may_tell(now.plus_millis(TOLD_EVERY_MS)), Some(2));
+        // A clock that was set back silences nobody.
+        assert_eq!(told.may_tell(now), Some(0));
     }
 
     #[test]

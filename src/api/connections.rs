@@ -23,7 +23,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
-use axum::http::{Request, Response, Version};
+use axum::http::{Request, Response, StatusCode, Version};
 use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -34,7 +34,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::problem::{Kind, Problem};
+use super::problem::{Kind, PROBLEM, Problem, unseen};
 use super::wire::{Deadlines, Wire};
 
 /// What clients may take.
@@ -120,9 +120,13 @@ async fn recover(kind: ErrorKind, guests: &Guests) {
 
 /// Says that there is no room, as far as the socket takes it at once.
 fn turn_away(stream: &TcpStream) {
-    const NO_ROOM: &[u8] =
-        b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-    let _ = stream.try_write(NO_ROOM);
+    let body = unseen(StatusCode::SERVICE_UNAVAILABLE).unwrap_or_default();
+    let head = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {PROBLEM}\r\nretry-after: 1\r\nconnection: close\r\n\
+         cache-control: no-store\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let _ = stream.try_write(&[head.as_bytes(), &body].concat());
 }
 
 /// Serves one connection to its end.

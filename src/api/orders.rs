@@ -27,6 +27,8 @@ use crate::time::Timestamp;
 const LONGEST_BODY: usize = 8 << 10;
 /// How long a body may take to arrive.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
+/// What to tell whoever has waited in vain: the order is with the owner, and cannot be taken back.
+const MAY_STILL_BE_FOLLOWED: &str = "; the order may still be followed: /api/v1/audit tells whether it was";
 /// No reason is longer, in characters.
 const LONGEST_REASON: usize = 500;
 /// No order exempts more kinds of change.
@@ -115,7 +117,14 @@ fn is_length_limit(error: &(dyn Error + 'static)) -> bool {
     error.is::<LengthLimitError>() || error.source().is_some_and(is_length_limit)
 }
 
+/// The parser alone would take a list as well, as the values of an order without their names.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::new(
+            Kind::BadBody,
+            "an order is a JSON object such as {\"reason\": \"...\"}, and no list",
+        ));
+    }
     serde_json::from_slice(body).map_err(|error| Problem::new(Kind::BadBody, shown_error(&error.to_string())))
 }
 
@@ -157,12 +166,13 @@ fn time(text: Option<String>) -> Result<Option<Timestamp>, Problem> {
 /// Has the owner follow the order, and shows the gate once every reader sees it followed.
 async fn order(api: &Api, service: &str, hold: Hold, actor: Actor) -> Result<Response, Problem> {
     let order = Order { service: service.to_owned(), hold, actor };
-    let followed = api.ask(|reply| Ask::Order { order, reply }).await?;
+    let followed = api.ask(|reply| Ask::Order { order, reply }).await;
+    let followed = followed.map_err(|problem| problem.when_late(MAY_STILL_BE_FOLLOWED))?;
     let Followed { revision, audit } = followed.map_err(|error| refused(service, &error))?;
     let mut snapshots = api.snapshots.clone();
     let published = timeout(api.deadline, snapshots.wait_for(|snapshot| snapshot.revision >= revision)).await;
     if !matches!(published, Ok(Ok(_))) {
-        let detail = "the order is written, but not in force yet; read the gate to see when it is";
+        let detail = format!("the order is written, but not in force yet; /api/v1/gates/{service} tells when it is");
         return Err(Problem::new(Kind::Late, detail).retry_after(1));
     }
     drop(published);

@@ -1,6 +1,6 @@
 //! Problems: refusals after RFC 9457, each with a sentence that says what would be right.
 
-use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -32,6 +32,8 @@ pub(super) enum Kind {
     UnknownPath,
     WrongMethod,
     TooLarge,
+    UriTooLong,
+    HeadTooLarge,
     MediaType,
     TooManyAttempts,
     Busy,
@@ -53,6 +55,10 @@ impl Kind {
             Self::UnknownPath => (StatusCode::NOT_FOUND, "unknown-path", "There is nothing at this path"),
             Self::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "wrong-method", "This resource has other methods"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
+            Self::UriTooLong => (StatusCode::URI_TOO_LONG, "uri-too-long", "The path and query are too long"),
+            Self::HeadTooLarge => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", "The head of the request is too large")
+            }
             Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "The body must be JSON"),
             Self::TooManyAttempts => (StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", "Too many wrong tokens"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "The engine cannot answer now"),
@@ -86,9 +92,56 @@ impl Problem {
         Self { nearest, ..Self::new(Kind::UnknownName, detail) }
     }
 
+    fn body(&self) -> Body<'_> {
+        let (status, kind, title) = self.kind.parts();
+        Body {
+            r#type: format!("urn:slogate:problem:{kind}"),
+            title,
+            status: status.as_u16(),
+            detail: &self.detail,
+            did_you_mean: self.nearest.as_deref(),
+        }
+    }
+
+    /// The sentence that says what would be right.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The same, when it came too late to say what becomes of what was asked, with more words behind its detail.
+    pub(super) fn when_late(self, more: &str) -> Self {
+        match self.kind {
+            Kind::Late => Self { detail: self.detail + more, ..self },
+            _ => self,
+        }
+    }
+
     pub(super) fn retry_after(self, seconds: u32) -> Self {
         Self { retry_after_seconds: Some(seconds), ..self }
     }
+}
+
+/// The media type of a problem.
+pub(super) const PROBLEM: &str = "application/problem+json";
+
+/// What to say of a request that is refused with this status before any handler sees it; as its body.
+pub(super) fn unseen(status: StatusCode) -> Option<Vec<u8>> {
+    let problem = match status {
+        StatusCode::BAD_REQUEST => {
+            Problem::new(Kind::BadRequest, "the head of the request breaks the rules of HTTP/1.1")
+        }
+        StatusCode::URI_TOO_LONG => Problem::new(Kind::UriTooLong, "no path and query of this server is so long"),
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+            Problem::new(Kind::HeadTooLarge, "the head of the request is too long, or has too many fields")
+        }
+        StatusCode::SERVICE_UNAVAILABLE => {
+            Problem::new(Kind::Busy, "all connections that there may be are being answered")
+        }
+        _ => return None,
+    };
+    let mut body = serde_json::to_vec(&problem.body()).ok()?;
+    body.push(b'\n');
+    Some(body)
 }
 
 /// What a client sent, for a message: printable, and not too much of it.
@@ -102,17 +155,9 @@ pub(super) fn shown(text: &str) -> String {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, kind, title) = self.kind.parts();
-        let body = Body {
-            r#type: format!("urn:slogate:problem:{kind}"),
-            title,
-            status: status.as_u16(),
-            detail: &self.detail,
-            did_you_mean: self.nearest.as_deref(),
-        };
-        let mut response = answer::json(status, &body);
+        let mut response = answer::json(self.kind.parts().0, &self.body());
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -128,8 +173,19 @@ pub(super) async fn not_found(uri: Uri) -> Problem {
     Problem::new(Kind::UnknownPath, format!("there is nothing at `{}`; see /openapi.json", shown(uri.path())))
 }
 
-/// The resource has other methods; the router adds which in `Allow`.
-pub(super) async fn wrong_method(uri: Uri) -> Problem {
-    let detail = format!("`{}` has other methods; the header `Allow` names them", shown(uri.path()));
-    Problem::new(Kind::WrongMethod, detail)
+/// The resource is only read; not even HEAD, which would have all of its answer made and thrown away.
+pub(super) async fn only_get(uri: Uri) -> Response {
+    wrong_method(&uri, "GET")
+}
+
+/// The resource only takes orders.
+pub(super) async fn only_post(uri: Uri) -> Response {
+    wrong_method(&uri, "POST")
+}
+
+fn wrong_method(uri: &Uri, right: &'static str) -> Response {
+    let detail = format!("`{}` has no method but {right}", shown(uri.path()));
+    let mut response = Problem::new(Kind::WrongMethod, detail).into_response();
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(right));
+    response
 }

@@ -7,8 +7,9 @@ use tokio::time::timeout;
 
 use super::problem::{Kind, Problem};
 use super::{Api, Ask, Snapshot, StoreTrouble, asked::Query};
+use crate::alert;
 use crate::engine::{Board, NotKept};
-use crate::gate::{Level, Reason};
+use crate::gate::{Decision, Level, Reason, Witness};
 use crate::spec::{Catalog, JourneyId, ServiceId, SloId, SourceId, StoryId};
 use crate::time::Timestamp;
 
@@ -24,8 +25,9 @@ impl Api {
     pub(super) fn now(&self) -> View {
         // The owner cannot publish while this is borrowed.
         let snapshot = Arc::clone(&self.snapshots.borrow());
-        let (catalog, board) = (Arc::clone(&snapshot.catalog), Arc::clone(&snapshot.board));
-        match doubts(&snapshot, self.clock.0.now()) {
+        let (catalog, now) = (Arc::clone(&snapshot.catalog), self.clock.0.now());
+        let board = lapsed(&catalog, &snapshot.board, now).map_or_else(|| Arc::clone(&snapshot.board), Arc::new);
+        match doubts(&snapshot, &board, now) {
             doubts if doubts.is_empty() => View { catalog, board },
             doubts => View { board: Arc::new(doubted(&board, doubts)), catalog },
         }
@@ -70,8 +72,35 @@ impl From<NotKept> for Problem {
     }
 }
 
+/// The same board with every unfreeze left out that has ended since it was made; `None` when none has. An owner that
+/// waits for a slow disk makes no new board, and an order must not outlive its time for that.
+fn lapsed(catalog: &Catalog, board: &Board, now: Timestamp) -> Option<Board> {
+    let witness = |id: &SloId| Witness {
+        slo: *id,
+        source: catalog[*id].source,
+        standing: board[*id].standing,
+        evidence: board[*id].evidence,
+        firing: alert::most_urgent(&board[*id].alerts),
+    };
+    let due = (0..catalog.services.len()).filter_map(|number| {
+        let service = &catalog[ServiceId(number)];
+        let decision = &board.gates[number];
+        // Most gates have no order that ends, and cost a request nothing.
+        decision.until().filter(|until| *until <= now)?;
+        let witnesses: Vec<Witness> = service.slos.iter().map(witness).collect();
+        Some((number, decision.lapsed(&service.policy, &witnesses, now)?))
+    });
+    let due: Vec<(usize, Decision)> = due.collect();
+    if due.is_empty() {
+        return None;
+    }
+    let mut board = board.clone();
+    due.into_iter().for_each(|(number, decision)| board.gates[number] = decision);
+    Some(board)
+}
+
 /// The gates about which a board says too much, and why. A frozen gate stays frozen.
-fn doubts(Snapshot { catalog, board, health, .. }: &Snapshot, now: Timestamp) -> Vec<(ServiceId, Reason)> {
+fn doubts(Snapshot { catalog, health, .. }: &Snapshot, board: &Board, now: Timestamp) -> Vec<(ServiceId, Reason)> {
     let age_ms = |since: Timestamp| now.millis().saturating_sub(since.millis());
     let doubt = |stale_after_ms: i64| match &health.store {
         Err(StoreTrouble { why, is_lost: true, .. }) => Some(Reason::StoreCorrupt { why: why.clone() }),

@@ -1,12 +1,14 @@
 //! The wire: bytes of one connection, on time and without tricks.
 //!
 //! A [`Wire`] stands between the socket and hyper. It knows just enough of HTTP/1.1 to tell heads from what follows
-//! them, which lets it do two things that hyper leaves to others:
+//! them, which lets it do what hyper leaves to others:
 //!
 //! - *Deadlines.* For the first byte, for the rest of a head, for the next request, and for a client that does not read.
 //! - *One reading only.* Request smuggling lives on messages that two programs divide differently. Lines of a head must
 //!   end with CR LF, and a head must not have both `Content-Length` and `Transfer-Encoding`; where that is not so, the
 //!   byte that ends the line is replaced by one that no head may hold, and hyper refuses the request and closes.
+//! - *Words for every refusal.* What hyper refuses by itself it answers with a bare head. Such a head is given the body
+//!   that every other problem has.
 //!
 //! Bytes behind a head with either of those two fields are not looked at: such a request is the last one of its
 //! connection (see `connections`), so nothing behind it is ever taken for a head.
@@ -16,9 +18,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
+
+use super::problem::{PROBLEM, unseen};
 
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +41,8 @@ pub(super) struct Wire {
     heads: Heads,
     reading: Option<Wait>,
     writing: Option<Pin<Box<Sleep>>>,
+    /// What is sent in the place of a bare refusal, and how much of it has been.
+    refusal: Option<(Vec<u8>, usize)>,
 }
 
 /// What the peer is waited for, behind how many heads, and until when.
@@ -56,7 +63,7 @@ enum Awaited {
 
 impl Wire {
     pub(super) fn new(stream: TcpStream, deadlines: Deadlines) -> Self {
-        Self { stream, deadlines, heads: Heads::new(), reading: None, writing: None }
+        Self { stream, deadlines, heads: Heads::new(), reading: None, writing: None, refusal: None }
     }
 
     /// Waits for the peer's bytes no longer than it may take.
@@ -86,6 +93,50 @@ impl Wire {
     }
 }
 
+impl Wire {
+    /// Takes what hyper writes when it is a bare refusal; how much that was.
+    fn take_refusal(&mut self, bytes: &[u8]) -> Option<usize> {
+        self.refusal = Some((explained(bytes)?, 0));
+        Some(bytes.len())
+    }
+
+    /// Sends what is left of a refusal.
+    fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some((bytes, sent)) = &mut self.refusal {
+            if *sent == bytes.len() {
+                self.refusal = None;
+                break;
+            }
+            let written = Pin::new(&mut self.stream).poll_write(cx, &bytes[*sent..]);
+            let count = ready!(self.poll_written(cx, written))?;
+            if count == 0 {
+                return Poll::Ready(Err(ErrorKind::WriteZero.into()));
+            }
+            if let Some((_, sent)) = &mut self.refusal {
+                *sent += count;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A head without a body by which hyper refuses a request, with a body; `None` for everything else.
+fn explained(bytes: &[u8]) -> Option<Vec<u8>> {
+    const BARE: &[u8] = b"\r\ncontent-length: 0\r\n";
+    let status = bytes.strip_prefix(b"HTTP/1.1 4").or_else(|| bytes.strip_prefix(b"HTTP/1.0 4"))?;
+    let status = StatusCode::from_bytes(&[b'4', *status.first()?, *status.get(1)?]).ok()?;
+    if !bytes.ends_with(b"\r\n\r\n") {
+        return None;
+    }
+    let at = memchr::memmem::find(bytes, BARE)?;
+    let body = unseen(status)?;
+    let fields = format!(
+        "\r\ncontent-type: {PROBLEM}\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\ncontent-length: {}\r\n",
+        body.len()
+    );
+    Some([&bytes[..at], fields.as_bytes(), &bytes[at + BARE.len()..], &body].concat())
+}
+
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
@@ -101,6 +152,10 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_refusal(cx))?;
+        if let Some(taken) = self.take_refusal(bytes) {
+            return Poll::Ready(Ok(taken));
+        }
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.poll_written(cx, written)
     }
@@ -110,6 +165,10 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_refusal(cx))?;
+        if let Some(taken) = slices.first().and_then(|first| self.take_refusal(first)) {
+            return Poll::Ready(Ok(taken));
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.poll_written(cx, written)
     }
@@ -119,10 +178,12 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_refusal(cx))?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_refusal(cx))?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

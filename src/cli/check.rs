@@ -14,8 +14,8 @@ use slogate::spec::{
 use super::{Exit, SpecsArgument};
 
 pub(super) const HELP: &str = "\
-Exit codes: 0 the specs are valid; 1 they are not, and every fault is on stderr as file:line:column: message;
-2 wrong usage; 3 the directory could not be read.";
+Exit codes: 0 the specs are valid; 1 they are not, and every fault is on stderr as file:line:column: message; 2 \
+wrong usage; 3 the directory could not be read.";
 
 #[derive(Args, Debug)]
 pub(super) struct Arguments {

@@ -15,8 +15,9 @@ use super::Exit;
 use super::cells::{self, grouped, indented};
 
 pub(super) const HELP: &str = "\
-Writes the access log of a made-up shop's last four weeks to a temporary directory and serves it, while requests keep
-coming in. It needs no files and leaves none: everything is removed at Ctrl-C, SIGTERM, or when the terminal is closed.
+Writes the access log of a made-up shop's last four weeks to a temporary directory and serves it, while requests \
+keep coming in. It needs no files and leaves none: everything is removed at Ctrl-C, SIGTERM, or when the terminal is \
+closed.
 Exit codes: 0 stopped; 2 wrong usage; 3 something that it needs cannot be had.";
 
 #[derive(Args, Debug)]

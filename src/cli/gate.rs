@@ -17,7 +17,7 @@ use super::Exit;
 use super::remote::{Answer, Question, Remote, ServerArgument, check_name};
 
 pub(super) const HELP: &str = "\
-Exit codes: 0 allowed; 1 denied; 2 wrong usage; 3 could not tell: the server cannot be reached, does not know the
+Exit codes: 0 allowed; 1 denied; 2 wrong usage; 3 could not tell: the server cannot be reached, does not know the \
 service, or has nothing sound to judge by. The line on stdout begins with `allow`, `deny` or `unknown`.";
 
 #[derive(Args, Debug)]

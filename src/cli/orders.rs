@@ -13,8 +13,8 @@ use super::remote::{Question, Remote, ServerArgument, check_name};
 
 pub(super) const HELP: &str = "\
 The token comes from the variable SLOGATE_TOKEN; the audit also names SLOGATE_ACTOR, or USER.
-Exit codes: 0 done, and everybody who asks the gate from now on is told so; 1 refused; 2 wrong usage; 3 the server cannot
-be reached, does not know the service, or could not write the order down.";
+Exit codes: 0 done, and everybody who asks the gate from now on is told so; 1 refused; 2 wrong usage; 3 the server \
+cannot be reached, does not know the service, or could not write the order down.";
 
 #[derive(Args, Debug)]
 pub(super) struct Freeze {

@@ -24,10 +24,11 @@ use problems::Trust;
 use unread::Unread;
 
 pub(super) const HELP: &str = "\
-Exit codes: 0 done; 1 the specs are invalid, or a gate is frozen under --fail-on-frozen; 2 wrong usage; 3 a log could not
-be read or is in another format, no log has a line, or, under --fail-on-frozen, a gate is unknown or more than
-`max_unparsed` (1%) of a log's lines do not have its format, and the policy denies changes without sound evidence.
-A report judges by the SLOs over the source of its logs. Others, such as those over metrics, it names and leaves out.";
+Exit codes: 0 done; 1 the specs are invalid, or a gate is frozen under --fail-on-frozen; 2 wrong usage; 3 a log \
+could not be read or is in another format, no log has a line, or, under --fail-on-frozen, a gate is unknown or more \
+than `max_unparsed` (1%) of a log's lines do not have its format, and the policy denies changes without sound \
+evidence. A report judges by the SLOs over the source of its logs. Others, such as those over metrics, it names and \
+leaves out.";
 
 #[derive(Args, Debug)]
 pub(super) struct Arguments {

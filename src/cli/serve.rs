@@ -10,8 +10,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Exit, SpecsArgument};
 
 pub(super) const HELP: &str = "\
-Runs until SIGTERM or SIGINT, then finishes what it has read, commits it and exits with 0. Exit codes: 1 the specs are
-invalid; 2 wrong usage; 3 something that it needs cannot be had: the store, the address, the token.";
+Runs until SIGTERM or SIGINT, then finishes what it has read, commits it and exits with 0.
+Exit codes: 1 the specs are invalid; 2 wrong usage; 3 something that it needs cannot be had: the store, the address, \
+the token.";
 
 #[derive(Args, Debug)]
 pub(super) struct Arguments {

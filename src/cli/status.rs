@@ -49,6 +49,7 @@ struct Alert {
     severity: String,
     state: String,
     long: String,
+    short: String,
     factor: f64,
     burn_long: Option<f64>,
     since: Option<String>,
@@ -286,7 +287,7 @@ fn gate_table(shown: &[Gate]) -> comfy_table::Table {
 }
 
 fn alert_table(alerts: &[Alert]) -> comfy_table::Table {
-    let mut table = table(["SLO", "alert", "state", "since", "over", "burn", "from"], &[5, 6]);
+    let mut table = table(["SLO", "alert", "state", "since", "over", "and", "burn", "from"], &[6, 7]);
     for alert in alerts {
         let mut row = vec![
             Cell::new(format!("{}/{}", printable(&alert.story), printable(&alert.slo))),
@@ -294,6 +295,7 @@ fn alert_table(alerts: &[Alert]) -> comfy_table::Table {
             Cell::new(printable(&alert.state)),
             Cell::new(alert.resolved_at.as_deref().or(alert.since.as_deref()).map_or("-".to_owned(), printable)),
             Cell::new(printable(&alert.long)),
+            Cell::new(printable(&alert.short)),
         ];
         row.push(burn(alert.burn_long));
         row.push(Cell::new(alert.factor));

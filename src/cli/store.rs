@@ -11,8 +11,8 @@ use super::{Exit, SpecsArgument};
 
 pub(super) const HELP: &str = "\
 Stop the server first: it has the store for itself.
-Exit codes: 0 the store is sound, or was set aside; 1 it is damaged, or is sound and was left where it is; 2 wrong usage;
-3 could not tell: there is none, it cannot be read, it is in use, or a newer slogate wrote it.";
+Exit codes: 0 the store is sound, or was set aside; 1 it is damaged, or is sound and was left where it is; 2 wrong \
+usage; 3 could not tell: there is none, it cannot be read, it is in use, or a newer slogate wrote it.";
 
 #[derive(Args, Debug)]
 pub(super) struct Arguments {

@@ -78,14 +78,14 @@ fn slos(page: &mut Page, catalog: &Catalog, board: &Board) {
         for id in ids() {
             let [story, slo, service] = labels(id);
             for AlertStanding { rule, course, .. } in &board[id].alerts {
-                let (window, severity) = (rule.long.to_string(), rule.severity.name());
-                let labels = [story, slo, service, ("severity", severity), ("window", &window)];
+                let (window, short, severity) = (rule.long.to_string(), rule.short.to_string(), rule.severity.name());
+                let labels = [story, slo, service, ("severity", severity), ("window", &window), ("short", &short)];
                 page.sample(name, &labels, u8::from(is(*course)));
             }
         }
     };
     let name = "slogate_alert_firing";
-    page.family(name, "gauge", "1 while the alert fires; the window is its long one.");
+    page.family(name, "gauge", "1 while the alert fires; the window is its long one, and short its other.");
     alerts(page, name, Course::is_firing);
     let name = "slogate_alert_pending";
     page.family(name, "gauge", "1 while the alert burns, but not for as long as its rule asks.");

@@ -6,6 +6,7 @@
 //!
 //! The text is YAML whose every scalar is a JSON string, which YAML reads as what it is, whatever a title holds.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use crate::spec::{AlertRule, Catalog, Slo, SloId};
@@ -23,8 +24,7 @@ pub fn prometheus_rules(catalog: &Catalog) -> String {
                 name: "SlogateErrorBudgetBurn",
                 expression: expression(&story.name, &slo.name, alert),
                 hold_ms: alert.hold_ms,
-                severity: alert.severity.name(),
-                owner: story.owner.as_deref(),
+                labels: labels(alert, &story.name, &slo.name, story.owner.as_deref()),
                 summary: format!("{}/{} burns its error budget", story.name, slo.name),
                 description: description(&story.title, slo, alert),
             };
@@ -41,8 +41,8 @@ struct Rule<'a> {
     name: &'static str,
     expression: String,
     hold_ms: i64,
-    severity: &'static str,
-    owner: Option<&'a str>,
+    /// By name; the severity comes first.
+    labels: Vec<(&'static str, Cow<'a, str>)>,
     summary: String,
     description: String,
 }
@@ -54,9 +54,9 @@ impl Rule<'_> {
         if self.hold_ms > 0 {
             let _ = writeln!(text, "        for: \"{}ms\"", self.hold_ms);
         }
-        let _ = writeln!(text, "        labels:\n          severity: {}", quoted(self.severity));
-        if let Some(owner) = self.owner {
-            let _ = writeln!(text, "          owner: {}", quoted(&literal(owner)));
+        text.push_str("        labels:\n");
+        for (label, value) in &self.labels {
+            let _ = writeln!(text, "          {label}: {}", quoted(&literal(value)));
         }
         let (summary, description) = (quoted(&literal(&self.summary)), quoted(&self.description));
         let _ =
@@ -66,6 +66,26 @@ impl Rule<'_> {
 
 fn group(text: &mut String, name: &str) {
     let _ = writeln!(text, "  - name: {}\n    rules:", quoted(name));
+}
+
+/// What the alert of a rule carries, whatever its series do: with `story`, `slo`, `window` (the long one) and `short` no
+/// two rules are the same to Prometheus, which would otherwise take one for a copy of the other. They are the labels of
+/// `slogate_alert_firing`.
+fn labels<'a>(
+    alert: &AlertRule,
+    story: &'a str,
+    slo: &'a str,
+    owner: Option<&'a str>,
+) -> Vec<(&'static str, Cow<'a, str>)> {
+    let (severity, long, short) = (alert.severity.name(), alert.long.to_string(), alert.short.to_string());
+    let own = [
+        ("severity", severity.into()),
+        ("story", story.into()),
+        ("slo", slo.into()),
+        ("window", long.into()),
+        ("short", short.into()),
+    ];
+    own.into_iter().chain(owner.map(|owner| ("owner", owner.into()))).collect()
 }
 
 fn expression(story: &str, slo: &str, alert: &AlertRule) -> String {
@@ -92,8 +112,7 @@ fn own_rules() -> [Rule<'static>; 2] {
             name: "SlogateAbsent",
             expression: "absent(slogate_build_info)".to_owned(),
             hold_ms: 5 * 60_000,
-            severity: "page",
-            owner: None,
+            labels: vec![("severity", "page".into())],
             summary: "slogate is not there".to_owned(),
             description: "No slogate has been scraped for five minutes: nobody counts, and no gate answers.".to_owned(),
         },
@@ -101,8 +120,7 @@ fn own_rules() -> [Rule<'static>; 2] {
             name: "SlogateGateUnknown",
             expression: "slogate_gate_level{level=\"unknown\"} == 1".to_owned(),
             hold_ms: 15 * 60_000,
-            severity: "ticket",
-            owner: None,
+            labels: vec![("severity", "ticket".into())],
             summary: "a gate has nothing sound to judge by".to_owned(),
             description:
                 "The gate of {{ $labels.service }} has been unknown for a quarter of an hour; its reasons are \

@@ -322,3 +322,26 @@ fn an_unfreeze_holds_an_alerts_freeze_off_until_the_alert_is_over() {
     let again = decide(&page, &[burning(Severity::Page)], &[], Some(&over.state), NOW);
     assert_eq!(again.state.level, Level::Frozen, "the order has ended with the alert that it was for");
 }
+
+/// What somebody reads of a decision that is older than the end of an order in it.
+#[test]
+fn g13_an_old_decision_does_not_heed_an_unfreeze_that_has_ended() {
+    let slos = [spending(0, 120)];
+    let frozen = check(&slos, None, Level::Frozen, &["budget_spent"]);
+    let until = NOW.plus_millis(1_000);
+    let decided = decide(&policy(), &slos, &[], Some(&held(frozen.clone(), unfreeze(Some(until)))), NOW);
+    assert_eq!((decided.state.level, kinds(&decided)), (Level::Guarded, vec!["budget_low", "unfrozen"]));
+    assert_eq!(decided.lapsed(&policy(), &slos, until.plus_millis(-1)), None);
+    let lapsed = decided.lapsed(&policy(), &slos, until).unwrap();
+    assert_eq!((lapsed.state.level, lapsed.state.since, lapsed.until()), (Level::Frozen, until, None));
+    assert_eq!(kinds(&lapsed), ["budget_spent", "budget_low"]);
+    assert!(!lapsed.verdict(&policy(), "feature").allow && lapsed.verdict(&policy(), "fix").allow);
+    // The next decision finds the same.
+    let next = decide(&policy(), &slos, &[], Some(&decided.state), until);
+    assert_eq!((next.state, next.reasons), (lapsed.state, vec![lapsed.reasons[0].clone()]));
+    // Other orders are not ended by anybody but who decides.
+    for hold in [unfreeze(None), freeze(Some(until))] {
+        let decided = decide(&policy(), &slos, &[], Some(&held(frozen.clone(), hold)), NOW);
+        assert_eq!(decided.lapsed(&policy(), &slos, until), None);
+    }
+}

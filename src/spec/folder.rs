@@ -2,6 +2,8 @@
 //!
 //! [`look`] reads none of them: what the system says of each file is enough to see whether one may have changed.
 //!
+//! - Lists of targets (see `lists`) are no specs, wherever they lie: a new target is none of this room's business. A file
+//!   that is named as a list and yet holds a story is a fault, or what it promises would be forgotten in silence.
 //! - `*.toml` in the directory and in its subfolders, in the order of their paths; hidden ones are left out, because
 //!   editors and configuration mounts keep their own copies under such names.
 //! - Links are followed, each folder is entered once, and only regular files are opened: a pipe would block for ever.
@@ -13,7 +15,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use toml::de::DeTable;
+
 use super::fault::{SpecErrors, SpecFile};
+use super::lists::Lists;
 
 const DEEPEST: usize = 8;
 const MOST_FILES: usize = 2_000;
@@ -26,8 +31,10 @@ const MOST_ENTRIES: usize = 100_000;
 /// Reads every file of specs below `directory`. What cannot be read is a file with a fault.
 pub(super) fn read(directory: &Path) -> Result<Vec<SpecFile>, SpecErrors> {
     let unreadable = |source| SpecErrors::Unreadable { directory: directory.to_owned(), source };
-    let found = walk(directory).map_err(unreadable)?.into_iter();
-    Ok(found.map(|Found { path, what }| what.map_or_else(|why| refused(&path, why), |_| file(&path))).collect())
+    let Walk { found, lists, .. } = walk(directory).map_err(unreadable)?;
+    let specs =
+        found.into_iter().map(|Found { path, what }| what.map_or_else(|why| refused(&path, why), |_| file(&path)));
+    Ok(specs.chain(lists.iter().filter_map(|path| misnamed(path))).collect())
 }
 
 /// How a directory of specs looks from outside. Two looks are equal unless a file was added, removed, moved or written
@@ -37,17 +44,18 @@ pub struct Look(Result<Vec<Found>, io::ErrorKind>);
 
 /// Looks at every file of specs below `directory` without reading any.
 pub fn look(directory: &Path) -> Look {
-    Look(walk(directory).map_err(|error| error.kind()))
+    Look(walk(directory).map(|walk| walk.found).map_err(|error| error.kind()))
 }
 
 /// What lies in the directory, by path.
-fn walk(directory: &Path) -> io::Result<Vec<Found>> {
+fn walk(directory: &Path) -> io::Result<Walk> {
     let entries = fs::read_dir(directory)?;
-    let mut walk = Walk::default();
-    walk.entered.extend(fs::canonicalize(directory));
-    walk.folder(entries, directory, 0);
+    let mut walk = Walk { no_specs: Lists::of(directory, LARGEST_FILE), ..Walk::default() };
+    let real = fs::canonicalize(directory).ok();
+    walk.entered.extend(real.clone());
+    walk.folder(entries, directory, real.as_deref(), 0);
     walk.found.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(walk.found)
+    Ok(walk)
 }
 
 /// Something that is a file of specs, or should be one.
@@ -85,6 +93,9 @@ impl Stat {
 #[derive(Default)]
 struct Walk {
     found: Vec<Found>,
+    /// Files that are no specs, because they list targets.
+    lists: Vec<PathBuf>,
+    no_specs: Lists,
     entered: BTreeSet<PathBuf>,
     seen: usize,
     bytes: u64,
@@ -92,7 +103,8 @@ struct Walk {
 }
 
 impl Walk {
-    fn folder(&mut self, entries: fs::ReadDir, folder: &Path, depth: usize) {
+    /// Everything in a folder, which really is `real` as far as that is known.
+    fn folder(&mut self, entries: fs::ReadDir, folder: &Path, real: Option<&Path>, depth: usize) {
         let mut paths = BTreeSet::new();
         for entry in entries.take(MOST_ENTRIES) {
             match entry {
@@ -105,14 +117,15 @@ impl Walk {
             if self.seen > MOST_ENTRIES || self.found.len() >= MOST_FILES || self.bytes > MOST_BYTES {
                 return self.stop(path);
             }
-            self.entry(path, depth);
+            self.entry(path, real, depth);
         }
     }
 
-    fn entry(&mut self, path: &Path, depth: usize) {
+    fn entry(&mut self, path: &Path, folder: Option<&Path>, depth: usize) {
         let is_toml = path.extension().is_some_and(|extension| extension == "toml");
         match fs::metadata(path) {
             Ok(found) if found.is_dir() => self.subfolder(path, depth + 1),
+            Ok(_) | Err(_) if is_toml && self.no_specs.hold(path, folder) => self.lists.push(path.to_owned()),
             Ok(found) if is_toml && found.is_file() => {
                 self.bytes += found.len().min(LARGEST_FILE);
                 self.found.push(Found { path: path.to_owned(), what: Ok(Stat::of(&found)) });
@@ -127,9 +140,11 @@ impl Walk {
         if depth > DEEPEST {
             return self.refuse(path, format!("lies deeper than {DEEPEST} folders"));
         }
-        match fs::canonicalize(path).and_then(|real| Ok((self.entered.insert(real), fs::read_dir(path)?))) {
-            Ok((true, entries)) => self.folder(entries, path, depth),
-            Ok((false, _)) => self.refuse(path, "leads to a folder that is already read; remove the link".to_owned()),
+        match fs::canonicalize(path).and_then(|real| Ok((real, fs::read_dir(path)?))) {
+            Ok((real, entries)) if self.entered.insert(real.clone()) => {
+                self.folder(entries, path, Some(&real), depth);
+            }
+            Ok(_) => self.refuse(path, "leads to a folder that is already read; remove the link".to_owned()),
             Err(error) => self.refuse(path, format!("cannot be listed: {error}")),
         }
     }
@@ -153,6 +168,18 @@ fn is_hidden(path: &Path) -> bool {
 
 fn refused(path: &Path, why: String) -> SpecFile {
     SpecFile { path: path.to_owned(), text: String::new(), unreadable: Some((0, why)) }
+}
+
+/// What is wrong with a list of targets that is a spec as well, if it is. Whatever else it holds is not looked at here.
+fn misnamed(path: &Path) -> Option<SpecFile> {
+    fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    let text = String::from_utf8(bytes(path).ok()?).ok()?;
+    let (tree, _) = DeTable::parse_recoverable(&text);
+    let key = ["story", "journey", "slo"].into_iter().find(|key| tree.get_ref().contains_key(*key))?;
+    let why = format!(
+        "`file_sd` in slogate.toml names this file as a list of targets, and it holds `{key}`; keep specs apart"
+    );
+    Some(refused(path, why))
 }
 
 fn file(path: &Path) -> SpecFile {
@@ -286,6 +313,48 @@ mod tests {
         check_look(home, false, || write(home, &[(".a.toml.swp", b"x"), ("a.toml~", b"x"), ("notes.md", b"x")]));
         check_look(home, false, || drop(fs::read(home.join("a.toml")).unwrap()));
         check_look(home, false, || fs::create_dir(home.join("empty")).unwrap());
+    }
+
+    const ENGINE: &[u8] = b"[[source]]\nname = \"app\"\n[source.scrape]\nfile_sd = [\"tg/*.toml\", \"./more.toml\"]\n";
+
+    #[test]
+    fn lists_of_targets_are_no_specs() {
+        let temp = tempfile::tempdir().unwrap();
+        let list = b"[[group]]\ntargets = [\"app:9100\"]\n".as_slice();
+        write(temp.path(), &[("slogate.toml", ENGINE), ("a.toml", b""), ("tg/b.toml", list), ("more.toml", list)]);
+        write(temp.path(), &[("tg/deeper/c.toml", b"")]);
+        std::os::unix::fs::symlink("nowhere", temp.path().join("tg/dangling.toml")).unwrap();
+        let specs = ["a.toml", "slogate.toml", "tg/deeper/c.toml"].map(|name| (name.to_owned(), None));
+        assert_eq!(names(temp.path()), specs);
+        // The same directory by another name.
+        let link = temp.path().join(".link");
+        std::os::unix::fs::symlink(temp.path(), &link).unwrap();
+        assert_eq!(names(&link), specs);
+    }
+
+    #[test]
+    fn a_story_in_a_list_of_targets_is_told() {
+        let temp = tempfile::tempdir().unwrap();
+        write(temp.path(), &[("slogate.toml", ENGINE), ("tg/b.toml", b"[story]\nname = \"shop\"\n")]);
+        let why =
+            "`file_sd` in slogate.toml names this file as a list of targets, and it holds `story`; keep specs apart";
+        let story = ("tg/b.toml".to_owned(), Some(why.to_owned()));
+        assert_eq!(names(temp.path()), [("slogate.toml".to_owned(), None), story]);
+    }
+
+    #[test]
+    fn a_new_target_is_no_news() {
+        let temp = tempfile::tempdir().unwrap();
+        let home = temp.path();
+        write(home, &[("slogate.toml", ENGINE), ("tg/b.toml", b"")]);
+        check_look(home, false, || {
+            write(home, &[("tg/b.toml", b"[[group]]\n"), ("tg/c.toml", b""), ("more.toml", b"")])
+        });
+        check_look(home, false, || fs::remove_file(home.join("tg/b.toml")).unwrap());
+        check_look(home, true, || write(home, &[("tg/deeper/c.toml", b"")]));
+        // What was a list is a spec once nobody names it as one.
+        check_look(home, true, || write(home, &[("slogate.toml", b"")]));
+        check_look(home, true, || write(home, &[("tg/c.toml", b"[story]\n")]));
     }
 
     /// As configuration mounts do it: the files are links through a hidden one that is switched.

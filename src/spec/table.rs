@@ -72,6 +72,11 @@ impl<T> Field<T> {
         self.given()
     }
 
+    /// The head of its table.
+    pub fn head(&self) -> Place {
+        self.head
+    }
+
     /// The value, if there is a sound one.
     pub fn given(&self) -> Option<&At<T>> {
         match &self.state {

@@ -142,14 +142,14 @@ fn g22_wrong_tokens_are_401_alike_and_then_429() {
     let guess = |number: u32| post(server.address, FREEZE, &[("Authorization", &format!("Bearer {number:016}"))], BODY);
     let statuses: Vec<u16> = (0..12).map(|number| guess(number).status).collect();
     assert!(statuses.starts_with(&[401, 401]) && statuses.ends_with(&[429, 429]), "{statuses:?}");
-    // Not even the right one now, or the limit would tell which guess was right.
-    let reply = post(server.address, FREEZE, &[bearer()], BODY);
+    let reply = guess(12);
     check_refused(&server, &reply, 429, "too-many-attempts", "");
     assert_eq!(reply.header("retry-after"), Some("61"));
-    // Reading goes on.
+    // Reading goes on, and whoever has the right one is not kept out by a neighbour who guesses.
     assert_eq!(get(server.address, "/api/v1/gates/api/check").status, 200);
-    server.clock.advance(60_000);
     assert_eq!(post(server.address, FREEZE, &[bearer()], BODY).status, 200);
+    server.clock.advance(60_000);
+    assert_eq!(guess(13).status, 401);
 }
 
 #[test]
@@ -216,7 +216,10 @@ fn g31_orders_that_cannot_be_understood_or_kept_are_refused() {
     for (body, detail) in [
         ("", "EOF while parsing"),
         ("{", "EOF while parsing"),
-        ("[]", "invalid"),
+        ("[]", "an order is a JSON object"),
+        (r#"["a",null]"#, "an order is a JSON object"),
+        (r#" ["a", null, []]"#, "an order is a JSON object"),
+        (r#""a""#, "invalid type"),
         ("{}", "missing field `reason`"),
         (r#"{"reason":7}"#, "invalid type"),
         (r#"{"reason":"  "}"#, "`reason` is required"),
@@ -233,6 +236,8 @@ fn g31_orders_that_cannot_be_understood_or_kept_are_refused() {
     ] {
         check_refused(&server, &post(server.address, FREEZE, &[bearer()], body), 400, "bad-body", detail);
     }
+    let reply = post(server.address, UNFREEZE, &[bearer()], r#"["x",null]"#);
+    check_refused(&server, &reply, 400, "bad-body", "an order is a JSON object");
     let reply = post(server.address, UNFREEZE, &[bearer()], r#"{"reason":"x","exempt":["fix"]}"#);
     check_refused(&server, &reply, 400, "bad-body", "unknown field `exempt`");
     let reply = post(server.address, "/api/v1/gates/apj/freeze", &[bearer()], BODY);
@@ -320,7 +325,41 @@ fn an_order_without_an_answer_is_504() {
     let server = filled(Setup { token: Some(TOKEN), deadline: Duration::from_millis(200), ..Setup::default() });
     server.owner(|owner| owner.silent = true);
     let reply = post(server.address, FREEZE, &[bearer()], BODY);
-    check_refused(&server, &reply, 504, "late", "");
+    check_refused(&server, &reply, 504, "late", "the order may still be followed: /api/v1/audit tells");
+    // And so it is.
+    server.owner(|owner| owner.speak());
+    assert_eq!(get(server.address, "/api/v1/gates/api/check").status, 423);
+    assert_eq!(get(server.address, "/api/v1/audit").json()["entries"][0]["action"], "freeze");
+}
+
+/// An owner that waits for a slow disk decides nothing anew, and an order ends all the same.
+#[test]
+fn g13_an_unfreeze_ends_on_time_though_nothing_is_decided() {
+    let server = with_token();
+    server.count("profile", "availability", 1, 0, 50);
+    let body = r#"{"reason":"accepted","until":"2026-11-20T10:12:10Z"}"#;
+    assert_eq!(post(server.address, UNFREEZE, &[bearer()], body).json()["allow"], true);
+    server.owner(|owner| owner.silent = true);
+    let check = || get(server.address, "/api/v1/gates/api/check");
+    server.clock.advance(9_999);
+    assert_eq!(check().status, 200);
+    server.clock.advance(1);
+    let frozen = check();
+    assert_eq!(frozen.status, 423, "{frozen:?}");
+    let gate = frozen.json();
+    assert_eq!(
+        (&gate["level"], &gate["since"], &gate["until"]),
+        (&json!("frozen"), &json!("2026-11-20T10:12:10Z"), &json!(null))
+    );
+    assert_eq!(gate["reasons"][0]["kind"], "budget_spent");
+    assert!(!gate["reasons"].to_string().contains("unfrozen"), "{gate}");
+    assert_eq!(get(server.address, "/api/v1/gates/api/check?change=fix").status, 200);
+    assert_eq!(get(server.address, "/api/v1/gates").json()["gates"][0]["level"], "frozen");
+    assert_eq!(get(server.address, "/api/v1/status").json()["gates"][0]["level"], "frozen");
+    let metrics = get(server.address, "/metrics").body;
+    assert!(metrics.contains("slogate_gate_level{service=\"api\",level=\"frozen\"} 1"), "{metrics}");
+    // The other gate had no order.
+    assert_eq!(get(server.address, "/api/v1/gates/search/check").status, 200);
 }
 
 /// However many read, and however fast: after a freeze was acknowledged no read that starts later says allow.

@@ -161,14 +161,15 @@ fn g23_a_token_in_a_url_is_refused_and_not_repeated() {
 fn g27_other_methods_are_405_with_those_that_are_allowed() {
     let server = filled();
     for path in reads() {
-        for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FROB"] {
+        for method in ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FROB"] {
             let reply = request(server.address, method, &path, &[], "");
-            assert_eq!((reply.status, reply.header("allow")), (405, Some("GET,HEAD")), "{method} {path}: {reply:?}");
-            assert_eq!(reply.problem().0, "wrong-method");
+            assert_eq!((reply.status, reply.header("allow")), (405, Some("GET")), "{method} {path}: {reply:?}");
             assert_guarded(&reply);
+            match method {
+                "HEAD" => assert_eq!(reply.body, ""),
+                _ => assert_eq!(reply.problem().0, "wrong-method"),
+            }
         }
-        let head = request(server.address, "HEAD", &path, &[], "");
-        assert_eq!((head.status, head.body.as_str()), (200, ""), "HEAD {path}");
     }
     for verb in ["freeze", "unfreeze"] {
         for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"] {

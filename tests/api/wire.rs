@@ -150,6 +150,7 @@ fn who_is_being_answered_is_not_shown_out() {
     let (text, _) = exchange(server.address, b"");
     let reply = parse(&text);
     assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "{reply:?}");
+    assert_eq!(reply.problem().0, "busy");
     server.owner(|owner| owner.speak());
     let statuses: Vec<u16> = waiting.into_iter().map(|waiting| waiting.join().expect("a reply")).collect();
     assert_eq!(statuses, [200; 4]);
@@ -184,8 +185,22 @@ fn who_goes_on_asking_may_stay() {
 fn check_refused(server: &Server, request: &str, statuses: &[u16]) {
     let (text, _) = exchange(server.address, request.as_bytes());
     let shown: String = request.chars().take(200).collect();
-    assert!(statuses.contains(&parse(&text).status), "{shown:?} gave {text:?}");
-    assert_eq!(text.matches("HTTP/1.1 ").count(), 1, "{shown:?} gave {text:?}");
+    let reply = parse(&text);
+    assert!(statuses.contains(&reply.status), "{shown:?} gave {text:?}");
+    assert_eq!(text.matches("HTTP/1.1 ").count() + text.matches("HTTP/1.0 ").count(), 1, "{shown:?} gave {text:?}");
+    let kind = match reply.status {
+        400 => "bad-request",
+        414 => "uri-too-long",
+        431 => "head-too-large",
+        _ => return,
+    };
+    assert_eq!(reply.problem().0, kind, "{shown:?} gave {text:?}");
+    assert_eq!(reply.json()["status"], reply.status, "{text:?}");
+    assert_eq!(
+        (reply.header("connection"), reply.header("cache-control")),
+        (Some("close"), Some("no-store")),
+        "{text:?}"
+    );
 }
 
 #[test]

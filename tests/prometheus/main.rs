@@ -49,9 +49,30 @@ source = "lb"
 requests = ["GET /quiet"]
 "#;
 
-/// A slogate with a frozen, an open and an unknown gate, and a journey, once its log has been read.
+/// A story about slogate's own counters, which it scrapes.
+const OWN: &str = r#"
+[story]
+name = "own"
+service = "api"
+
+[[slo]]
+name = "whole"
+objective = 99.0
+[slo.ratio]
+source = "own"
+total = 'slogate_ingest_records_total{source="lb"}'
+bad = 'slogate_ingest_gaps_total'
+"#;
+
+/// A slogate with a frozen, an open and an unknown gate, and a journey, once its log has been read. It scrapes itself, and
+/// a target that is not there.
 fn place() -> Place {
     let place = Place::new();
+    fs::write(place.path("specs/own.toml"), OWN).expect("written");
+    let engine = fs::read_to_string(place.path("specs/slogate.toml")).expect("written before");
+    let targets = format!("\"http://{}/metrics\", \"http://127.0.0.1:1/metrics\"", place.address);
+    let own = format!("[[source]]\nname = \"own\"\n[source.scrape]\ntargets = [{targets}]\ninterval = \"1s\"\n");
+    fs::write(place.path("specs/slogate.toml"), engine + &own).expect("written");
     fs::write(place.path("specs/browse.toml"), JOURNEY).expect("written");
     fs::write(place.path("specs/quiet.toml"), QUIET).expect("written");
     place
@@ -160,8 +181,8 @@ fn every_query_of_the_dashboard_has_an_answer() {
 fn values_of_variables(prometheus: &Prometheus, queries: &[Query]) {
     for (label, expected) in [
         ("service", &["api", "quiet", "search"][..]),
-        ("story", &["quiet", "search", "shop"]),
-        ("slo", &["availability", "latency"]),
+        ("story", &["own", "quiet", "search", "shop"]),
+        ("slo", &["availability", "latency", "whole"]),
         ("window", &["1d", "1h", "28d", "2h", "30m", "3d", "5m", "6h"]),
     ] {
         let is_it = |query: &&Query| query.way == Way::LabelValues(label.to_owned());
@@ -206,9 +227,10 @@ fn what_is_stored_is_what_was_logged(prometheus: &Prometheus, log: &Log) {
         expected.insert(format!("reason={reason},source=lb: {count}"));
     }
     expected.insert(format!("source=lb: {}", log.expected.records));
-    let events = r#"sum without (service) (slogate_slo_events_total{story!="quiet"})"#;
+    let events = r#"sum without (service) (slogate_slo_events_total{story!~"quiet|own"})"#;
     let stored = || {
-        let all = [events, "slogate_ingest_records_total", "slogate_ingest_rejected_total > 0"];
+        let records = r#"slogate_ingest_records_total{source="lb"}"#;
+        let all = [events, records, "slogate_ingest_rejected_total > 0"];
         let samples = all.iter().flat_map(|expression| prometheus.samples(expression));
         samples.map(|(labels, value)| format!("{labels}: {value}")).collect::<BTreeSet<String>>()
     };
@@ -224,7 +246,7 @@ fn the_alerts_fire_over_a_real_server() {
     let prometheus = Prometheus::scraping(place.address);
     // A tenth of the requests fails: ten times what the shop promises, which is a page over 6 hours and not over one,
     // and a fifth of what the search does.
-    let page = "alertname=ErrorBudgetBurnsFast,alertstate=firing,service=api,severity=page,slo=availability,story=shop";
+    let page = "alertname=ErrorBudgetBurnsFast,alertstate=firing,service=api,severity=page,short=30m,slo=availability,story=shop";
     let frozen = "alertname=GateFrozen,alertstate=firing,level=frozen,service=api,severity=info";
     let expected = [format!("{page},window=6h"), frozen.to_owned()].map(|labels| (labels, 1.0));
     let firing = || prometheus.samples(r#"ALERTS{alertstate="firing"}"#);

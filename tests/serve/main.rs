@@ -124,6 +124,35 @@ fn a_port_in_use_is_named_in_one_sentence() {
     let sentence =
         format!("{}: cannot listen there (Address already in use (os error 98)); stop what does, or", place.address);
     assert!(said.starts_with(&sentence), "{said}");
+    // It has left nothing behind.
+    let names = fs::read_dir(other.path(".")).expect("a directory").map(|entry| entry.expect("an entry").file_name());
+    let left: Vec<_> = names.filter(|name| name.to_string_lossy().starts_with("store.redb")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn g24_a_weak_token_is_taken_and_whoever_is_refused_is_told_to_the_log() {
+    const WEAK: &str = "hunter2";
+    let mut place = Place::new();
+    place.write_engine(&place.address.to_string(), &place.log(), r#"token_env = "SHOP_TOKEN""#);
+    place.environment = vec![("SHOP_TOKEN", WEAK.to_owned())];
+    let server = place.start();
+    assert!(place.words().contains("WARN the token is shorter than 16 characters"), "{}", place.words());
+    let body = json!({ "reason": "a release" });
+    let order = |token: &str| {
+        let header = format!("Bearer {token}");
+        let headers = [("Authorization", header.as_str())];
+        converse(place.address, "POST", "/api/v1/gates/api/freeze", &headers, Some(&body)).expect("an answer").0
+    };
+    let guesses: Vec<u16> = (0..30).map(|number| order(&format!("guess{number}"))).collect();
+    assert!(guesses[..10].iter().all(|status| *status == 401) && guesses[10..].iter().all(|status| *status == 429));
+    // The right one passes although its address has to wait.
+    assert_eq!(order(WEAK), 200);
+    let words = place.words();
+    let told: Vec<&str> = words.lines().filter(|line| line.contains("refused an order from 127.0.0.1")).collect();
+    assert!((1..10).contains(&told.len()) && told[0].contains("WARN"), "{words}");
+    assert!(!words.contains("guess") && !words.contains(WEAK), "{words}");
+    assert!(server.stop().success());
 }
 
 #[test]
@@ -193,6 +222,11 @@ fn the_clients_work_against_it_and_what_they_ordered_survives() {
     check(&status, 0, "");
     let shown = String::from_utf8_lossy(&status.stdout);
     assert!(shown.contains("shop") && shown.contains("search") && shown.contains("frozen"), "{shown}");
+    // An alert with both its windows.
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let is_alert =
+        |words: &[String]| words.contains(&"page".into()) && words.windows(2).any(|pair| pair == ["6h", "30m"]);
+    assert!(shown.lines().any(|line| is_alert(&words(line))), "{shown}");
     check(&place.ask(&["gate", "search"]), 0, "allow search: ");
     check(
         &place.ask(&["gate", "api"]),

@@ -123,6 +123,30 @@ fn whoever_asks_need_not_wait_and_a_token_is_read_anew() {
     assert!(server.stop().success());
 }
 
+/// Lists of targets lie where the specs lie, come and go with the targets, and are none of the specs.
+#[test]
+fn a_list_of_targets_beside_the_specs_is_no_spec() {
+    let place = Place::new();
+    let engine = fs::read_to_string(place.path("specs/slogate.toml")).expect("it is there");
+    let scraped = "[[source]]\nname = \"app\"\n[source.scrape]\nfile_sd = [\"tg/*.toml\"]\n";
+    fs::write(place.path("specs/slogate.toml"), engine + scraped).expect("written");
+    fs::create_dir(place.path("specs/tg")).expect("a directory");
+    let list = |target: &str| format!("[[group]]\ntargets = [\"{target}\"]\n");
+    fs::write(place.path("specs/tg/a.toml"), list("127.0.0.1:1")).expect("written");
+    let server = place.start();
+    let targets = || place.get("/api/v1/sources/app")["targets"].as_array().map_or(0, Vec::len);
+    until(&place, "the first target", || targets() == 1);
+    fs::write(place.path("specs/tg/b.toml"), list("127.0.0.1:2")).expect("written");
+    until(&place, "the second target", || targets() == 2);
+    let reloads = |result: &str| metric(&place, &format!("slogate_specs_reloads_total{{result=\"{result}\"}}"));
+    assert_eq!((reloads("accepted"), reloads("rejected"), &specs(&place)["rejected"]), (0.0, 0.0, &Value::Null));
+    // And the specs are reloaded as ever.
+    edit(&place, "shop.toml", "objective = 50.0\n", "objective = 60.0\n");
+    until(&place, "the objective", || slo(&place, "shop/latency")["objective"] == 0.6);
+    assert_eq!((reloads("accepted"), reloads("rejected")), (1.0, 0.0));
+    assert!(server.stop().success());
+}
+
 #[test]
 fn what_cannot_change_while_the_server_runs_is_refused() {
     let place = Place::new();

@@ -87,7 +87,29 @@ fn rules(at: &At<Vec<Alert>>, faults: &Faults<'_>) -> Option<Vec<Written>> {
         return None;
     }
     let rules: Vec<Option<Written>> = at.value.iter().map(|alert| rule(alert, faults)).collect();
-    rules.into_iter().collect()
+    let rules: Vec<Written> = rules.into_iter().collect::<Option<_>>()?;
+    are_told_apart(&rules, faults).then_some(rules)
+}
+
+/// Whether no two rules have the same name wherever alerts are told of; of those that do, the later ones are reported.
+fn are_told_apart(rules: &[Written], faults: &Faults<'_>) -> bool {
+    let name = |rule: &Written| (rule.severity, rule.long, rule.short);
+    let twins = rules.iter().enumerate().filter_map(|(number, rule)| {
+        let twin = rules[..number].iter().find(|other| name(other) == name(rule))?;
+        Some((rule, twin))
+    });
+    let mut are = true;
+    for (rule, twin) in twins {
+        are = false;
+        let (severity, long, short, first) = (rule.severity.name(), rule.long, rule.short, faults.locate(twin.place));
+        faults.error(
+            rule.place,
+            format!(
+                "this alert cannot be told from the {severity} over {long} and {short} at {first}; keep one of them"
+            ),
+        );
+    }
+    are
 }
 
 fn rule(written: &Alert, faults: &Faults<'_>) -> Option<Written> {

@@ -190,7 +190,7 @@ impl Context<'_> {
 
     /// The selectors of a ratio: of all events, and of either the good or the bad ones.
     fn ratio(&self, [total, good, bad]: [&Field<String>; 3]) -> Option<Sli> {
-        let total = total.required(self.faults).and_then(|at| self.selector(at));
+        let of_all = total.required(self.faults).and_then(|at| self.selector(at));
         let part = match (good.given(), bad.given()) {
             (Some(_), Some(bad)) => {
                 self.faults.error(bad.place, "`good` and `bad` say the same thing; keep one");
@@ -200,14 +200,20 @@ impl Context<'_> {
             (None, Some(bad)) => self.selector(bad).map(|of| (Part::Bad, of)),
             (None, None) => {
                 if good.is_absent() && bad.is_absent() {
-                    // Told at the head of the table, where `total` is looked for as well.
-                    good.required(self.faults);
+                    let why = "missing `good` or `bad` in [slo.ratio]: which of the events those are";
+                    self.faults.missing(good.head(), why);
                 }
                 None
             }
         };
-        let (part, of) = part?;
-        Some(Sli::Ratio { total: total?, part, of })
+        let ((part, of), total) = (part?, of_all?);
+        if of == total {
+            let (name, field) = if part == Part::Good { ("good", good) } else { ("bad", bad) };
+            let why = format!("`{name}` selects the same series as `total`: every event would be {name}");
+            field.given().into_iter().for_each(|at| self.faults.error(at.place, why.as_str()));
+            return None;
+        }
+        Some(Sli::Ratio { total, part, of })
     }
 
     fn histogram(&self, metric: &Field<String>, threshold: &Field<String>) -> Option<Sli> {
@@ -217,6 +223,9 @@ impl Context<'_> {
             let why = match metric.name() {
                 None => "names no single metric; a histogram has one name",
                 Some(name) if name.ends_with("_bucket") => "names the buckets; leave out `_bucket`",
+                Some(_) if metric.asks_for("le") => {
+                    "asks for a single bucket; leave out `le` and write its bound as `threshold`"
+                }
                 Some(_) => return Some(metric),
             };
             faults.error(at.place, format!("{} {why}", quoted(&at.value)));
@@ -281,7 +290,14 @@ fn bound(at: &At<String>, faults: &Faults<'_>) -> Option<Bound> {
             faults.error(at.place, format!("{} {why}", quoted(&at.value)));
             None
         }
-        None => value::threshold_us(at, faults).map(Bound::of_micros),
+        None if at.value.bytes().any(|byte| byte.is_ascii_digit()) => {
+            value::threshold_us(at, faults).map(Bound::of_micros)
+        }
+        None => {
+            let why = "is no threshold such as \"0.5\", in the unit of the histogram, or \"500ms\"";
+            faults.error(at.place, format!("{} {why}", quoted(&at.value)));
+            None
+        }
     }
 }
 

@@ -405,6 +405,18 @@ fn an_alert_that_can_never_fire_is_refused() {
             "long = \"1h\"\nshort = \"5m\"\nfactor = 0",
             Some("18:10: the factor `0` is not above 0 and at most 1000000000"),
         ),
+        (
+            "long = \"1h\"\nshort = \"5m\"\nfactor = 2\n[[slo.alert]]\nseverity = \"page\"\nlong = \"1h\"\n\
+             short = \"5m\"\nfactor = 3",
+            Some(
+                "19:1: this alert cannot be told from the page over 1h and 5m at specs/story.toml:14:1; keep one of them",
+            ),
+        ),
+        (
+            "long = \"1h\"\nshort = \"5m\"\nfactor = 2\n[[slo.alert]]\nseverity = \"page\"\nlong = \"1h\"\n\
+             short = \"10m\"\nfactor = 3\n[[slo.alert]]\nseverity = \"ticket\"\nlong = \"1h\"\nshort = \"5m\"\nfactor = 1",
+            None,
+        ),
         ("long = \"1h\"\nshort = \"90s\"\nfactor = 2", Some("17:9: the window `90s` is not a whole number of minutes")),
         (
             "long = \"1h\"\nshort = \"5m\"\nfactor = 2\nfor = \"2d\"",
@@ -494,7 +506,26 @@ fn what_is_wrong_with_a_scraped_kind_is_told_where_it_stands() {
             "[slo.ratio]\nsource = \"app\"\ntotal = 'a'\nbad = 'b'\ngood = 'c'",
             "story.toml:41:7: `good` and `bad` say the same thing; keep one",
         ),
-        ("[slo.ratio]\nsource = \"app\"\ntotal = 'a'", "story.toml:38:1: missing key `good` in [slo.ratio]"),
+        (
+            "[slo.ratio]\nsource = \"app\"\ntotal = 'a'",
+            "story.toml:38:1: missing `good` or `bad` in [slo.ratio]: which of the events those are",
+        ),
+        (
+            "[slo.ratio]\nsource = \"app\"\ntotal = 'a{x=\"1\"}'\nbad = 'a{ x=\"1\" }'",
+            "story.toml:41:7: `bad` selects the same series as `total`: every event would be bad",
+        ),
+        (
+            "[slo.ratio]\nsource = \"app\"\ntotal = 'a'\ngood = 'a'",
+            "story.toml:41:8: `good` selects the same series as `total`: every event would be good",
+        ),
+        (
+            "[slo.histogram]\nsource = \"app\"\nmetric = 'd{le=\"0.5\"}'\nthreshold = \"0.5\"",
+            "story.toml:40:10: `d{le=\"0.5\"}` asks for a single bucket; leave out `le` and write its bound as `threshold`",
+        ),
+        (
+            "[slo.histogram]\nsource = \"app\"\nmetric = 'd'\nthreshold = \"abc\"",
+            "story.toml:41:13: `abc` is no threshold such as \"0.5\", in the unit of the histogram, or \"500ms\"",
+        ),
         (
             "[slo.ratio]\nsource = \"lb\"\ntotal = 'a'\nbad = 'b'",
             "story.toml:39:10: the source `lb` reads an access log; this kind of SLO needs a [source.scrape]",
