@@ -16,7 +16,7 @@
 //! - Every refusal is an RFC 9457 problem that says what would be right. Unknown query parameters are refused, so that a
 //!   misspelt `chnage=fix` is not answered as if nothing had been asked.
 //!
-//! There is no arithmetic here, no cache, no TLS and no HTTP/2: a proxy in front does those better.
+//! There is no arithmetic here, nothing that outlives a snapshot, no TLS and no HTTP/2: a proxy in front does those better.
 
 mod access;
 mod alerts;
@@ -29,6 +29,7 @@ mod gates;
 mod health;
 mod orders;
 mod page;
+mod prepared;
 mod problem;
 mod slos;
 mod stories;
@@ -52,6 +53,7 @@ pub use doors::{
     Ask, AuditQuery, Followed, Health, HistoryQuery, LatencyQuery, Order, OrderError, Past, PastHistory, PastLatency,
     Snapshot, StoreTrouble, board_at, history, latency,
 };
+pub use prepared::Prepared;
 
 /// What the handlers share.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Answers: bodies and the headers that all of them carry.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
@@ -11,15 +11,16 @@ use serde::Serialize;
 
 /// A document as JSON, ended by a newline for those who read it in a terminal.
 pub(super) fn json(status: StatusCode, document: &impl Serialize) -> Response {
+    with_type(status, "application/json", body(document))
+}
+
+/// The body of [`json`].
+pub(super) fn body(document: &impl Serialize) -> Bytes {
     let mut text = Vec::with_capacity(1_024);
-    match serde_json::to_writer(&mut text, document) {
-        Ok(()) => {
-            text.push(b'\n');
-            with_type(status, "application/json", text)
-        }
-        // A document is made of numbers, texts and lists; only a map with keys that are no texts could end here.
-        Err(_) => with_type(StatusCode::INTERNAL_SERVER_ERROR, "application/json", Vec::new()),
-    }
+    // A document is made of numbers, texts and lists; only a map with keys that are no texts could not be written.
+    serde_json::to_writer(&mut text, document).expect("a document can be written as JSON");
+    text.push(b'\n');
+    text.into()
 }
 
 /// A body of a media type.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::Prepared;
 use crate::document::{Actor, AuditEntry, HistoryPoint, SpecsHealth};
 use crate::engine::{Board, CommandError, Engine, NotKept};
 use crate::gate::Hold;
@@ -26,6 +27,8 @@ pub struct Snapshot {
     pub board: Arc<Board>,
     /// How the program itself is doing.
     pub health: Health,
+    /// What readers have had made of it.
+    pub prepared: Prepared,
 }
 
 /// How the program itself is doing.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
@@ -9,9 +10,10 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::Api;
-use super::answer::json;
+use super::answer::{body, json, with_type};
 use super::asked::Asked;
 use super::problem::Problem;
+use super::view::View;
 use crate::document::{DEFAULT_CHANGE, GateStatus};
 use crate::gate::Level;
 use crate::spec::ServiceId;
@@ -55,18 +57,26 @@ pub(super) async fn check(State(api): State<Arc<Api>>, headers: HeaderMap, asked
     let change = query.word("change")?.unwrap_or(DEFAULT_CHANGE);
     let view = api.now();
     let id = view.service(asked.name(0))?;
-    let gate = GateStatus::new(&view.catalog, &view.board, id, change);
-    let mut response = match (gate.allow, view.board[id].state.level) {
-        (true, _) => json(StatusCode::OK, &gate),
-        (false, Level::Unknown) => {
-            let mut response = json(StatusCode::SERVICE_UNAVAILABLE, &gate);
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_UNKNOWN_SECONDS));
-            response
-        }
-        (false, _) => json(StatusCode::LOCKED, &gate),
+    let (status, body) = match view.prepared().filter(|_| change == DEFAULT_CHANGE) {
+        Some(prepared) => prepared.verdict(&view.catalog, id, || verdict(&view, id, change)),
+        None => verdict(&view, id, change),
     };
+    let mut response = with_type(status, "application/json", body);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_UNKNOWN_SECONDS));
+    }
     if let Some(nonce) = headers.get(NONCE).filter(|nonce| nonce.len() <= LONGEST_NONCE) {
         response.headers_mut().insert(NONCE, nonce.clone());
     }
     Ok(response)
+}
+
+fn verdict(view: &View, id: ServiceId, change: &str) -> (StatusCode, Bytes) {
+    let gate = GateStatus::new(&view.catalog, &view.board, id, change);
+    let status = match (gate.allow, view.board[id].state.level) {
+        (true, _) => StatusCode::OK,
+        (false, Level::Unknown) => StatusCode::SERVICE_UNAVAILABLE,
+        (false, _) => StatusCode::LOCKED,
+    };
+    (status, body(&gate))
 }

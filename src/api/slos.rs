@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 
-use super::answer::json;
+use super::answer::{body, json, with_type};
 use super::asked::{Asked, Query};
 use super::problem::{Kind, Problem};
 use super::{Api, Ask, HistoryQuery, LatencyQuery};
@@ -40,7 +40,12 @@ pub(super) async fn slos(State(api): State<Arc<Api>>, asked: Asked) -> Result<Re
 pub(super) async fn slo(State(api): State<Arc<Api>>, asked: Asked) -> Result<Response, Problem> {
     let view = api.at(&asked.query(&["at"])?).await?;
     let id = view.slo(asked.name(0), asked.name(1))?;
-    Ok(json(StatusCode::OK, &SloStatus::new(&view.catalog, &view.board, id)))
+    let body = || body(&SloStatus::new(&view.catalog, &view.board, id));
+    let body = match view.prepared() {
+        Some(prepared) => prepared.slo(&view.catalog, id, body),
+        None => body(),
+    };
+    Ok(with_type(StatusCode::OK, "application/json", body))
 }
 
 /// `GET /api/v1/slos/{story}/{slo}/history`

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::problem::{Kind, Problem};
-use super::{Api, Ask, Snapshot, StoreTrouble, asked::Query};
+use super::{Api, Ask, Prepared, Snapshot, StoreTrouble, asked::Query};
 use crate::alert;
 use crate::engine::{Board, NotKept};
 use crate::gate::{Decision, Level, Reason, Witness};
@@ -18,6 +18,8 @@ use crate::time::Timestamp;
 pub(super) struct View {
     pub(super) catalog: Arc<Catalog>,
     pub(super) board: Arc<Board>,
+    /// The snapshot that they are of, unless the board was made for this request.
+    snapshot: Option<Arc<Snapshot>>,
 }
 
 impl Api {
@@ -26,10 +28,13 @@ impl Api {
         // The owner cannot publish while this is borrowed.
         let snapshot = Arc::clone(&self.snapshots.borrow());
         let (catalog, now) = (Arc::clone(&snapshot.catalog), self.clock.0.now());
+        if snapshot.health.store.is_ok() && now < snapshot.prepared.calm_before(&catalog, &snapshot.board) {
+            return View { catalog, board: Arc::clone(&snapshot.board), snapshot: Some(snapshot) };
+        }
         let board = lapsed(&catalog, &snapshot.board, now).map_or_else(|| Arc::clone(&snapshot.board), Arc::new);
         match doubts(&snapshot, &board, now) {
-            doubts if doubts.is_empty() => View { catalog, board },
-            doubts => View { board: Arc::new(doubted(&board, doubts)), catalog },
+            doubts if doubts.is_empty() => View { catalog, board, snapshot: None },
+            doubts => View { board: Arc::new(doubted(&board, doubts)), catalog, snapshot: None },
         }
     }
 
@@ -40,7 +45,7 @@ impl Api {
             return Ok(self.now());
         }
         let past = self.ask(|reply| Ask::BoardAt { at, reply }).await?;
-        past.map(|past| View { catalog: past.catalog, board: past.board }).map_err(Problem::from)
+        past.map(|past| View { catalog: past.catalog, board: past.board, snapshot: None }).map_err(Problem::from)
     }
 
     /// Whether an instant is the present: the newest board is at most a tick old, and so is whatever lies between it and
@@ -125,6 +130,13 @@ fn doubted(board: &Board, doubts: Vec<(ServiceId, Reason)>) -> Board {
         decision.reasons.insert(0, doubt);
     }
     doubted
+}
+
+impl View {
+    /// Where bodies that follow from the board alone are kept.
+    pub(super) fn prepared(&self) -> Option<&Prepared> {
+        self.snapshot.as_deref().map(|snapshot| &snapshot.prepared)
+    }
 }
 
 /// Names of a path to ids; what does not exist is answered with the nearest name.

@@ -16,7 +16,7 @@ use super::kept_for;
 use super::reload::Reload;
 use super::revive::Revival;
 use super::specs::News;
-use crate::api::{self, Access, Ask, Followed, Health, Order, OrderError, Snapshot, StoreTrouble};
+use crate::api::{self, Access, Ask, Followed, Health, Order, OrderError, Prepared, Snapshot, StoreTrouble};
 use crate::document::{Actor, AuditEntry};
 use crate::engine::{Board, Command, Engine, Gap};
 use crate::gate::{Doubt, Hold};
@@ -81,7 +81,7 @@ impl Owner {
         let health = Health { store: Ok(()), sources_started: false, specs, data_as_of: None };
         let catalog = Arc::clone(engine.catalog());
         let caught_up = vec![None; catalog.sources.len()];
-        let first = Snapshot { revision: 0, catalog, board: Arc::new(board), health };
+        let first = Snapshot { revision: 0, catalog, board: Arc::new(board), health, prepared: Prepared::default() };
         let (snapshots, receiver) = watch::channel(Arc::new(first));
         let owner = Self {
             engine,
@@ -281,7 +281,8 @@ impl Owner {
             specs: self.reload.specs.clone(),
             data_as_of: self.data_as_of,
         };
-        let snapshot = Snapshot { revision: self.revision, catalog, board, health };
+        let prepared = Prepared::default();
+        let snapshot = Snapshot { revision: self.revision, catalog, board, health, prepared };
         self.snapshots.send_replace(Arc::new(snapshot));
         self.revision
     }

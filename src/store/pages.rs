@@ -120,7 +120,7 @@ impl<'b> Reader<'b> {
         }
         let has_second = u64::from(first >> 7);
         self.bytes = &self.bytes[1 + has_second as usize..];
-        Ok(u64::from(first & 0x7f) | u64::from(second) * has_second << 7)
+        Ok(u64::from(first & 0x7f) | (u64::from(second) * has_second) << 7)
     }
 
     #[cold]

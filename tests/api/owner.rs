@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use slogate::api::{
-    self, Access, Api, Ask, AuditQuery, Followed, Health, Limits, Order, OrderError, Snapshot, StoreTrouble, Token,
+    self, Access, Api, Ask, AuditQuery, Followed, Health, Limits, Order, OrderError, Prepared, Snapshot, StoreTrouble,
+    Token,
 };
 use slogate::counts::{Batch, Durations, Page, Rejection, Sample, Took, bucket_of, columns, request_sets};
 use slogate::document::{AuditAction, AuditEntry, SpecsHealth};
@@ -174,7 +175,13 @@ impl Server {
         let mut engine = Engine::keeping(catalog(), Horizon::of_minutes(40 * 24 * 60));
         let health = Health { store: Ok(()), sources_started: true, specs: SpecsHealth::loaded(NOW), data_as_of: None };
         let board = Arc::new(engine.tick(NOW));
-        let first = Snapshot { revision: 0, catalog: Arc::clone(engine.catalog()), board, health: health.clone() };
+        let first = Snapshot {
+            revision: 0,
+            catalog: Arc::clone(engine.catalog()),
+            board,
+            health: health.clone(),
+            prepared: Prepared::default(),
+        };
         let (snapshots, readers) = watch::channel(Arc::new(first));
         let (ask, asks) = mpsc::channel(64);
         let (deeds, todo) = mpsc::unbounded_channel();
@@ -414,7 +421,13 @@ impl Owner {
         let board = Arc::new(self.engine.tick(self.clock.now()));
         let catalog = Arc::clone(self.engine.catalog());
         let health = self.health.clone();
-        self.snapshots.send_replace(Arc::new(Snapshot { revision: self.revision, catalog, board, health }));
+        self.snapshots.send_replace(Arc::new(Snapshot {
+            revision: self.revision,
+            catalog,
+            board,
+            health,
+            prepared: Prepared::default(),
+        }));
     }
 
     fn count(&mut self, story: &str, slo: &str, minutes_ago: i64, good: u32, bad: u32) {
