@@ -42,6 +42,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::api::{self, Access, Api, Limits, NoToken, Token};
 use crate::classify::{Classifier, TooComplex};
+use crate::engine::Engine;
 use crate::intake::tail::SavedError;
 use crate::spec::{Catalog, SourceId, SourceKind, StoreUrl};
 use crate::store::{Position, StoreError, Writer};
@@ -147,11 +148,12 @@ fn serve_store(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let token = token(catalog)?;
     let StoreUrl::Redb(path) = &catalog.store;
-    let Opened { store, engine, loaded, lost } = rescue::open(catalog, path, clock.now())?;
+    let Opened { store, mut engine, loaded, lost } = rescue::open(catalog, path, clock.now())?;
     let followers = match &lost {
         Some(_) => Vec::new(),
         None => followers(catalog, classifiers(catalog)?, Vec::new(), &loaded.positions)?,
     };
+    tell_measured(&mut engine, &followers, clock.now());
     let address = catalog.server.listen;
     let listener = runtime.block_on(TcpListener::bind(address));
     let listener = listener.map_err(|source| StartError::Listen { address, source })?;
@@ -281,6 +283,11 @@ fn followers(
         Ok(Follower::Files(Box::new(follower)))
     };
     classifiers.into_iter().enumerate().map(&mut follower).collect()
+}
+
+/// Lets an engine know how its SLOs were measured, before it decides anything.
+fn tell_measured(engine: &mut Engine, followers: &[Follower], now: Timestamp) {
+    followers.iter().for_each(|follower| engine.note_measured(follower.measurements(now)));
 }
 
 /// What time the owner has it, for those who refuse records by their age.

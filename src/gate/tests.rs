@@ -214,7 +214,7 @@ fn kinds_of_change_pass_where_they_are_exempt() {
 
 /// A source with a doubt about it, and what of it is lost.
 fn feed(doubt: Option<Doubt>, lost: Option<Lost>) -> Feed {
-    Feed { source: SourceId(0), doubts: doubt.into_iter().collect(), lost }
+    Feed { source: SourceId(0), doubts: doubt.into_iter().collect(), unmeasured: Vec::new(), lost }
 }
 
 const LOST: Lost =

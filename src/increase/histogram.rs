@@ -27,6 +27,10 @@ impl fmt::Display for Fault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |bounds: &[Bound]| bounds.iter().map(Bound::to_string).collect::<Vec<_>>().join(", ");
         match self {
+            Self::NoSuchBound { threshold, bounds } if bounds[..] == [Bound::INFINITE] => {
+                let native = "as of a native histogram, which cannot be judged by a threshold";
+                write!(out, "no bucket ends at {threshold}; the only bound is +Inf, {native}: expose classic buckets")
+            }
             Self::NoSuchBound { threshold, bounds } => {
                 write!(out, "no bucket ends at {threshold}; the bounds are {}", list(bounds))
             }

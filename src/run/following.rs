@@ -9,6 +9,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, never};
 
 use super::follow::{self, Delivery, Reading};
 use super::scrape::Scraper;
+use crate::gate::Measurement;
+use crate::spec::SloId;
 use crate::time::Timestamp;
 
 /// How many deliveries of counts may wait for the owner.
@@ -50,6 +52,14 @@ impl Follower {
         match self {
             Self::Files(files) => files.run(stop, out, now),
             Self::Targets(targets) => targets.run(stop, out, now),
+        }
+    }
+
+    /// How the SLOs of its source are measured, as far as is known before anything is read.
+    pub(super) fn measurements(&self, now: Timestamp) -> Vec<(SloId, Measurement)> {
+        match self {
+            Self::Files(_) => Vec::new(),
+            Self::Targets(targets) => targets.measurements(now),
         }
     }
 

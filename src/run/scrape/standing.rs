@@ -37,8 +37,9 @@ impl Standing {
             source: source.to_owned(),
             targets: BTreeMap::new(),
             troubles: Vec::new(),
-            errors: BTreeMap::new(),
-            note_counts: BTreeMap::new(),
+            // Of what has not happened yet as well, so that rates of it begin at zero.
+            errors: ScrapeError::REASONS.into_iter().map(|reason| (reason, 0)).collect(),
+            note_counts: NoteKind::NAMES.into_iter().map(|kind| (kind, 0)).collect(),
             notes: VecDeque::new(),
             told: BTreeMap::new(),
             told_notes: BTreeSet::new(),
@@ -55,6 +56,11 @@ impl Standing {
             note_counts: self.note_counts.clone(),
             notes: self.notes.iter().cloned().collect(),
         }
+    }
+
+    /// Why the last scrape of a target gave nothing.
+    pub(super) fn error(&self, key: &str) -> Option<&str> {
+        self.targets.get(key)?.error.as_deref()
     }
 
     /// A target is listed from now on.
@@ -86,10 +92,11 @@ impl Standing {
 
     /// What keeps targets from being found; whether that is news. Each is told when it appears.
     pub(super) fn troubled(&mut self, troubles: Vec<Trouble>) -> bool {
-        let troubles: Vec<String> = troubles.iter().map(ToString::to_string).collect();
-        for trouble in troubles.iter().filter(|trouble| !self.troubles.contains(trouble)) {
-            tracing::warn!(source = self.source, "targets that were found before stay: {trouble}");
+        for trouble in troubles.iter().filter(|trouble| !self.troubles.contains(&trouble.to_string())) {
+            let stay = if trouble.is_partial { "targets that were found before stay: " } else { "" };
+            tracing::warn!(source = self.source, "{stay}{trouble}");
         }
+        let troubles: Vec<String> = troubles.iter().map(ToString::to_string).collect();
         let is_news = troubles != self.troubles;
         self.troubles = troubles;
         is_news
