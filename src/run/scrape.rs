@@ -46,8 +46,9 @@ use state::Target;
 const GLANCE: Duration = Duration::from_millis(100);
 /// Targets are looked for at least this often, in milliseconds.
 const LOOK_MS: u64 = 5_000;
-/// Not more often than this is told how SLOs are measured, in milliseconds.
+/// Not more often than this is told how SLOs are measured, in milliseconds, unless that is few targets times SLOs.
 const MEASURED_MS: u64 = 1_000;
+const FEW: usize = 1_000;
 /// A target that is listed no more is remembered for so long, in case it comes back, in milliseconds.
 const REMEMBER_MS: i64 = crate::increase::FORGET_AFTER_MS;
 
@@ -222,10 +223,11 @@ impl Scraper {
         measured::measurements(&self.catalog, &self.counter, &listed, error, self.began.unwrap_or(now))
     }
 
-    /// Whether that is to be told anew: not for every page, because there may be many targets and SLOs.
+    /// Whether that is to be told anew: not for every page when there are many targets and SLOs.
     fn is_to_tell_measured(&self) -> bool {
         let (told_ms, is_news) = self.measured;
-        is_news && told_ms.is_none_or(|told_ms| self.watch.elapsed_ms() - told_ms >= MEASURED_MS)
+        let is_quick = self.targets.len() * self.counter.slos().count() <= FEW;
+        is_news && (is_quick || told_ms.is_none_or(|told_ms| self.watch.elapsed_ms() - told_ms >= MEASURED_MS))
     }
 
     /// Up to when all targets have been heard; `None` when none ever was.

@@ -7,6 +7,7 @@ mod lines;
 #[allow(dead_code, reason = "shared with a test that does more to its server than this one does")]
 mod server;
 mod target;
+mod unheard;
 
 use std::fs::{self, File};
 use std::io::Write;
