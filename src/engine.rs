@@ -38,7 +38,7 @@ use std::sync::Arc;
 use crate::alert::{self, AlertStanding, Course};
 use crate::budget::{Standing, burn_windows};
 use crate::counts::{Batch, Page};
-use crate::gate::{self, Decision, Doubt, Evidence, Feed, GateState, Hold, Level, Witness};
+use crate::gate::{self, Decision, Doubt, Evidence, Feed, GateState, Hold, Level, Measurement, Witness};
 use crate::journey::Weighed;
 use crate::latency::{Ring, Spread};
 use crate::spec::{AlertRule, Catalog, GatePolicy, Journey, Member, Service, ServiceId, SloId, SourceId};
@@ -78,6 +78,8 @@ pub struct Engine {
     ledgers: Vec<Ledger>,
     /// By [`SloId`]: the column of its source's ledger.
     columns: Vec<usize>,
+    /// By [`SloId`]: how it is measured, of scraped targets; `None` when nobody has said.
+    measured: Vec<Option<Measurement>>,
     /// How long requests took.
     durations: Rings,
     /// By [`ServiceId`]; `None` before the first decision.
@@ -174,10 +176,11 @@ impl Engine {
         let column = |slo: usize| ledgers[catalog.slos[slo].source.0].column_of(SloId(slo));
         let columns = (0..catalog.slos.len()).map(column).collect();
         let durations = Rings::new(&catalog);
+        let measured = vec![None; catalog.slos.len()];
         let gates = vec![None; catalog.services.len()];
         let alerts = vec![None; catalog.slos.len()];
         let now = Timestamp::from_millis(i64::MIN);
-        Self { catalog, now, accepted, kept, ledgers, columns, durations, gates, alerts, tracking: None }
+        Self { catalog, now, accepted, kept, ledgers, columns, measured, durations, gates, alerts, tracking: None }
     }
 
     /// What the engine counts for.
@@ -241,6 +244,13 @@ impl Engine {
     /// Takes note of what is known of the targets of a scraped source.
     pub fn note_targets(&mut self, source: SourceId, targets: Arc<Targets>) {
         self.ledgers[source.0].targets = Some(targets);
+    }
+
+    /// Takes note of how SLOs over scraped targets are measured.
+    pub fn note_measured(&mut self, measured: impl IntoIterator<Item = (SloId, Measurement)>) {
+        for (slo, measurement) in measured {
+            self.measured[slo.0] = Some(measurement);
+        }
     }
 
     /// Whether counts of a source did not add up, so that nothing more of it is counted or kept.
@@ -402,11 +412,13 @@ impl Engine {
             let tally = self.tally_at(SloId(id), slo.window, t);
             let policy = &self.catalog[self.catalog[slo.story].service].policy;
             let doubt = !self.doubts(slo.source, Tolerance::of([policy]), t).is_empty();
+            let evidence = Evidence::of(policy, tally, heard[slo.source.0], doubt, t);
+            let unmeasured = self.unmeasured(SloId(id), policy, t);
             SloStanding {
                 standing: Standing { tally, objective: slo.objective, window: slo.window },
                 alerts: self.alerts_of(SloId(id), &burns, courses[id].as_deref(), t),
                 burns,
-                evidence: Evidence::of(policy, tally, heard[slo.source.0], doubt, t),
+                evidence: unmeasured.map_or(evidence, |measurement| evidence.unmeasured(measurement)),
                 last_event: ledger.last_event(self.columns[id], t, oldest),
                 lifetime: ledger.lifetime(self.columns[id]),
                 latency: None,
@@ -462,23 +474,36 @@ impl Engine {
             firing: alert::most_urgent(&slos[id.0].alerts),
         };
         let witnesses: Vec<Witness> = members.iter().map(witness).collect();
-        gate::decide(policy, &witnesses, &self.feeds(policy, members, t), before, t)
+        gate::decide(policy, &witnesses, &self.feeds(policy, members, slos, t), before, t)
     }
 
     /// The sources of some SLOs of one service.
-    fn feeds(&self, policy: &GatePolicy, slos: &[SloId], t: Timestamp) -> Vec<Feed> {
+    fn feeds(&self, policy: &GatePolicy, slos: &[SloId], standings: &[SloStanding], t: Timestamp) -> Vec<Feed> {
         let windows = slos.iter().map(|slo| (self.catalog[*slo].source, self.catalog[*slo].window));
         let mut longest: BTreeMap<SourceId, Horizon> = BTreeMap::new();
         for (source, window) in windows {
             let found = longest.entry(source).or_insert(window);
             *found = window.max(*found);
         }
+        let is_unmeasured = |slo: &SloId| matches!(standings[slo.0].evidence, Evidence::Unmeasured { .. });
+        let unmeasured = |source: SourceId| {
+            let of_source = slos.iter().copied().filter(move |slo| self.catalog[*slo].source == source);
+            let unmeasured = of_source.filter(is_unmeasured);
+            unmeasured.filter_map(|slo| Some((slo, self.unmeasured(slo, policy, t)?.clone()))).collect()
+        };
         let feed = |(source, window): (SourceId, Horizon)| Feed {
             source,
+            unmeasured: unmeasured(source),
             doubts: self.doubts(source, Tolerance::of([policy]), t),
             lost: Missing::of(self.ledgers[source.0].gaps.within(window, t)).lost,
         };
         longest.into_iter().map(feed).collect()
+    }
+
+    /// How an SLO was measured that has not been for too long. Of the past, nobody knows.
+    fn unmeasured(&self, slo: SloId, policy: &GatePolicy, t: Timestamp) -> Option<&Measurement> {
+        let overdue = |measurement: &&Measurement| measurement.is_overdue(policy.stale_after_ms, t);
+        self.measured[slo.0].as_ref().filter(|_| t == self.now).filter(overdue)
     }
 
     /// Why a source cannot be relied upon, for those who tolerate this much.

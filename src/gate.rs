@@ -12,6 +12,8 @@
 //!   is what keeps it from lingering.
 //! - *Evidence.* Fewer than `min_events` in the window can neither freeze nor thaw. A source that has gone silent leaves
 //!   its SLOs without sound evidence; what it has already proved, a spent budget, still freezes.
+//! - *Measurement.* An SLO over scraped targets that do not show any more what it is made of, or never have, is no sound
+//!   evidence either, whatever else the source shows, and makes the gate unknown: silence there is not an absence of events.
 //! - *Doubt.* A source that is heard may hide errors (see [`Feed`]): as long as it does, its SLOs are no sound evidence and
 //!   the gate is unknown, unless something freezes it. What is lost for good is a reason that is shown, and decides
 //!   nothing unless the policy says so.
@@ -33,7 +35,7 @@ use crate::spec::{GatePolicy, OnGap, OnUnknown, SloId, SourceId};
 use crate::tally::Tally;
 use crate::time::Timestamp;
 
-pub use feed::{Doubt, Feed, Lost};
+pub use feed::{Doubt, Feed, Lost, Measurement};
 pub use reason::Reason;
 
 /// How far a service may be changed, from free to not at all.
@@ -76,6 +78,11 @@ pub enum Evidence {
         /// The newest record of the source.
         last_heard: Timestamp,
     },
+    /// Its source is heard and has not shown it since this time, too long ago; never when `None`.
+    Unmeasured {
+        /// The last time that it could be measured.
+        last: Option<Timestamp>,
+    },
     /// Its source is heard, but errors may hide in what it delivers.
     Degraded,
     /// No events at all.
@@ -96,14 +103,22 @@ impl Evidence {
         }
     }
 
+    /// What it is worth when it has not been measured for too long.
+    pub fn unmeasured(self, measurement: &Measurement) -> Self {
+        match self {
+            Self::Stale { .. } => self,
+            _ => Self::Unmeasured { last: measurement.last },
+        }
+    }
+
     /// Its name in answers.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Thin => "thin",
-            Self::Stale { .. } => "stale",
+            Self::Stale { .. } | Self::Unmeasured { last: Some(_) } => "stale",
             Self::Degraded => "degraded",
-            Self::None => "none",
+            Self::None | Self::Unmeasured { last: None } => "none",
         }
     }
 }
@@ -382,7 +397,10 @@ fn reasons_to_doubt(policy: &GatePolicy, slos: &[Witness], feeds: &[Feed]) -> Ve
 }
 
 fn reasons_of(feed: &Feed) -> impl Iterator<Item = Reason> {
-    feed.doubts.iter().map(|doubt| Reason::SourceDegraded { source: feed.source, doubt: *doubt })
+    let doubts = feed.doubts.iter().map(|doubt| Reason::SourceDegraded { source: feed.source, doubt: *doubt });
+    let not_measured =
+        |(slo, measurement): &(SloId, Measurement)| Reason::NotMeasured { slo: *slo, measurement: measurement.clone() };
+    doubts.chain(feed.unmeasured.iter().map(not_measured))
 }
 
 fn reason_of_loss(feed: &Feed) -> Option<Reason> {

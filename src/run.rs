@@ -45,6 +45,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::api::{self, Access, Api, Limits, NoToken, Token};
 use crate::classify::{Classifier, TooComplex};
+use crate::engine::Engine;
 use crate::intake::tail::SavedError;
 use crate::spec::{Catalog, SourceId, SourceKind, StoreUrl};
 use crate::store::{Position, StoreError, Writer};
@@ -159,12 +160,13 @@ fn serve_store(
         Err(taken) if !path.exists() => return Err(taken),
         bound => bound,
     };
-    let Opened { store, engine, loaded, lost } = rescue::open(catalog, path, clock.now())?;
+    let Opened { store, mut engine, loaded, lost } = rescue::open(catalog, path, clock.now())?;
     let listener = listener?;
     let followers = match &lost {
         Some(_) => Vec::new(),
         None => followers(catalog, classifiers(catalog)?, Vec::new(), &loaded.positions)?,
     };
+    tell_measured(&mut engine, &followers, clock.now());
     let access = Access::new(address, token);
     let (questions_in, questions) = bounded(QUESTIONS);
     let writer = Writer::new(Arc::clone(&store), loaded.revision);
@@ -304,6 +306,11 @@ fn follower(
         _ => Reading::new(catalog, source, positions)?,
     };
     Ok(Follower::Files(Box::new(follow::Follower::new(Arc::clone(catalog), source, classifier, reading))))
+}
+
+/// Lets an engine know how its SLOs were measured, before it decides anything.
+fn tell_measured(engine: &mut Engine, followers: &[Follower], now: Timestamp) {
+    followers.iter().for_each(|follower| engine.note_measured(follower.measurements(now)));
 }
 
 /// What time the owner has it, for those who refuse records by their age.

@@ -240,7 +240,7 @@ fn slo_table<'a>(slos: impl IntoIterator<Item = &'a Slo>) -> comfy_table::Table 
     for slo in slos {
         let note = match slo.evidence.as_str() {
             "thin" => " (thin evidence)",
-            "stale" => " (source silent)",
+            "stale" => " (not seen any more)",
             "degraded" => " (errors may hide)",
             _ => "",
         };

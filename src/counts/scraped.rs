@@ -15,8 +15,8 @@ use super::took::{Took, ranges_by_hour};
 use super::{Batch, Column, Durations, PAGE_MINUTES, Page, Rejection, columns, request_sets};
 use crate::formats::exposition::{End, Format, Limits, PageError, SeriesText, Value};
 use crate::increase::{
-    self, BadValue, Bound, Health, Ignored, Increase, Measure, MeasureKind, Note, Outcome, PageRefused, Part, Role,
-    Rules, SavedError, Scrape, whole,
+    self, BadValue, Bound, Health, Hearing, Ignored, Increase, Measure, MeasureKind, Note, Outcome, PageRefused, Part,
+    Role, Rules, SavedError, Scrape, whole,
 };
 use crate::selector::{Selector, Selectors};
 use crate::series::{self, MemoryLimits, Read, Reader};
@@ -57,6 +57,7 @@ enum Want {
     Total,
     Part,
     Bucket,
+    Observations,
     Gauge,
     Process,
 }
@@ -84,6 +85,8 @@ struct Use {
 enum What {
     Counter(Role),
     Bucket(Bound),
+    /// How many observations a histogram has: if it has no buckets, that says so.
+    Observations,
     Gauge,
     Process,
     /// Nothing that could be understood.
@@ -226,7 +229,7 @@ impl ScrapeCounter {
             for of in used.iter_mut() {
                 bad = bad.max(of.show(&mut scrape, series, read, created).err());
             }
-            scraped.selected += u64::from(!matches!(used[..], [Use { what: What::Process, .. }]));
+            scraped.selected += u64::from(used.iter().any(Use::is_counted));
             rejected.extend(bad);
         }
         let outcome = scrape.finish()?;
@@ -248,9 +251,9 @@ impl ScrapeCounter {
         self.counts.take(heard)
     }
 
-    /// Whether one of the measures is only known while somebody looks.
-    pub fn has_gauges(&self) -> bool {
-        self.measures.iter().any(|measured| matches!(measured.measure.kind, MeasureKind::Gauge { .. }))
+    /// The SLOs that are measured.
+    pub fn slos(&self) -> impl Iterator<Item = SloId> {
+        self.measures.iter().map(|measured| measured.slo)
     }
 
     fn all_measures(&self) -> Vec<Measure> {
@@ -266,6 +269,11 @@ impl ScrapedTarget {
     /// Whether it answers.
     pub fn health(&self) -> &Health {
         self.counters.health()
+    }
+
+    /// How an SLO is read from it, by its place among [`ScrapeCounter::slos`], and whether a process has begun since then.
+    pub fn hearing(&self, place: usize) -> Option<(&Hearing, bool)> {
+        self.counters.hearing(place)
     }
 
     /// How many series of it are remembered.
@@ -298,7 +306,9 @@ fn measure(catalog: &Catalog, id: SloId) -> Option<(Measure, Vec<(Selector, Want
         Sli::Histogram { metric, threshold } => {
             let key = format!("{name} histogram {metric} {threshold}");
             let buckets = metric.with_suffix("_bucket").expect("the specs want a histogram to be named");
-            (Measure { key, kind: MeasureKind::Histogram { threshold: *threshold } }, vec![(buckets, Want::Bucket)])
+            let observations = metric.with_suffix("_count").expect("the specs want a histogram to be named");
+            let series = vec![(buckets, Want::Bucket), (observations, Want::Observations)];
+            (Measure { key, kind: MeasureKind::Histogram { threshold: *threshold } }, series)
         }
         Sli::Gauge { metric, good_when, slice } => {
             let key = format!("{name} gauge {metric} {good_when} {slice}");
@@ -315,8 +325,8 @@ fn measure(catalog: &Catalog, id: SloId) -> Option<(Measure, Vec<(Selector, Want
 fn limits(scrape: &ScrapeSource) -> Limits {
     let limit = |most: usize| u32::try_from(most).unwrap_or(u32::MAX);
     let of = &scrape.limits;
-    let bytes = limit(of.label_bytes);
-    Limits { samples: limit(of.samples), labels: limit(of.labels), name_bytes: bytes, value_bytes: bytes }
+    let Limits { name_bytes, .. } = Limits::default();
+    Limits { samples: limit(of.samples), labels: limit(of.labels), name_bytes, value_bytes: limit(of.label_bytes) }
 }
 
 /// What a series is used for, by the selectors that select it.
@@ -327,6 +337,7 @@ fn uses(series: series::Series<'_>, wanted: &[(usize, Want)]) -> Vec<Use> {
             Want::Total => What::Counter(Role::Total),
             Want::Part => What::Counter(Role::Part),
             Want::Bucket => bound(&series.text()).map_or(What::Strange, What::Bucket),
+            Want::Observations => What::Observations,
             Want::Gauge => What::Gauge,
             // Of a page that others are relayed on, none of their starts is that of the counters.
             Want::Process if !series.text().labels.is_empty() => continue,
@@ -346,6 +357,11 @@ fn bound(series: &SeriesText) -> Option<Bound> {
 }
 
 impl Use {
+    /// Whether it is for an SLO, and not only about what is.
+    fn is_counted(&self) -> bool {
+        !matches!(self.what, What::Process | What::Observations)
+    }
+
     /// Shows a value to its measure.
     ///
     /// # Errors
@@ -363,7 +379,12 @@ impl Use {
         };
         match self.what {
             What::Process => {
-                scrape.process_start(seconds(read.value).ok_or(BadValue::Fractional)?);
+                // No SLO is made of it: one that tells no time leaves the start unknown.
+                seconds(read.value).into_iter().for_each(|start| scrape.process_start(start));
+                return Ok(());
+            }
+            What::Observations => {
+                scrape.observations(self.measure);
                 return Ok(());
             }
             What::Strange => return Err(BadValue::NotANumber),
@@ -388,7 +409,7 @@ impl Use {
             }
         }
         match self.what {
-            What::Gauge if read.value.as_f64().is_nan() => Err(BadValue::NotANumber),
+            // NaN is a gauge's way to say that there is nothing to show, which is up to its SLO alone.
             What::Gauge => Ok(()),
             _ => count.map(|_| ()),
         }

@@ -17,9 +17,9 @@ pub struct TargetsStatus<'a> {
     /// What keeps more of them from being found.
     pub discovery_errors: &'a [String],
     /// Scrapes that gave nothing to count, by reason, since the server started.
-    pub scrape_errors: &'a BTreeMap<&'static str, u64>,
+    pub scrape_errors: BTreeMap<&'static str, u64>,
     /// What happened to counters, by kind, since the server started.
-    pub note_counts: &'a BTreeMap<&'static str, u64>,
+    pub note_counts: BTreeMap<&'static str, u64>,
     /// The newest of it, newest last.
     pub notes: Vec<NoteStatus<'a>>,
 }
@@ -84,11 +84,15 @@ impl<'a> TargetsStatus<'a> {
         Self {
             targets: found.targets.iter().map(|target| TargetStatus::new(target)).collect(),
             discovery_errors: &found.troubles,
-            scrape_errors: &found.errors,
-            note_counts: &found.note_counts,
+            scrape_errors: those_there_are(&found.errors),
+            note_counts: those_there_are(&found.note_counts),
             notes: found.notes.iter().filter_map(|note| NoteStatus::new(catalog, note)).collect(),
         }
     }
+}
+
+fn those_there_are(counts: &BTreeMap<&'static str, u64>) -> BTreeMap<&'static str, u64> {
+    counts.iter().filter(|(_, count)| **count > 0).map(|(name, count)| (*name, *count)).collect()
 }
 
 impl<'a> TargetStatus<'a> {

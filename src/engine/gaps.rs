@@ -44,7 +44,7 @@ pub const MOST_SHOWN: usize = 20;
 pub const OTHER_REASON: &str = "other";
 
 /// Reasons by name, and what they mean.
-const REASONS: [(&str, &str); 20] = [
+const REASONS: [(&str, &str); 22] = [
     ("rotated_away", "its log was rotated away or deleted before it was read"),
     ("rotated_while_down", "its log was rotated away or deleted while slogate was not running"),
     ("truncated_unread", "its log was truncated before it was read"),
@@ -55,7 +55,9 @@ const REASONS: [(&str, &str); 20] = [
     ("counter_reset_unobserved", "a counter fell, and nothing says when it began anew or what it had counted by then"),
     ("other_process", "another process answered that had been running before"),
     ("first_seen", "a counter was shown for the first time, and nothing proves when it was zero"),
-    ("vanished", "a counter is no longer shown"),
+    ("vanished", "a counter or a gauge is no longer shown"),
+    ("unobserved", "a gauge was not looked at for a while"),
+    ("refused", "a histogram cannot be read"),
     ("new_bounds", "a histogram has other buckets than before"),
     ("rebased", "a counter is shown again after so long that what it showed before says nothing"),
     ("torn", "counters of one SLO did not move together"),

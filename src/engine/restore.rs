@@ -105,7 +105,8 @@ impl Engine {
     }
 
     /// The same engine, with what only the engine before it in this process knows of sources that both have: how far
-    /// they are read, which must not be counted any more, and the refused records that people may look at.
+    /// they are read, which must not be counted any more, and the refused records that people may look at. How SLOs are
+    /// measured is known only of the same catalog.
     pub fn going_on_from(mut self, before: &Self) -> Self {
         for (ledger, source) in self.ledgers.iter_mut().zip(&self.catalog.sources) {
             if let Some(same) = before.catalog.source_named(&source.name) {
@@ -113,6 +114,9 @@ impl Engine {
                 ledger.show_samples_of(&before.ledgers[same.0]);
                 ledger.targets.clone_from(&before.ledgers[same.0].targets);
             }
+        }
+        if self.catalog == before.catalog {
+            self.measured.clone_from(&before.measured);
         }
         self
     }

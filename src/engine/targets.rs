@@ -22,7 +22,7 @@ pub struct Targets {
     pub targets: Vec<Arc<Target>>,
     /// What keeps more targets from being found, a sentence each.
     pub troubles: Vec<String>,
-    /// Scrapes that gave nothing to count, by reason, since the process began.
+    /// Scrapes that gave nothing to count, by reason, since the process began; zero for what has not happened.
     pub errors: BTreeMap<&'static str, u64>,
     /// What happened to counters, by kind, since the process began.
     pub note_counts: BTreeMap<&'static str, u64>,

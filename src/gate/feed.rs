@@ -3,8 +3,12 @@
 //! A source that is heard may still not tell the truth: lines that nobody can read may be errors, and what waits to be
 //! read may be. While there is such a [`Doubt`] about a source, its SLOs are no sound evidence: they can freeze a gate,
 //! for what was counted was counted, but neither open nor thaw it. Records that are [`Lost`] for good are shown.
+//!
+//! A scraped source may be heard and not show what one of its SLOs is made of, which its [`Measurement`] tells.
 
-use crate::spec::SourceId;
+use std::sync::Arc;
+
+use crate::spec::{SloId, SourceId};
 use crate::time::Timestamp;
 
 /// One source of a service's SLOs.
@@ -14,8 +18,37 @@ pub struct Feed {
     pub source: SourceId,
     /// Why what it delivers cannot be relied upon; empty when it can.
     pub doubts: Vec<Doubt>,
+    /// Those of these SLOs that have not been measured for too long although it is heard.
+    pub unmeasured: Vec<(SloId, Measurement)>,
     /// What of it can never be counted inside the windows of these SLOs, if anything.
     pub lost: Option<Lost>,
+}
+
+/// How an SLO over scraped targets is measured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measurement {
+    /// Since when it is looked for.
+    pub since: Timestamp,
+    /// Up to when all targets that ever showed what it is made of did; `None` when none ever has.
+    pub last: Option<Timestamp>,
+    /// What keeps it from being measured, if anything does.
+    pub why: Option<Arc<str>>,
+}
+
+impl Measurement {
+    /// Whether it has not been measured for longer than `longest_ms`.
+    pub fn is_overdue(&self, longest_ms: i64, now: Timestamp) -> bool {
+        now.millis().saturating_sub(self.last.unwrap_or(self.since).millis()) > longest_ms
+    }
+
+    /// What there is to say about the SLO of this name, without a full stop.
+    pub fn text(&self, slo: &str) -> String {
+        let why = self.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+        match self.last {
+            Some(last) => format!("{slo} was last measured at {last}{why}"),
+            None => format!("{slo} has been looked for since {} and never measured{why}", self.since),
+        }
+    }
 }
 
 /// Why what a source delivers cannot be relied upon.

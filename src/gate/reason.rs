@@ -2,7 +2,7 @@
 
 use crate::alert::AlertStanding;
 use crate::budget::{Standing, burn_rate};
-use crate::gate::{Doubt, Evidence, Level, Lost};
+use crate::gate::{Doubt, Evidence, Level, Lost, Measurement};
 use crate::spec::{AlertRule, Catalog, Objective, SloId, SourceId, SourceKind};
 use crate::time::{Horizon, Timestamp};
 
@@ -51,6 +51,13 @@ pub enum Reason {
         last_heard: Timestamp,
         /// How long it may be silent, in milliseconds.
         stale_after_ms: i64,
+    },
+    /// An SLO is not measured any more, or never was, although its source is heard.
+    NotMeasured {
+        /// Which.
+        slo: SloId,
+        /// Since when, and why.
+        measurement: Measurement,
     },
     /// Errors may hide in what a source delivers.
     SourceDegraded {
@@ -131,6 +138,7 @@ impl Reason {
             Self::NotRecovered { .. } => "not_recovered",
             Self::Burning { .. } => "burning",
             Self::SourceStale { .. } => "source_stale",
+            Self::NotMeasured { .. } => "not_measured",
             Self::SourceDegraded { .. } => "source_degraded",
             Self::Gap { .. } => "gap",
             Self::NoEvidence { .. } => "no_evidence",
@@ -150,6 +158,7 @@ impl Reason {
         match self {
             Self::BudgetSpent { slo, .. }
             | Self::NotRecovered { slo, .. }
+            | Self::NotMeasured { slo, .. }
             | Self::ThinEvidence { slo, .. }
             | Self::Burning { slo, .. }
             | Self::BudgetLow { slo, .. } => Some(*slo),
@@ -213,6 +222,7 @@ impl Reason {
                 let (name, longest) = (&catalog[*source].name, length(*stale_after_ms));
                 format!("source {name} was last heard at {last_heard}, more than {longest} ago")
             }
+            Self::NotMeasured { slo, measurement } => measurement.text(&path(catalog, *slo)),
             Self::SourceDegraded { source, doubt } => doubt.text(&catalog[*source].name),
             Self::Gap { source, lost } => match &catalog[*source].kind {
                 SourceKind::File(_) => lost.text(&catalog[*source].name),

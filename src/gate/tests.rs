@@ -214,7 +214,7 @@ fn kinds_of_change_pass_where_they_are_exempt() {
 
 /// A source with a doubt about it, and what of it is lost.
 fn feed(doubt: Option<Doubt>, lost: Option<Lost>) -> Feed {
-    Feed { source: SourceId(0), doubts: doubt.into_iter().collect(), lost }
+    Feed { source: SourceId(0), doubts: doubt.into_iter().collect(), unmeasured: Vec::new(), lost }
 }
 
 const LOST: Lost =
@@ -251,6 +251,34 @@ fn b07_doubt_about_a_source_neither_opens_nor_guards_but_what_was_proved_freezes
     let (level, reasons) =
         check_feed(&policy(), &[doubted(spending(0, 0))], feed(Some(UNPARSED), None), Some(&held_off));
     assert_eq!((level, &reasons[0]), (Level::Unknown, &reason));
+}
+
+#[test]
+fn an_slo_that_cannot_be_measured_makes_the_gate_unknown_beside_sound_ones() {
+    let since = NOW.plus_millis(-9_000_000);
+    let measurement = |last: Option<Timestamp>| Measurement { since, last, why: Some("x_total at y: gone".into()) };
+    for (last, name, text) in [
+        (None, "none", "has been looked for since"),
+        (Some(NOW.plus_millis(-600_001)), "stale", "was last measured at"),
+    ] {
+        let measurement = measurement(last);
+        assert!(measurement.is_overdue(600_000, NOW) && !measurement.is_overdue(600_000, since));
+        let evidence = spending(1, 0).evidence.unmeasured(&measurement);
+        assert_eq!(evidence.name(), name);
+        assert!(measurement.text("api/r").starts_with(&format!("api/r {text}")), "{}", measurement.text("api/r"));
+        assert!(measurement.text("api/r").ends_with(": x_total at y: gone"));
+        let slos = [spending(0, 0), Witness { evidence, ..spending(1, 0) }];
+        let unmeasured = Feed { unmeasured: vec![(SloId(1), measurement)], ..feed(None, None) };
+        let (level, reasons) = check_feed(&policy(), &slos, unmeasured.clone(), None);
+        assert_eq!((level, reasons[0].kind(), reasons[0].slo()), (Level::Unknown, "not_measured", Some(SloId(1))));
+        // What it has proved freezes, and does not thaw by itself.
+        let spent = Witness { evidence, ..spending(1, 100) };
+        assert_eq!(check_feed(&policy(), &[spent], unmeasured, None).0, Level::Frozen);
+    }
+    assert!(!measurement(Some(NOW.plus_millis(-600_000))).is_overdue(600_000, NOW));
+    // A source that is silent as a whole is what there is to say.
+    let stale = witness(0, 1_000, 0, 600_001).evidence;
+    assert_eq!(stale.unmeasured(&measurement(None)), stale);
 }
 
 #[test]

@@ -2,11 +2,13 @@
 //!
 //! A gauge has no increments. Time is cut into slices, aligned to the epoch, and for each series the last sample in a
 //! slice says whether the slice was good. A slice of a series in which no sample was seen is no event: what nobody looked
-//! at was neither good nor bad. A slice is judged once a later one has begun.
+//! at was neither good nor bad, but is named by a note. A slice is judged once a later one has begun.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Increase;
+use super::hearing::Silence;
 use super::member::Page;
 use super::meter::FORGET_AFTER_MS;
 use super::note::{NoteKind, Notes};
@@ -91,6 +93,8 @@ pub(super) struct Gauge {
     pub good_when: Condition,
     pub slice: Horizon,
     pub series: Roster<GaugeSeries>,
+    /// Series of other rules that may be series of this one as well, by name: the first page tells.
+    pub seeds: HashMap<Arc<[u8]>, GaugeSeries>,
 }
 
 #[derive(Clone, Debug)]
@@ -100,6 +104,8 @@ pub(super) struct GaugeSeries {
     pub slice: Option<(Minute, bool)>,
     /// The page that showed it last.
     pub at: Option<Timestamp>,
+    /// Whether it was missing from two pages or more since then, and that was said.
+    pub is_gone: bool,
     /// What the page with this number says.
     pub seen: (u64, f64),
 }
@@ -112,39 +118,65 @@ impl Named for GaugeSeries {
 
 impl GaugeSeries {
     pub fn new(name: Arc<[u8]>) -> Self {
-        Self { name, slice: None, at: None, seen: (0, 0.0) }
+        Self { name, slice: None, at: None, is_gone: false, seen: (0, 0.0) }
+    }
+}
+
+impl GaugeSeries {
+    /// Takes in a page that does not show it.
+    fn miss(&mut self, page: &Page, notes: &mut Notes) {
+        let Some(at) = self.at else { return };
+        if !self.is_gone && page.before.is_some_and(|before| at < before) {
+            self.is_gone = true;
+            notes.add(NoteKind::Vanished, (at, page.at), 0, &self.name);
+        }
+    }
+
+    /// Takes in the sample of a page in this slice. What it would have shown since the one before, nobody saw.
+    fn show(&mut self, slice: Minute, good_when: Condition, page: &Page, notes: &mut Notes) {
+        if let Some(at) = self.at.filter(|at| page.at.millis() - at.millis() > 2 * page.interval_ms) {
+            notes.add(NoteKind::Unobserved, (at, page.at), 0, &self.name);
+        }
+        // A clock that was set back does not reopen a slice that is going on later.
+        if self.slice.is_none_or(|(open, _)| open <= slice) {
+            self.slice = Some((slice, good_when.holds(self.seen.1)));
+        }
+        (self.at, self.is_gone) = (Some(page.at), false);
     }
 }
 
 impl Gauge {
     pub fn new(good_when: Condition, slice: Horizon) -> Self {
-        Self { good_when, slice, series: Roster::default() }
+        Self { good_when, slice, series: Roster::default(), seeds: HashMap::new() }
     }
 
-    /// Takes in the page that the series have seen.
-    pub fn finish(&mut self, page: &Page) -> Increase {
+    /// Takes in the page that the series have seen; why it could not be read in full, if it could not.
+    pub fn finish(&mut self, page: &Page) -> (Increase, Option<Silence>) {
         let mut increase = self.judge(page.at);
         let mut notes = Notes::default();
         let slice = self.slice_of(page.at);
-        for series in self.series.iter_mut().filter(|series| series.seen.0 == page.number) {
-            let from = series.at.unwrap_or(page.at);
-            if series.seen.1.is_nan() {
+        let good_when = self.good_when;
+        let mut silence = Some(Silence::Absent);
+        for series in self.series.iter_mut() {
+            if series.seen.0 != page.number {
+                series.miss(page, &mut notes);
+            } else if series.seen.1.is_nan() {
+                let from = series.at.unwrap_or(page.at);
                 notes.add(NoteKind::BadValue(BadValue::NotANumber), (from, page.at), 0, &series.name);
-                continue;
+                silence = Some(Silence::Refused(format!("{} is NaN", String::from_utf8_lossy(&series.name))));
+            } else {
+                series.show(slice, good_when, page, &mut notes);
+                silence = silence.filter(|silence| *silence != Silence::Absent);
             }
-            // A clock that was set back does not reopen a slice that is going on later.
-            if series.slice.is_none_or(|(open, _)| open <= slice) {
-                series.slice = Some((slice, self.good_when.holds(series.seen.1)));
-            }
-            series.at = Some(page.at);
         }
+        self.seeds.clear();
         let oldest = page.at.plus_millis(-FORGET_AFTER_MS);
         self.series.remove_if(|series| {
             let idle = series.slice.is_none() && series.at.is_none_or(|at| at < oldest);
             idle && series.seen.0 != page.number
         });
         increase.notes = notes.sorted();
-        increase
+        (increase, silence)
     }
 
     /// Judges the slices that have ended by `now`.

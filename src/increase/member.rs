@@ -222,6 +222,11 @@ impl Member {
         page.process.or(created).is_some()
     }
 
+    /// Whether it was read as a histogram.
+    pub fn is_histogram(&self) -> bool {
+        self.last.as_ref().is_some_and(|last| matches!(last.value, Value::Buckets(_)))
+    }
+
     /// Whether the last reading was more than nothing.
     pub fn has_counted(&self) -> bool {
         self.last.as_ref().is_some_and(|last| last.value.total() > 0)

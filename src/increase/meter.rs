@@ -1,8 +1,10 @@
 //! One measure on one target: its counters, what is held back, and whether it can be believed.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use super::Increase;
+use super::hearing::Silence;
 use super::member::{Member, Page, Role, Standing};
 use super::note::{NoteKind, Notes};
 use super::reading::Bound;
@@ -33,6 +35,12 @@ pub(super) struct Meter {
     pub threshold: Option<Bound>,
     pub members: Roster<Member>,
     pub state: MeterState,
+    /// Counters of other rules that may be counters of this one as well, by name: the first page tells.
+    pub seeds: HashMap<Arc<[u8]>, Member>,
+    /// What is still to be said to be lost: since when, and how many events.
+    pub owed: Option<(Timestamp, u64)>,
+    /// The last page that showed a number of observations for a histogram.
+    pub observations_on: u64,
 }
 
 /// What is kept of a meter beside its members.
@@ -54,6 +62,8 @@ pub(super) struct MeterState {
     pub history: VecDeque<Past>,
     /// How many pages were calm since the target was found to be several.
     pub quarantine: Option<u8>,
+    /// Good (or bad) is a counter of its own and is gone, and nothing has restarted since it was there.
+    pub part_gone: bool,
 }
 
 /// A page that is past.
@@ -70,7 +80,24 @@ impl Meter {
     /// A meter without counters. Series that begin after `zero_after`, if known, are counted from zero.
     pub fn new(part: Part, threshold: Option<Bound>, zero_after: Option<Timestamp>) -> Self {
         let state = MeterState { zero_after, ..MeterState::default() };
-        Self { part, threshold, members: Roster::default(), state }
+        let (members, seeds) = Default::default();
+        Self { part, threshold, members, state, seeds, owed: None, observations_on: 0 }
+    }
+
+    /// Takes the place of a meter with another rule, if there was one, at a target that gave its last page at `last`. What
+    /// that one held back was good or bad by its own rule, and stays so.
+    pub fn succeed(&mut self, before: Option<&Self>, last: Timestamp) {
+        self.state = MeterState { zero_after: Some(last), page: Some(last), ..MeterState::default() };
+        let Some(before) = before else { return };
+        let MeterState { held, unconfirmed, history, quarantine, open, .. } = before.state.clone();
+        self.state = MeterState { held, unconfirmed, history, quarantine, ..std::mem::take(&mut self.state) };
+        if self.part != before.part {
+            let stretches = self.state.held.iter_mut().flatten();
+            stretches.for_each(|stretch| stretch.part = stretch.total.saturating_sub(stretch.part));
+        }
+        // Half of a pair of that rule is no half of one of this.
+        let lost = open.iter().fold(0, |sum: u64, stretch| sum.saturating_add(stretch.total));
+        self.owed = open.iter().map(|stretch| stretch.from).min().map(|from| (from, lost));
     }
 
     /// Events that are held back until a restart is confirmed or good and total agree.
@@ -79,10 +106,15 @@ impl Meter {
         stretches.fold(0, |sum, stretch| sum.saturating_add(stretch.part.max(stretch.total)))
     }
 
-    /// Takes in the page that the members have seen.
-    pub fn finish(&mut self, page: &Page) -> Increase {
+    /// Takes in the page that the members have seen; why it could not be read in full, if it could not.
+    pub fn finish(&mut self, page: &Page) -> (Increase, Option<Silence>) {
         let mut notes = Notes::default();
+        if let Some((since, events)) = self.owed.take() {
+            notes.add(NoteKind::Torn, (since, page.at), events, b"");
+        }
         let findings = self.take(page, &mut notes);
+        self.seeds.clear();
+        self.look_for_the_part(&findings, page);
         let before = self.state.page.replace(page.at);
         self.state.zero_after.get_or_insert(page.at);
         let span = (before.unwrap_or(page.at), page.at);
@@ -102,8 +134,37 @@ impl Meter {
                 increase = self.publish(span, &mut notes);
             }
         }
+        let silence = self.silence(findings, page);
         self.forget_the_long_gone(page);
-        Increase { notes: notes.sorted(), ..increase }
+        (Increase { notes: notes.sorted(), ..increase }, silence)
+    }
+
+    /// Whether the part, if it is made of counters of its own, can be absent because it has counted nothing yet: that is
+    /// so when all has begun anew since it was there.
+    fn look_for_the_part(&mut self, findings: &Findings, page: &Page) {
+        let is_shown = self.shows(page, |member| member.role != Role::Total);
+        if is_shown || (findings.restarted && !findings.continued) {
+            self.state.part_gone = false;
+        } else if findings.part_vanished {
+            self.state.part_gone = true;
+        }
+    }
+
+    fn silence(&self, findings: Findings, page: &Page) -> Option<Silence> {
+        let is_shown = self.shows(page, |member| member.role != Role::Part);
+        match findings.refused {
+            _ if self.state.quarantine.is_some() => Some(Silence::Several),
+            Some(why) => Some(Silence::Refused(why)),
+            None if !is_shown && self.observations_on == page.number => Some(Silence::NoBuckets),
+            None if !is_shown => Some(Silence::Absent),
+            None => self.state.part_gone.then_some(Silence::PartGone),
+        }
+    }
+
+    /// Whether such a counter could be read on the page.
+    fn shows(&self, page: &Page, is: impl Fn(&Member) -> bool) -> bool {
+        let is_read = |member: &Member| member.last.as_ref().is_some_and(|last| last.at == page.at);
+        self.members.iter().any(|member| is(member) && is_read(member))
     }
 
     fn remember(&mut self, past: Past) {
@@ -124,7 +185,7 @@ impl Meter {
                 self.break_those_that_restart_unseen(page);
             }
         }
-        let torn = is_pair && self.is_torn(findings);
+        let torn = (is_pair && self.is_torn(findings)) || self.state.part_gone;
         let state = &mut self.state;
         state.waited = if is_pair && findings.missing { state.waited + 1 } else { 0 };
         state.unconfirmed = match findings.doubtful {

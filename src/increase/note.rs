@@ -17,13 +17,17 @@ pub enum NoteKind {
     /// A counter was seen for the first time and nothing proves when it was zero, or it cannot be read: at most `events`
     /// are not counted.
     FirstSeen,
-    /// A counter is no longer shown; what it counted after its last reading, if anything, was never shown.
+    /// A counter is no longer shown; what it counted after its last reading, if anything, was never shown. Or a gauge is
+    /// not.
     Vanished,
+    /// A gauge is shown again after a time in which nobody saw it.
+    Unobserved,
     /// A histogram has other buckets than before: a new baseline.
     NewBounds,
     /// A counter is read again after such a time, or such a confusion, that its earlier reading says nothing.
     Rebased,
-    /// Good and total are different counters and did not move together: `events` increments were given up.
+    /// Good and total are different counters and did not move together, or the rule that tells them apart was changed while
+    /// they waited for each other: `events` increments were given up.
     Torn,
     /// Counters fell so often that this target is several processes: what it showed is not counted until it is calm.
     /// `events` had been counted in the pages that showed it, and may be wrong.
@@ -37,7 +41,7 @@ pub enum NoteKind {
     /// A sample was refused, and the reading before it kept.
     BadValue(BadValue),
     /// A histogram was refused: no bucket ends at the threshold, none is infinite, or counts fall from one bucket to a
-    /// larger one.
+    /// larger one. Nothing of it counts until it can be read again, with the same buckets; it never may be.
     BadHistogram,
     /// A count beyond 2^53: a target that keeps it as a double passes over events.
     Resolution,
@@ -57,6 +61,26 @@ pub enum Effect {
 }
 
 impl NoteKind {
+    /// The names of all of them.
+    pub const NAMES: [&'static str; 16] = [
+        "counter_reset",
+        "counter_reset_unobserved",
+        "scrape.other_process",
+        "scrape.first_seen",
+        "scrape.vanished",
+        "scrape.unobserved",
+        "histogram.new_bounds",
+        "scrape.rebased",
+        "sli.torn",
+        "scrape.flapping_counter",
+        "scrape.quarantined",
+        "interpolated",
+        "sli.good_exceeds_total",
+        "scrape.bad_value",
+        "histogram.refused",
+        "scrape.resolution",
+    ];
+
     /// Its name in answers, metrics and logs.
     pub fn name(self) -> &'static str {
         match self {
@@ -66,6 +90,7 @@ impl NoteKind {
             Self::OtherProcess => "scrape.other_process",
             Self::FirstSeen => "scrape.first_seen",
             Self::Vanished => "scrape.vanished",
+            Self::Unobserved => "scrape.unobserved",
             Self::NewBounds => "histogram.new_bounds",
             Self::Rebased => "scrape.rebased",
             Self::Torn => "sli.torn",
@@ -81,17 +106,19 @@ impl NoteKind {
     /// What it means for the counts.
     pub fn effect(self) -> Effect {
         match self {
-            Self::Interpolated | Self::BadValue(_) | Self::BadHistogram => Effect::None,
+            Self::Interpolated | Self::BadValue(_) => Effect::None,
             Self::GoodExceedsTotal => Effect::Skewed,
             Self::Reset
             | Self::ResetUnobserved
             | Self::OtherProcess
             | Self::FirstSeen
             | Self::Vanished
+            | Self::Unobserved
             | Self::NewBounds
             | Self::Rebased
             | Self::Torn
             | Self::Quarantined
+            | Self::BadHistogram
             | Self::Resolution => Effect::LowerBound,
             Self::Flapping => Effect::Suspect,
         }
@@ -146,7 +173,8 @@ impl Notes {
     }
 }
 
-fn example(series: &[u8]) -> String {
+/// A series, cut where it is too long to be shown.
+pub(super) fn example(series: &[u8]) -> String {
     let cut = &series[..series.len().min(LONGEST_EXAMPLE)];
     String::from_utf8_lossy(cut).into_owned()
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::bytes::{Damaged, Reader, Writer};
 use super::gauge::{Gauge, GaugeSeries};
 use super::health::Health;
+use super::hearing::Hearing;
 use super::histogram::MOST_BUCKETS;
 use super::member::{Last, Member, Role, Standing, Value};
 use super::meter::{CONFIRMING_PAGES, Meter, MeterState, Past, WAITING_PAGES, WATCHED_PAGES};
@@ -52,8 +53,8 @@ impl From<Damaged> for SavedError {
     }
 }
 
-/// The version of what is written.
-const VERSION: u8 = 1;
+/// The version of what is written. The first did not say when measures were read.
+const VERSION: u8 = 2;
 
 const METER: u8 = 0;
 const GAUGE: u8 = 1;
@@ -71,13 +72,15 @@ impl Target {
         (number, self.state_bytes(number))
     }
 
-    /// The target as it was saved, as far as the same measures are still wanted; a new one begins with its first page.
+    /// The target as it was saved, as far as the same measures are still wanted. Those that are not hand their series on:
+    /// a measure with another rule counts the same series from their last readings on, and marks the others as first seen
+    /// since then if it takes the place of one with its name. Any other new one begins with its first page.
     ///
     /// # Errors
     /// Why the bytes cannot be used.
     pub fn restore(rules: Rules, measures: &[Measure], directory: &[u8], state: &[u8]) -> Result<Self, SavedError> {
         let (mut directory, mut state) = (Reader::new(directory), Reader::new(state));
-        let (number, same) = (begin(&mut directory)?, begin(&mut state)?);
+        let ((_, number), (version, same)) = (begin(&mut directory)?, begin(&mut state)?);
         if number != same {
             return Err(SavedError::Mismatch);
         }
@@ -86,19 +89,37 @@ impl Target {
         let process = target.state.process;
         let saved = directory.length()?;
         let mut is_same = saved == measures.len();
+        let (mut found, mut dropped) = (vec![false; measures.len()], Vec::new());
         for place in 0..saved {
             let key = directory.text()?;
+            let mut hearing = Hearing::default();
+            if version > 1 {
+                (hearing.since, hearing.last) = (state.maybe_time()?, state.maybe_time()?);
+            }
             let what = match directory.byte()? {
-                METER => What::Meter(Box::new(read_meter(&mut directory, &mut state, process)?)),
+                METER => What::Meter(Box::new(read_meter(&mut directory, &mut state, process, version)?)),
                 GAUGE => What::Gauge(read_gauge(&mut directory, &mut state)?),
                 _ => return Err(SavedError::Damaged("a measure")),
             };
             let wanted = target.measures.iter().position(|measured| measured.key.as_bytes() == key);
-            let taken = wanted.is_some_and(|wanted| target.measures[wanted].take(what));
-            is_same &= taken && wanted == Some(place);
+            is_same &= wanted == Some(place);
+            let key = String::from_utf8_lossy(key).into_owned();
+            let left = match wanted {
+                Some(wanted) => {
+                    found[wanted] = true;
+                    target.measures[wanted].take(Measured { key, what, hearing })
+                }
+                None => Some(Measured { key, what, hearing }),
+            };
+            is_same &= left.is_none();
+            dropped.extend(left);
         }
         directory.end()?;
         state.end()?;
+        if let Some(last) = target.state.last {
+            let new = target.measures.iter_mut().zip(found).filter(|(_, found)| !found);
+            new.for_each(|(measured, _)| measured.succeed(&dropped, last));
+        }
         target.number_directory(if is_same { number } else { number.wrapping_add(1) });
         Ok(target)
     }
@@ -128,6 +149,8 @@ impl Target {
         write_target(&mut out, &self.state);
         let process = self.state.process;
         for measured in &self.measures {
+            out.maybe_time(measured.hearing.since);
+            out.maybe_time(measured.hearing.last);
             match &measured.what {
                 What::Meter(meter) => write_meter(&mut out, meter, process),
                 What::Gauge(gauge) => write_gauge(&mut out, gauge),
@@ -138,18 +161,54 @@ impl Target {
 }
 
 impl Measured {
-    /// Goes on from what was saved; `false` when that is of another kind.
-    fn take(&mut self, saved: What) -> bool {
-        match (&mut self.what, saved) {
-            (What::Meter(meter), What::Meter(saved)) => {
-                (meter.members, meter.state) = (saved.members, saved.state);
-                true
+    /// Goes on from what was saved; gives it back when that is of another kind.
+    fn take(&mut self, saved: Self) -> Option<Self> {
+        match (&mut self.what, saved.what) {
+            (What::Meter(meter), What::Meter(saved)) => (meter.members, meter.state) = (saved.members, saved.state),
+            (What::Gauge(gauge), What::Gauge(saved)) => gauge.series = saved.series,
+            (_, what) => return Some(Self { what, ..saved }),
+        }
+        self.hearing = saved.hearing;
+        None
+    }
+
+    /// Begins where measures ended that are no longer wanted, of a target that gave its last page at `last`.
+    fn succeed(&mut self, dropped: &[Self], last: Timestamp) {
+        let name = |key: &str| key.split(' ').next().unwrap_or_default().to_owned();
+        let before = dropped.iter().find(|before| name(&before.key) == name(&self.key));
+        match &mut self.what {
+            What::Meter(meter) => {
+                let meters = dropped.iter().filter_map(|dropped| dropped.what.meter());
+                let members = meters.flat_map(|meter| meter.members.iter());
+                let is_alike = |member: &&Member| meter.threshold.is_some() == member.is_histogram();
+                let seeds = members.filter(is_alike).map(|member| (Arc::clone(&member.name), member.clone()));
+                meter.seeds = seeds.collect();
+                if let Some(before) = before {
+                    meter.succeed(before.what.meter(), last);
+                }
             }
-            (What::Gauge(gauge), What::Gauge(saved)) => {
-                gauge.series = saved.series;
-                true
+            What::Gauge(gauge) => {
+                // A slice that is going on is judged by the rule by which it was seen.
+                let gauges = dropped.iter().filter_map(|dropped| dropped.what.gauge());
+                let series = gauges.flat_map(|gauge| gauge.series.iter());
+                gauge.seeds = series.map(|series| (Arc::clone(&series.name), series.clone())).collect();
             }
-            _ => false,
+        }
+    }
+}
+
+impl What {
+    fn meter(&self) -> Option<&Meter> {
+        match self {
+            Self::Meter(meter) => Some(meter),
+            Self::Gauge(_) => None,
+        }
+    }
+
+    fn gauge(&self) -> Option<&Gauge> {
+        match self {
+            Self::Meter(_) => None,
+            Self::Gauge(gauge) => Some(gauge),
         }
     }
 }
@@ -161,9 +220,10 @@ fn begun(number: u64) -> Writer {
     out
 }
 
-fn begin(from: &mut Reader<'_>) -> Result<u64, SavedError> {
+/// The version and the number of the directory.
+fn begin(from: &mut Reader<'_>) -> Result<(u8, u64), SavedError> {
     match from.byte()? {
-        VERSION => Ok(from.number()?),
+        version @ 1..=VERSION => Ok((version, from.number()?)),
         found if found > VERSION => Err(SavedError::Newer { found }),
         _ => Err(SavedError::Damaged("the version")),
     }
@@ -249,7 +309,12 @@ fn write_meter(out: &mut Writer, meter: &Meter, process: Option<Timestamp>) {
     meter.members.iter().for_each(|member| write_member(out, member, process, &shapes));
 }
 
-fn read_meter(directory: &mut Reader<'_>, from: &mut Reader<'_>, process: Option<Timestamp>) -> Result<Meter, Damaged> {
+fn read_meter(
+    directory: &mut Reader<'_>,
+    from: &mut Reader<'_>,
+    process: Option<Timestamp>,
+    version: u8,
+) -> Result<Meter, Damaged> {
     let names = read_names(directory)?;
     let mut roles = Vec::new();
     for _ in 0..names.len() {
@@ -260,7 +325,7 @@ fn read_meter(directory: &mut Reader<'_>, from: &mut Reader<'_>, process: Option
     let shapes = Shapes::read(from)?;
     // The part and the threshold are the measure's; only what is kept is taken from here.
     let mut meter = Meter::new(super::Part::Good, None, None);
-    meter.state = read_meter_state(from, &shapes)?;
+    meter.state = read_meter_state(from, &shapes, version)?;
     for (name, role) in names.into_iter().zip(roles) {
         if meter.members.find(0, &name).is_some() {
             return Err(Damaged("a name"));
@@ -287,9 +352,10 @@ fn write_meter_state(out: &mut Writer, state: &MeterState, shapes: &Shapes) {
         out.number(past.counted);
     }
     out.byte(state.quarantine.map_or(0, |calm| calm + 1));
+    out.byte(u8::from(state.part_gone));
 }
 
-fn read_meter_state(from: &mut Reader<'_>, shapes: &Shapes) -> Result<MeterState, Damaged> {
+fn read_meter_state(from: &mut Reader<'_>, shapes: &Shapes, version: u8) -> Result<MeterState, Damaged> {
     let (zero_after, page) = (from.maybe_time()?, from.maybe_time()?);
     let open = read_stretches(from, shapes)?;
     let waited = within(from.byte()?, WAITING_PAGES, "a wait")?;
@@ -307,7 +373,8 @@ fn read_meter_state(from: &mut Reader<'_>, shapes: &Shapes) -> Result<MeterState
     if history.len() > WATCHED_PAGES {
         return Err(Damaged("the past"));
     }
-    Ok(MeterState { zero_after, page, open, waited, held, unconfirmed, carry, history, quarantine })
+    let part_gone = version > 1 && from.flag()?;
+    Ok(MeterState { zero_after, page, open, waited, held, unconfirmed, carry, history, quarantine, part_gone })
 }
 
 fn within(byte: u8, most: u8, what: &'static str) -> Result<u8, Damaged> {
@@ -407,9 +474,13 @@ fn read_member(
     Ok(member)
 }
 
+/// A gauge is missing, and that was said.
+const GONE: u8 = 1 << 2;
+
 fn write_gauge(out: &mut Writer, gauge: &Gauge) {
     for series in gauge.series.iter() {
-        out.byte(series.slice.map_or(2, |(_, good)| u8::from(good)));
+        let gone = if series.is_gone { GONE } else { 0 };
+        out.byte(series.slice.map_or(2, |(_, good)| u8::from(good)) | gone);
         series.slice.into_iter().for_each(|(minute, _)| out.signed(minute.number()));
         out.maybe_time(series.at);
     }
@@ -424,7 +495,9 @@ fn read_gauge(directory: &mut Reader<'_>, from: &mut Reader<'_>) -> Result<Gauge
             return Err(Damaged("a name"));
         }
         let mut series = GaugeSeries::new(name);
-        let verdict = within(from.byte()?, 2, "a verdict")?;
+        let byte = from.byte()?;
+        let verdict = within(byte & !GONE, 2, "a verdict")?;
+        series.is_gone = byte & GONE != 0;
         if verdict < 2 {
             let minute = from.signed()?;
             let is_time = minute.unsigned_abs() <= (super::target::LATEST_MS / MILLIS_PER_MINUTE).unsigned_abs();

@@ -1,13 +1,13 @@
 //! A page, counter by counter: each moves to its new reading, and what that means is collected.
 
-use super::member::{Member, Move, Page, Proof, Refusal, Standing, Value, Why};
+use super::member::{Member, Move, Page, Proof, Refusal, Role, Standing, Value, Why};
 use super::note::{NoteKind, Notes};
 use super::reading::{Bound, RESOLUTION};
 use super::spread::{Buckets, Stretch};
 use crate::time::Timestamp;
 
 /// What a page showed, all counters together.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Findings {
     /// A counter fell, or another process answered.
     pub fell: bool,
@@ -23,6 +23,10 @@ pub(super) struct Findings {
     pub restarted: bool,
     /// A counter is gone, and no new process explains why.
     pub vanished: bool,
+    /// That is one which only the part has.
+    pub part_vanished: bool,
+    /// A counter that is on the page cannot be read, and why.
+    pub refused: Option<String>,
 }
 
 /// A page that is being taken in.
@@ -107,6 +111,7 @@ impl Taking<'_> {
                 self.notes.add(NoteKind::Vanished, (last.at, page.at), 0, &member.name);
                 // A new process explains it, but nothing of the old one may be waiting.
                 self.findings.vanished |= !is_explained || self.waits_since.is_some_and(|since| since < start);
+                self.findings.part_vanished |= !is_explained && member.role == Role::Part;
                 Standing::Gone
             }
             standing @ (Standing::Gone | Standing::Broken) => standing,
@@ -121,13 +126,19 @@ impl Taking<'_> {
         if member.last.is_none() && !self.is_first {
             self.notes.add(NoteKind::FirstSeen, span, 0, &member.name);
         }
-        match refusal {
-            Refusal::Value(reason) => self.notes.add(NoteKind::BadValue(*reason), span, 0, &member.name),
-            Refusal::Histogram(fault) => {
-                let words = format!("{fault}: {}", String::from_utf8_lossy(&member.name));
-                self.notes.add(NoteKind::BadHistogram, span, 0, words.as_bytes());
+        let name = String::from_utf8_lossy(&member.name);
+        let words = match refusal {
+            Refusal::Value(reason) => {
+                self.notes.add(NoteKind::BadValue(*reason), span, 0, &member.name);
+                format!("{name} is no count ({})", reason.reason())
             }
-        }
+            Refusal::Histogram(fault) => {
+                let words = format!("{fault}: {name}");
+                self.notes.add(NoteKind::BadHistogram, span, 0, words.as_bytes());
+                words
+            }
+        };
+        self.findings.refused.get_or_insert(words);
     }
 
     fn began_anew(&mut self, member: &Member, proof: Proof, span: (Timestamp, Timestamp)) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::gauge::{Condition, Gauge, GaugeSeries};
 use super::health::Health;
+use super::hearing::Hearing;
 use super::member::{Member, Page, Role, Seen};
 use super::meter::Meter;
 use super::reading::{BadValue, Bound};
@@ -24,7 +25,8 @@ pub struct Rules {
 /// What is measured: an SLI over the pages of a target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measure {
-    /// What it is kept under. An SLI that is defined anew needs a new key, since what was kept would mean another thing.
+    /// What it is kept under: a name, and behind a blank its rule. One with the same name and another rule takes its place,
+    /// since what was kept would mean another thing.
     pub key: String,
     /// How.
     pub kind: MeasureKind,
@@ -78,6 +80,7 @@ pub(super) struct TargetState {
 pub(super) struct Measured {
     pub key: String,
     pub what: What,
+    pub hearing: Hearing,
 }
 
 #[derive(Clone, Debug)]
@@ -101,11 +104,11 @@ pub enum Ignored {
 }
 
 /// Why a page is refused as a whole. Nothing of it was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PageRefused {
-    /// It shows a series twice.
-    #[error("a series is on the page twice")]
-    DuplicateSeries,
+    /// It shows this series twice, or this bucket of a histogram, if in different spellings.
+    #[error("a series is on the page twice: {0}")]
+    DuplicateSeries(String),
     /// It shows more series than may be remembered.
     #[error("more than {0} series are selected; select fewer, or raise the limit")]
     TooManySeries(usize),
@@ -147,9 +150,12 @@ impl Target {
     pub fn failed(&mut self, at: Timestamp) -> Outcome {
         let at = Timestamp::from_millis(at.millis().clamp(0, LATEST_MS));
         let health = self.state.health.observe(false, at);
-        let measures = self.measures.iter_mut().map(|measured| match &mut measured.what {
-            What::Meter(_) => Increase::default(),
-            What::Gauge(gauge) => gauge.judge(at),
+        let measures = self.measures.iter_mut().map(|measured| {
+            measured.hearing.unanswered(at);
+            match &mut measured.what {
+                What::Meter(_) => Increase::default(),
+                What::Gauge(gauge) => gauge.judge(at),
+            }
         });
         Outcome { measures: measures.collect(), health }
     }
@@ -157,6 +163,13 @@ impl Target {
     /// Whether it answers.
     pub fn health(&self) -> &Health {
         &self.state.health
+    }
+
+    /// How a measure is read, and whether a process has begun since it was read last: what that does not show it may not
+    /// have counted yet.
+    pub fn hearing(&self, measure: usize) -> Option<(&Hearing, bool)> {
+        let hearing = &self.measures.get(measure)?.hearing;
+        Some((hearing, hearing.last.is_some() && self.state.process > hearing.last))
     }
 
     /// How many series are remembered.
@@ -235,7 +248,7 @@ impl Measured {
             }
             MeasureKind::Gauge { good_when, slice } => What::Gauge(Gauge::new(good_when, slice)),
         };
-        Self { key: measure.key.clone(), what }
+        Self { key: measure.key.clone(), what, hearing: Hearing::default() }
     }
 }
 
@@ -296,17 +309,28 @@ impl Scrape<'_> {
             return known;
         }
         self.make_room()?;
-        let name: Arc<[u8]> = name.into();
         let (what, number) = (&mut self.target.measures[measure as usize].what, self.target.number);
         Some(match what {
             What::Meter(meter) => {
                 let role = if meter.threshold.is_some() { Role::Both } else { role };
-                let mut member = Member::new(name, role);
+                let seed = meter.seeds.remove(name).map(|seed| Member { role, ..seed });
+                let mut member = seed.unwrap_or_else(|| Member::new(name.into(), role));
                 member.on_page(number);
                 meter.members.add(measure, member)
             }
-            What::Gauge(gauge) => gauge.series.add(measure, GaugeSeries::new(name)),
+            What::Gauge(gauge) => {
+                let seed = gauge.seeds.remove(name);
+                gauge.series.add(measure, seed.unwrap_or_else(|| GaugeSeries::new(name.into())))
+            }
         })
+    }
+
+    /// The page has a number of observations for the histogram of a measure, whether or not it has buckets.
+    pub fn observations(&mut self, measure: usize) {
+        let number = self.target.number;
+        if let Some(What::Meter(meter)) = self.target.measures.get_mut(measure).map(|measured| &mut measured.what) {
+            meter.observations_on = number;
+        }
     }
 
     /// Counts another series in, if need be in place of those that are gone; `None` when that is not enough.
@@ -334,7 +358,7 @@ impl Scrape<'_> {
     pub fn counter(&mut self, slot: Slot, value: Result<u64, BadValue>, stamp: Option<Timestamp>) -> bool {
         let Some((seen, false)) = self.seen(slot) else { return false };
         if seen.value.is_some() {
-            self.refused = Some(PageRefused::DuplicateSeries);
+            self.refuse_twice(slot, "");
         } else {
             (seen.value, seen.stamp) = (Some(value), stamp.filter(|stamp| is_time(*stamp)));
         }
@@ -356,7 +380,7 @@ impl Scrape<'_> {
             return true;
         }
         if seen.buckets.iter().any(|(other, _)| *other == bound) {
-            self.refused = Some(PageRefused::DuplicateSeries);
+            self.refuse_twice(slot, &format!(", its bucket up to {bound}, if in two spellings"));
         } else {
             seen.buckets.push((bound, count));
         }
@@ -370,11 +394,20 @@ impl Scrape<'_> {
         let What::Gauge(gauge) = &mut measured.what else { return false };
         let Some(series) = gauge.series.get_mut(slot) else { return false };
         if series.seen.0 == number {
-            self.refused = Some(PageRefused::DuplicateSeries);
+            self.refuse_twice(slot, "");
         } else {
             series.seen = (number, value);
         }
         true
+    }
+
+    fn refuse_twice(&mut self, slot: Slot, more: &str) {
+        let name = match &mut self.target.measures[slot.measure as usize].what {
+            What::Meter(meter) => meter.members.get_mut(slot).map(|member| Arc::clone(&member.name)),
+            What::Gauge(gauge) => gauge.series.get_mut(slot).map(|series| Arc::clone(&series.name)),
+        };
+        let name = name.map(|name| super::note::example(&name)).unwrap_or_default();
+        self.refused = Some(PageRefused::DuplicateSeries(format!("{name}{more}")));
     }
 
     /// Takes the page.
@@ -397,9 +430,13 @@ impl Scrape<'_> {
             has_restarted: process.zip(before).is_some_and(|(now, then)| now != then && Some(now) > target.state.last),
             interval_ms: target.rules.interval_ms,
         };
-        let measures = target.measures.iter_mut().map(|measured| match &mut measured.what {
-            What::Meter(meter) => meter.finish(&page),
-            What::Gauge(gauge) => gauge.finish(&page),
+        let measures = target.measures.iter_mut().map(|measured| {
+            let (increase, silence) = match &mut measured.what {
+                What::Meter(meter) => meter.finish(&page),
+                What::Gauge(gauge) => gauge.finish(&page),
+            };
+            measured.hearing.answered(page.at, silence);
+            increase
         });
         let measures = measures.collect();
         let state = &mut target.state;

@@ -8,6 +8,7 @@
 mod histograms;
 mod kept;
 mod rows;
+mod unheard;
 
 use super::*;
 use crate::time::Horizon;

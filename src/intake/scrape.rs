@@ -20,6 +20,6 @@ mod error;
 mod fetch;
 mod listed;
 
-pub use discovery::{Discovery, Endpoint, MOST_TARGETS, Trouble};
+pub use discovery::{Discovery, Endpoint, Trouble};
 pub use error::ScrapeError;
 pub use fetch::{Fetched, Fetcher};

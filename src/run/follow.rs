@@ -14,9 +14,10 @@ use crate::classify::Classifier;
 use crate::counts::{Batch, Bounds, Counter, Rejection};
 use crate::engine::{self, AHEAD_MS, Gap, Targets};
 use crate::formats::Technique;
+use crate::gate::Measurement;
 use crate::intake::Piece;
 use crate::intake::tail::{self, Log, Note, Progress, SavedError, SavedPosition, Sink, Tail, TailOptions};
-use crate::spec::{Catalog, FileSource, SourceId};
+use crate::spec::{Catalog, FileSource, SloId, SourceId};
 use crate::store::Position;
 use crate::time::{Stopwatch, Timestamp};
 
@@ -81,6 +82,8 @@ pub(super) struct Delivery {
     pub(super) source: SourceId,
     /// What is known of its targets, when it is scraped.
     pub(super) targets: Option<Arc<Targets>>,
+    /// How its SLOs are measured, when it is scraped.
+    pub(super) measured: Vec<(SloId, Measurement)>,
 }
 
 impl Follower {
@@ -155,7 +158,8 @@ impl Looking<'_> {
             // The owner commits deliveries in order, or keeps them until it can.
             reading.tail.committed(reading.sent);
             let reading = come(&progress, now);
-            Delivery { batch: counter.take(), positions, gaps, reading, source: *source, targets: None }
+            let (targets, measured) = (None, Vec::new());
+            Delivery { batch: counter.take(), positions, gaps, reading, source: *source, targets, measured }
         });
         Polled { delivery, has_more: progress.has_more() }
     }

@@ -10,7 +10,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, never};
 
 use super::follow::{self, Delivery, Reading};
 use super::scrape::{Scraper, Told};
-use crate::spec::{SourceId, SourceKind};
+use crate::gate::Measurement;
+use crate::spec::{SloId, SourceId, SourceKind};
 use crate::time::Timestamp;
 
 /// How many deliveries of counts may wait for the owner.
@@ -62,6 +63,14 @@ impl Follower {
         match self {
             Self::Files(files) => files.run(stop, out, now),
             Self::Targets(targets) => targets.run(stop, out, now),
+        }
+    }
+
+    /// How the SLOs of its source are measured, as far as is known before anything is read.
+    pub(super) fn measurements(&self, now: Timestamp) -> Vec<(SloId, Measurement)> {
+        match self {
+            Self::Files(_) => Vec::new(),
+            Self::Targets(targets) => targets.measurements(now),
         }
     }
 

@@ -171,13 +171,14 @@ impl Owner {
 
     /// Takes over what a follower has seen.
     pub(super) fn take(&mut self, delivery: Delivery) {
-        let Delivery { batch, positions, gaps, reading, source, targets } = delivery;
+        let Delivery { batch, positions, gaps, reading, source, targets, measured } = delivery;
         let now = self.clock.now();
         self.engine.advance(now);
         self.caught_up[source.0] = Some(reading.bytes_behind == 0);
         let was_corrupt = self.engine.is_corrupt(source);
         self.engine.note_reading(source, reading);
         targets.into_iter().for_each(|targets| self.engine.note_targets(source, targets));
+        self.engine.note_measured(measured);
         self.engine.observe(batch);
         if self.engine.is_corrupt(source) {
             // Its positions stay where its last sound counts are: a restart reads it from there again. To read on before

@@ -20,7 +20,7 @@ use super::following::{Carried, Following};
 use super::owner::{COMMIT_MS, Owner};
 use super::revive::Revival;
 use super::specs::{Cause, Change, News};
-use super::{classifiers, followers, kept_for};
+use super::{classifiers, followers, kept_for, tell_measured};
 use crate::api::{Access, SpecsHealth};
 use crate::spec::Catalog;
 use crate::store::restore;
@@ -156,6 +156,7 @@ impl Owner {
         };
         self.caught_up = carried_over(self.engine.catalog(), &catalog, &self.caught_up);
         self.engine = engine.going_on_from(&self.engine);
+        tell_measured(&mut self.engine, &followers, now);
         self.reload.access.set_token(token);
         self.reload.specs.accept(now);
         self.reload.is_unseen = true;

@@ -15,6 +15,7 @@
 //!   person can read.
 
 mod gaps;
+mod measured;
 mod plan;
 mod standing;
 mod state;
@@ -31,9 +32,10 @@ use super::following::Stop;
 use super::read_time;
 use crate::counts::{MOST_AT_ONCE, PageFault, ScrapeCounter};
 use crate::engine;
-use crate::increase::SavedError;
+use crate::gate::Measurement;
+use crate::increase::{NoteKind, SavedError};
 use crate::intake::scrape::{Discovery, Endpoint, Fetched, Fetcher, ScrapeError, Trouble};
-use crate::spec::{Catalog, ScrapeSource, SourceId};
+use crate::spec::{Catalog, ScrapeSource, SloId, SourceId};
 use crate::store::Position;
 use crate::time::{Stopwatch, Timestamp};
 use gaps::Gaps;
@@ -45,6 +47,9 @@ use state::Target;
 const GLANCE: Duration = Duration::from_millis(100);
 /// Targets are looked for at least this often, in milliseconds.
 const LOOK_MS: u64 = 5_000;
+/// Not more often than this is told how SLOs are measured, in milliseconds, unless that is few targets times SLOs.
+const MEASURED_MS: u64 = 1_000;
+const FEW: usize = 1_000;
 /// A target that is listed no more is remembered for so long, in case it comes back, in milliseconds.
 const REMEMBER_MS: i64 = crate::increase::FORGET_AFTER_MS;
 
@@ -69,8 +74,14 @@ pub(super) struct Scraper {
     gaps: Gaps,
     /// What is to be committed with the counts, by key.
     positions: BTreeMap<Vec<u8>, Position>,
+    /// What is to be committed with the first of them, of a source that this one took over.
+    taken_over: Vec<Position>,
     /// When targets were looked for last with success.
     found: Option<Timestamp>,
+    /// Since when the source is followed.
+    began: Option<Timestamp>,
+    /// When it was told how SLOs are measured, in milliseconds of the watch, and whether there were pages since.
+    measured: (Option<u64>, bool),
     /// Whether there is something to deliver.
     is_news: bool,
     watch: Stopwatch,
@@ -98,7 +109,16 @@ impl Scraper {
     ) -> Result<Self, SavedTargetError> {
         let counter = ScrapeCounter::new(catalog, source, scrape);
         let name = &catalog[source].name;
-        let targets = state::restored(&counter, name, positions)?;
+        let mut targets = state::restored(&counter, name, positions)?;
+        let mut taken_over = Vec::new();
+        if targets.is_empty()
+            && let Some(old) = state::taken_over(catalog, &counter, scrape, positions)?
+        {
+            tracing::info!("source {name} goes on where {} was, which no spec names any more", old.source);
+            targets = old.targets;
+            // Together with the first delivery they are kept under the new name, and under the old one no longer.
+            taken_over = targets.values_mut().flat_map(|target| target.save(name)).chain(old.forgotten).collect();
+        }
         Ok(Self {
             catalog: Arc::clone(catalog),
             source,
@@ -108,7 +128,10 @@ impl Scraper {
             standing: Standing::new(name, told),
             gaps: Gaps::new(name),
             positions: BTreeMap::new(),
+            taken_over,
             found: None,
+            began: None,
+            measured: (None, true),
             is_news: true,
             watch: Stopwatch::start(),
         })
@@ -147,6 +170,7 @@ impl Scraper {
         let mut fetcher = Fetching::new(&self.scrape);
         let mut discovery = Some(Box::new(Discovery::new(&self.scrape)));
         let (mut waiting, mut next_look_ms) = (None, 0);
+        self.began = Some(read_time(now));
         loop {
             let at = read_time(now);
             if waiting.is_none() && self.is_news {
@@ -175,7 +199,7 @@ impl Scraper {
                 self.take(event, &mut discovery, read_time(now));
                 next = events.try_recv().ok();
             }
-            self.is_news |= self.gaps.release(self.watch.elapsed_ms());
+            self.is_news |= self.gaps.release(self.watch.elapsed_ms()) || self.is_to_tell_measured();
         }
         self.is_news |= self.gaps.release_all();
         let last = self.is_news.then(|| self.delivery(read_time(now)));
@@ -186,14 +210,36 @@ impl Scraper {
     /// Everything that was counted since the last one.
     fn delivery(&mut self, at: Timestamp) -> Delivery {
         self.is_news = false;
+        let measured = match self.is_to_tell_measured() {
+            true => {
+                self.measured = (Some(self.watch.elapsed_ms()), false);
+                self.measurements(at)
+            }
+            false => Vec::new(),
+        };
         Delivery {
+            measured,
             batch: self.counter.take(self.heard()),
-            positions: std::mem::take(&mut self.positions).into_values().collect(),
+            positions: self.taken_over.drain(..).chain(std::mem::take(&mut self.positions).into_values()).collect(),
             gaps: self.gaps.take(),
             reading: engine::Reading { bytes_behind: 0, behind_since: at, is_conserved: true },
             source: self.source,
             targets: Some(Arc::new(self.standing.targets())),
         }
+    }
+
+    /// How the SLOs of the source are measured.
+    pub(super) fn measurements(&self, now: Timestamp) -> Vec<(SloId, Measurement)> {
+        let listed: Vec<&Target> = self.targets.values().filter(|target| target.is_listed).collect();
+        let error = |key: &str| self.standing.error(key);
+        measured::measurements(&self.catalog, &self.counter, &listed, error, self.began.unwrap_or(now))
+    }
+
+    /// Whether that is to be told anew: not for every page when there are many targets and SLOs.
+    fn is_to_tell_measured(&self) -> bool {
+        let (told_ms, is_news) = self.measured;
+        let is_quick = self.targets.len() * self.counter.slos().count() <= FEW;
+        is_news && (is_quick || told_ms.is_none_or(|told_ms| self.watch.elapsed_ms() - told_ms >= MEASURED_MS))
     }
 
     /// Up to when all targets have been heard; `None` when none ever was.
@@ -250,28 +296,30 @@ impl Scraper {
             Ok(scraped) => (scraped, None),
             Err(error) => (self.counter.fail(&mut target.counted, at), Some(error)),
         };
-        if let (Some(true), Some((false, since)), true) = (scraped.health, before, self.counter.has_gauges()) {
-            self.gaps.add("target_down", last_page.unwrap_or(since), at);
-        }
         for slo in &scraped.implausible {
             let name = format!("{}/{}", self.catalog.story_of(*slo).name, self.catalog[*slo].name);
             error = error.or(Some(ScrapeError::Implausible(name, MOST_AT_ONCE)));
             self.gaps.add("implausible", last_page.unwrap_or(at), at);
         }
+        let was_down = matches!(before, Some((false, _)));
         for (_, note) in &scraped.notes {
-            self.gaps.add_note(note);
+            match note.kind {
+                // The page on which a target is seen to answer again is the first one since then.
+                NoteKind::Unobserved if was_down => self.gaps.add("target_down", note.from, note.to),
+                _ => self.gaps.add_note(note),
+            }
         }
         self.standing.scraped(target, at, took_ms, size as u64, &scraped, error.as_ref());
         self.standing.say(&self.catalog, key, &scraped, error.as_ref(), self.watch.elapsed_ms());
         for position in target.save(&self.catalog[self.source].name) {
             self.positions.insert(position.key.clone(), position);
         }
-        self.is_news = true;
+        (self.is_news, self.measured.1) = (true, true);
     }
 
     /// Takes over which targets there are. While some cannot be looked for, those that were there stay.
     fn take_found(&mut self, endpoints: Vec<Endpoint>, troubles: Vec<Trouble>, at: Timestamp) {
-        let is_whole = troubles.is_empty();
+        let is_whole = !troubles.iter().any(|trouble| trouble.is_partial);
         self.is_news |= self.standing.troubled(troubles);
         let known_since = self.found.unwrap_or(at);
         let mut missing: Vec<String> = self.targets.keys().cloned().collect();
@@ -285,6 +333,7 @@ impl Scraper {
             return;
         }
         self.found = Some(at);
+        self.measured.1 |= !missing.is_empty();
         for key in missing {
             self.unlist(&key, at);
         }

@@ -194,6 +194,9 @@ pub struct FileSource {
     pub max_line: usize,
 }
 
+/// Targets of one source; more are not scraped.
+pub const MOST_TARGETS: usize = 1_000;
+
 /// `[source.scrape]`: at least one of `targets`, `file_sd` and `dns` names something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScrapeSource {
@@ -226,7 +229,7 @@ pub struct ScrapeLimits {
     pub samples: usize,
     /// Labels of one sample.
     pub labels: usize,
-    /// Bytes of a name, a label's name or a label's value.
+    /// Bytes of a label's value.
     pub label_bytes: usize,
 }
 

@@ -8,6 +8,7 @@ mod percentiles;
 #[allow(dead_code, reason = "shared with a test that does more to its server than this one does")]
 mod server;
 mod target;
+mod unheard;
 
 mod kinds;
 mod mixed;

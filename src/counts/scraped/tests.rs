@@ -119,11 +119,37 @@ fn d07_a_value_that_is_no_count_is_a_refused_record_and_counts_for_nothing() {
     let batch = counter.take(None);
     let refused: Vec<(&str, u64)> =
         batch.rejected.iter().map(|(rejection, count)| (rejection.reason(), *count)).collect();
-    assert_eq!(refused.iter().map(|(_, count)| count).sum::<u64>(), 10);
+    // NaN is a gauge's own way to say nothing, and leaves its SLO unread.
+    assert_eq!(refused.iter().map(|(_, count)| count).sum::<u64>(), 5);
     assert!(refused.iter().all(|(reason, _)| *reason == "bad_value"), "{refused:?}");
     let sums = sums(&batch);
     assert_eq!(sums[0], Tally::new(100, 2));
-    assert_eq!(sums[3].total() + 10, batch.records);
+    assert_eq!(sums[3].total() + 5, batch.records);
+}
+
+#[test]
+fn a_start_that_is_no_time_and_a_gauge_that_shows_nothing_are_no_bad_records_of_the_source() {
+    let mut counter = counter();
+    let mut target = counter.target(at(0));
+    let start = "process_start_time_seconds NaN\n";
+    read(&mut counter, &mut target, &(page(100, "7", [10, 20, 30], "NaN") + start), 0).unwrap();
+    assert_eq!(counter.take(None).rejected.len(), 0);
+    let last: Vec<Option<Timestamp>> = (0..3).map(|place| target.hearing(place).unwrap().0.last).collect();
+    assert_eq!(last, [Some(at(0)), Some(at(0)), None], "only the gauge's SLO is in doubt");
+}
+
+#[test]
+fn a_histogram_without_buckets_is_told_to_be_native_and_names_may_be_longer_than_values() {
+    let mut counter = counter();
+    let mut target = counter.target(at(0));
+    let native = page(100, "7", [10, 20, 30], "1");
+    let native: String =
+        native.lines().filter(|line| !line.contains("_bucket")).map(|line| format!("{line}\n")).collect();
+    let name = native.lines().find_map(|line| line.split_once("_count").map(|(name, _)| name.to_owned()));
+    let native = if name.is_some() { native } else { native + "latency_seconds_count 30\n" };
+    read(&mut counter, &mut target, &native, 0).unwrap();
+    let silence = target.hearing(1).unwrap().0.silence.as_ref().map(ToString::to_string);
+    assert!(silence.as_ref().is_some_and(|words| words.contains("native histograms")), "{silence:?}");
 }
 
 #[test]

@@ -112,5 +112,6 @@ fn a_bucket_twice_refuses_the_page() {
     for bound in ["0.5", "5e-1"] {
         assert!(scrape.bucket(slot, Bound::parse(bound).unwrap(), Ok(1)));
     }
-    assert_eq!(scrape.finish(), Err(PageRefused::DuplicateSeries));
+    let words = "a series is on the page twice: h, its bucket up to 0.5, if in two spellings";
+    assert_eq!(scrape.finish().unwrap_err().to_string(), words);
 }

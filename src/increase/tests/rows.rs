@@ -343,12 +343,14 @@ fn good_and_total_of_different_counters_wait_for_each_other() {
         ("60 ok=140 all=150", "+0-0 scrape.rebased:140 sli.torn:10"),
         ("75 ok=145 all=160", "+5-5"),
     ]);
-    // A counter that is no longer there counts nothing any more; what it did before it went, nobody knows.
+    // One that is no longer there leaves no pair: to count on would be errors that never happened.
     check(&[
         ("0 ok=100 all=110", "+0-0"),
         ("15 all=120", "+0-0"),
         ("30 all=121", "+0-0 scrape.vanished sli.torn:11"),
-        ("45 all=122", "+0-1"),
+        ("45 all=122", "+0-0 sli.torn:1"),
+        ("60 ok=110 all=123", "+0-0 scrape.rebased:110 sli.torn:1"),
+        ("75 ok=111 all=125", "+1-1"),
     ]);
     // In a new process it has not counted yet.
     check(&[
@@ -401,7 +403,7 @@ fn a_start_time_that_trembles_is_of_the_same_process() {
 
 #[test]
 fn a_page_is_taken_as_a_whole_or_not_at_all() {
-    let twice = "a series is on the page twice";
+    let twice = "a series is on the page twice: 2xx";
     check(&[("0 2xx=100 5xx=1", "+0-0"), ("15 2xx=150 2xx=150 5xx=9", twice), ("30 2xx=160 5xx=2", "+60-1")]);
     let rules = Rules { most_series: 2, ..RULES };
     let target = Target::new(rules, &[ratio(Part::Good)], None);
@@ -488,10 +490,10 @@ fn the_last_sample_of_a_slice_decides() {
         (minutes.collect::<Vec<_>>(), increase.notes.len())
     };
     assert_eq!(show(0, &[("a", 1.0), ("b", 0.0)]), (vec![], 0));
-    assert_eq!(show(45, &[("a", 0.0), ("b", f64::NAN)]), (vec![], 1));
-    assert_eq!(show(60, &[("a", 1.0)]), (vec![(0, 0, 2)], 0));
+    assert_eq!(show(30, &[("a", 0.0), ("b", f64::NAN)]), (vec![], 1));
+    assert_eq!(show(60, &[("a", 1.0)]), (vec![(0, 0, 2)], 1));
     // Nobody looked at b in the second minute, and at nothing in the third.
-    assert_eq!(show(185, &[("b", f64::INFINITY)]), (vec![(1, 1, 0)], 0));
+    assert_eq!(show(185, &[("b", f64::INFINITY)]), (vec![(1, 1, 0)], 1));
     let outcome = target.failed(at(240));
     assert_eq!((outcome.measures[0].sum(), outcome.health), (Tally::new(1, 0), None));
     assert_eq!(target.failed(at(255)).health, Some(false));

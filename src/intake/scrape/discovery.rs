@@ -12,10 +12,8 @@ use url::Url;
 
 use super::listed;
 use crate::intake::tail::names;
-use crate::spec::{ScrapeSource, printable};
+use crate::spec::{MOST_TARGETS, ScrapeSource, printable};
 
-/// More targets of one source than this are not scraped.
-pub const MOST_TARGETS: usize = 1_000;
 /// A file that lists targets is not longer than this, in bytes.
 const LONGEST_LIST: u64 = 16 << 20;
 /// How long a name may take to resolve.
@@ -32,7 +30,7 @@ pub struct Endpoint {
     pub address: Option<SocketAddr>,
 }
 
-/// Something that keeps targets from being found. Those that were found before stay.
+/// Something that keeps targets from being found, or from being scraped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {why}")]
 pub struct Trouble {
@@ -40,6 +38,8 @@ pub struct Trouble {
     pub what: String,
     /// What is wrong with it.
     pub why: String,
+    /// Whether targets may be missing from what was found, so that those that were found before stay.
+    pub is_partial: bool,
 }
 
 /// The targets of one source, as they were found last.
@@ -77,7 +77,7 @@ impl Discovery {
         for text in self.source.dns.clone() {
             match addresses(&text).await {
                 Ok(addresses) => drop(self.resolved.insert(text, addresses)),
-                Err(why) => troubles.push(Trouble { what: text, why }),
+                Err(why) => troubles.push(Trouble { what: text, why, is_partial: true }),
             }
         }
         troubles
@@ -95,8 +95,9 @@ impl Discovery {
         let all = plain.chain(self.resolved.iter().flat_map(of_name));
         let mut endpoints: Vec<Endpoint> = all.filter(|endpoint| known.insert(endpoint.key.clone())).collect();
         if endpoints.len() > MOST_TARGETS {
-            let why = format!("are more than {MOST_TARGETS}, of which no more are scraped; use several sources");
-            troubles.push(Trouble { what: format!("the {} targets of the source", endpoints.len()), why });
+            let (many, left) = (endpoints.len(), endpoints.len() - MOST_TARGETS);
+            let why = format!("are too many: the last {left} of them are not scraped; use several sources");
+            troubles.push(Trouble { what: format!("the {many} targets of the source"), why, is_partial: false });
             endpoints.truncate(MOST_TARGETS);
         }
         (endpoints, troubles)
@@ -142,7 +143,7 @@ impl Discovery {
 }
 
 fn trouble(path: &Path, why: &str) -> Trouble {
-    Trouble { what: printable(&path.to_string_lossy()), why: why.to_owned() }
+    Trouble { what: printable(&path.to_string_lossy()), why: why.to_owned(), is_partial: true }
 }
 
 impl Endpoint {
@@ -242,6 +243,8 @@ mod tests {
         let many: Vec<String> = (0..MOST_TARGETS + 5).map(|number| format!("http://t{number}/metrics")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         let (targets, troubles) = keys(&mut Discovery::new(&source(&many, &[], &[])));
-        assert_eq!((targets.len(), troubles.len()), (MOST_TARGETS, 1));
+        let words =
+            "the 1005 targets of the source are too many: the last 5 of them are not scraped; use several sources";
+        assert_eq!((targets.len(), troubles), (MOST_TARGETS, vec![words.to_owned()]));
     }
 }

@@ -96,7 +96,7 @@ impl ScrapeError {
                 "scrape.limit" => "limit",
                 _ => "syntax",
             },
-            Self::Refused(PageRefused::DuplicateSeries) => "duplicate",
+            Self::Refused(PageRefused::DuplicateSeries(_)) => "duplicate",
             Self::Refused(PageRefused::TooManySeries(_)) => "limit",
             Self::Implausible(..) => "implausible",
             Self::Token(_) => "token",

@@ -24,7 +24,7 @@ const MOST_REDIRECTS: usize = 5;
 /// So many of the largest pages may be on their way at one time.
 const LARGEST_AT_ONCE: usize = 4;
 /// Connections to single addresses are prepared for so many.
-const MOST_CLIENTS: usize = super::MOST_TARGETS;
+const MOST_CLIENTS: usize = crate::spec::MOST_TARGETS;
 /// What a target says about itself is cut here, in characters.
 const LONGEST_QUOTE: usize = 100;
 

@@ -32,12 +32,20 @@ pub(super) struct Standing {
 }
 
 /// How often what was told of a source since the process began. It goes on when other specs come into force.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(in crate::run) struct Told {
     /// Scrapes that gave nothing to count, by reason.
     errors: BTreeMap<&'static str, u64>,
     /// What happened to counters, by kind.
     notes: BTreeMap<&'static str, u64>,
+}
+
+/// Nothing of anything. What has not happened yet is there as well, so that rates of it begin at zero.
+impl Default for Told {
+    fn default() -> Self {
+        let errors = ScrapeError::REASONS.into_iter().map(|reason| (reason, 0)).collect();
+        Self { errors, notes: NoteKind::NAMES.into_iter().map(|kind| (kind, 0)).collect() }
+    }
 }
 
 impl Standing {
@@ -73,6 +81,11 @@ impl Standing {
         self.counts.clone()
     }
 
+    /// Why the last scrape of a target gave nothing.
+    pub(super) fn error(&self, key: &str) -> Option<&str> {
+        self.targets.get(key)?.error.as_deref()
+    }
+
     /// A target is listed from now on.
     pub(super) fn listed(&mut self, target: &Target) {
         let health = target.counted.health();
@@ -103,10 +116,11 @@ impl Standing {
 
     /// What keeps targets from being found; whether that is news. Each is told when it appears.
     pub(super) fn troubled(&mut self, troubles: Vec<Trouble>) -> bool {
-        let troubles: Vec<String> = troubles.iter().map(ToString::to_string).collect();
-        for trouble in troubles.iter().filter(|trouble| !self.troubles.contains(trouble)) {
-            tracing::warn!(source = self.source, "targets that were found before stay: {trouble}");
+        for trouble in troubles.iter().filter(|trouble| !self.troubles.contains(&trouble.to_string())) {
+            let stay = if trouble.is_partial { "targets that were found before stay: " } else { "" };
+            tracing::warn!(source = self.source, "{stay}{trouble}");
         }
+        let troubles: Vec<String> = troubles.iter().map(ToString::to_string).collect();
         let is_news = troubles != self.troubles;
         self.troubles = troubles;
         is_news

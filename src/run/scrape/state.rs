@@ -3,12 +3,13 @@
 //! Under the target's name are kept: the names of its series, when they change; and with every scrape whether and since
 //! when it is listed, and what its counters were.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::SavedTargetError;
 use crate::counts::{ScrapeCounter, ScrapedTarget};
 use crate::increase::SavedError;
-use crate::intake::scrape::Endpoint;
+use crate::intake::scrape::{Discovery, Endpoint};
+use crate::spec::{Catalog, ScrapeSource};
 use crate::store::Position;
 use crate::time::Timestamp;
 
@@ -83,6 +84,42 @@ pub(super) fn restored(
         targets.insert(name, target);
     }
     Ok(targets)
+}
+
+/// Targets of a source that no spec names any more.
+pub(super) struct Old {
+    pub(super) source: String,
+    pub(super) targets: BTreeMap<String, Target>,
+    /// What takes them out of what is kept under its name.
+    pub(super) forgotten: Vec<Position>,
+}
+
+/// The targets that a source lists and that are kept under the name of a source which no spec names any more: it was
+/// renamed. `None` when there are none.
+///
+/// # Errors
+/// When what was saved cannot be used.
+pub(super) fn taken_over(
+    catalog: &Catalog,
+    counter: &ScrapeCounter,
+    scrape: &ScrapeSource,
+    positions: &[Position],
+) -> Result<Option<Old>, SavedTargetError> {
+    let nameless = positions.iter().filter(|position| position.key.starts_with(STATE.as_bytes()));
+    let nameless: BTreeSet<&String> = nameless.map(|position| &position.source).collect();
+    let mut listed: Option<BTreeSet<String>> = None;
+    for source in nameless.into_iter().filter(|source| catalog.source_named(source).is_none()) {
+        let listed = listed
+            .get_or_insert_with(|| Discovery::new(scrape).look().0.into_iter().map(|endpoint| endpoint.key).collect());
+        let by_name = |key: &str| key.split_once('#').is_some_and(|(url, _)| scrape.dns.iter().any(|text| text == url));
+        let mut targets = restored(counter, source, positions)?;
+        targets.retain(|key, _| listed.contains(key) || by_name(key));
+        if !targets.is_empty() {
+            let forgotten = targets.keys().flat_map(|key| forgotten(source, key)).collect();
+            return Ok(Some(Old { source: source.clone(), targets, forgotten }));
+        }
+    }
+    Ok(None)
 }
 
 fn split(value: &[u8]) -> Option<(bool, Timestamp, &[u8])> {

@@ -4,13 +4,12 @@ use std::path::Path;
 
 use super::engine::{path, paths, token};
 use super::value::{self, Bounds};
-use crate::spec::catalog::{ScrapeLimits, ScrapeSource};
+use crate::spec::catalog::{MOST_TARGETS, ScrapeLimits, ScrapeSource};
 use crate::spec::fault::{At, Faults, quoted};
 use crate::spec::number::Number;
 use crate::spec::table::{Field, Texts};
 use crate::spec::written;
 
-const MOST_TARGETS: usize = 10_000;
 /// As in Prometheus' examples, and its default deadline.
 const INTERVAL_MS: u64 = 15_000;
 const TIMEOUT_MS: u64 = 10_000;
@@ -35,6 +34,14 @@ pub(super) fn source(directory: &Path, written: &written::ScrapeSource, faults: 
     let dns = written.dns.or(Vec::new(), |at| urls(at, "dns", faults));
     if written.targets.is_absent() && written.file_sd.is_absent() && written.dns.is_absent() {
         faults.missing(written.place, "missing what to scrape: one of `targets`, `file_sd` or `dns`");
+    }
+    if let (Some(targets), Some(dns), Some(at)) = (&targets, &dns, written.dns.given())
+        && targets.len() + dns.len() > MOST_TARGETS
+    {
+        let many = targets.len() + dns.len();
+        let words = format!("`targets` and `dns` name {many} targets, and one source has {MOST_TARGETS} at most");
+        faults.error(at.place, words);
+        return None;
     }
     let interval_ms = written.interval.or(INTERVAL_MS, |at| milliseconds(at, "interval", faults));
     let timeout_ms = timeout(written, interval_ms, faults);

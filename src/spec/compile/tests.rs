@@ -266,6 +266,27 @@ fn kinds_of_other_versions_are_refused_in_one_line() {
 }
 
 #[test]
+fn a_source_has_no_more_targets_than_are_scraped() {
+    let urls = |from: usize, to: usize| {
+        let urls: Vec<String> = (from..to).map(|number| format!("\"http://t{number}/metrics\"")).collect();
+        urls.join(", ")
+    };
+    let source = |keys: String| format!("[[source]]\nname = \"app\"\n[source.scrape]\n{keys}\n[gate]");
+    for (keys, expected) in [
+        (format!("targets = [{}]", urls(0, 1_000)), None),
+        (format!("targets = [{}]", urls(0, 1_001)), Some("1001 elements of `targets` are too many; at most 1000")),
+        (
+            format!("targets = [{}]\ndns = [{}]", urls(0, 999), urls(999, 1_001)),
+            Some("`targets` and `dns` name 1001 targets, and one source has 1000 at most"),
+        ),
+    ] {
+        let found = edited("[gate]", &source(keys)).err().map(|lines| lines.join("\n"));
+        assert_eq!(found.is_some(), expected.is_some(), "{found:?}");
+        assert!(expected.is_none_or(|words| found.as_ref().is_some_and(|found| found.contains(words))), "{found:?}");
+    }
+}
+
+#[test]
 fn i9_names_that_occur_twice_are_told_with_the_first_place() {
     check(&[
         (
