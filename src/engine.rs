@@ -10,7 +10,8 @@
 //!   Anything else is refused as `expired` or `future` and counted as such; records = matched + unmatched + refused,
 //!   always.
 //! - Everything shown is a function of counts and an instant. [`Engine::board_at`] gives it for a past instant without
-//!   changing anything; only the memory of gates (see [`crate::gate`]) belongs to the present and to [`Engine::tick`].
+//!   changing anything; only the memory of gates (see [`crate::gate`]) belongs to the present and to [`Engine::tick`],
+//!   and what it was in the past is told by the audit (see [`Recall`]).
 //! - What was counted is told together with what is wrong with it: gaps, and doubts about a source (see `quality`). Counts
 //!   that do not add up stop their source, and nothing else.
 //! - Nothing here grows with traffic: the catalog fixes the number of windows, and they are rings.
@@ -29,6 +30,7 @@ mod kept;
 mod ledger;
 mod pending;
 mod quality;
+mod recall;
 mod restore;
 mod targets;
 mod terms;
@@ -60,6 +62,7 @@ pub use kept::{
 use ledger::{Bounds, Ledger, Shown};
 use quality::Tolerance;
 pub use quality::{KeptQuality, Reading, may_hide_errors};
+pub use recall::Recall;
 pub use restore::Restoring;
 pub use targets::{MOST_NOTES, Target, TargetNote, Targets};
 pub use terms::Terms;
@@ -288,7 +291,7 @@ impl Engine {
     }
 
     /// Shows everything as of a past instant, from the counts that are kept. Gates are decided without their memory:
-    /// orders and freezes of that time are not part of the counts.
+    /// orders and freezes of that time are not part of the counts. For what they were, see [`Engine::board_recalled`].
     ///
     /// # Errors
     /// When `t` is later than now, or so early that counts of its windows may be gone.
@@ -387,7 +390,8 @@ impl Engine {
         // What the window of the present lacks as well is no matter of looking back, and shown as a gap.
         let expired = self.ledgers.iter().filter_map(Ledger::expired).filter(|expired| *expired < present);
         let first = expired.map(|expired| expired.plus(1)).chain(lost).max();
-        let first = first.map(|first| first.plus(reach.minutes() - 1)).max(begins);
+        let first = first.map(|first| first.plus(reach.minutes() - 1));
+        let first = first.max(begins.map(|begins| begins.min(self.now.minute())));
         match first.filter(|first| t.minute() < *first) {
             Some(first) => Err(NotKept::Past(first.start())),
             None => Ok(()),

@@ -106,7 +106,8 @@ mod tests {
     fn check(gone: &[(i64, i64)], expected: &[(i64, i64)]) {
         let rule = SliceRule::Throughput { minimum_millionths: 1, slice: Horizon::of_minutes(5) };
         let (first, last) = (Minute::from_number(10), Minute::from_number(50));
-        let found = attended(&absences(gone), rule, first, last);
+        let gone_for = absences(gone);
+        let found = attended(&gone_for, rule, first, last);
         let found: Vec<_> = found.map(|(first, last)| (first.number(), last.number())).collect();
         assert_eq!(found, expected, "{gone:?}");
     }

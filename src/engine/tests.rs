@@ -357,11 +357,15 @@ fn the_past_is_answered_as_far_as_it_is_kept() {
     let mut engine = Engine::keeping(catalog(vec![availability()]), kept);
     engine.advance(NOW);
     observe(&mut engine, &[(minutes_ago(LONGEST - 1), true), (NOW, false)]);
-    // Nothing has been lost so far, however far back one looks.
-    for (minutes, tally) in [(0, (1, 1)), (1, (1, 0)), (LONGEST - 1, (1, 0)), (LONGEST, (0, 0)), (LONGEST * 3, (0, 0))]
-    {
+    // Nothing has been lost so far, back to when there was nothing.
+    for (minutes, tally) in [(0, (1, 1)), (1, (1, 0)), (LONGEST - 1, (1, 0))] {
         let board = engine.board_at(minutes_ago(minutes)).unwrap();
         assert_eq!(board[SloId(0)].standing.tally, Tally::new(tally.0, tally.1), "{minutes} minutes ago");
+    }
+    let begun = minutes_ago(LONGEST - 1).minute().start();
+    for t in [begun.plus_millis(-1), minutes_ago(LONGEST * 3)] {
+        assert_eq!(engine.board_at(t).unwrap_err(), NotKept::Past(begun), "{t}");
+        assert_eq!(engine.standing_at(SloId(0), t).unwrap_err(), NotKept::Past(begun), "{t}");
     }
     assert_eq!(engine.board_at(NOW.plus_millis(1)).unwrap_err(), NotKept::Future(NOW.plus_millis(1)));
     // 62 minutes later the oldest event is beyond what is kept.

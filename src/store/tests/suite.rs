@@ -92,7 +92,8 @@ fn durations_of(store: &dyn Store, from: i64) -> Vec<Kept> {
 
 fn series(id: u32, slo: &str) -> Series {
     let name = SeriesName::Slo { story: "profile".into(), slo: slo.into() };
-    Series { id: SeriesId(id), name, rules: format!("rules of {slo}"), promise: "99%".into(), changed: None }
+    let (rules, absences) = (format!("rules of {slo}"), Vec::new());
+    Series { id: SeriesId(id), name, rules, promise: "99%".into(), changed: None, absences }
 }
 
 fn position(key: &str, at: Option<&str>) -> Position {
@@ -211,7 +212,13 @@ fn what_is_refused_adds_up_by_source() {
     let commit = |source: &str, rejected: &[(Rejection, u64)], heard: Option<i64>| {
         let (source, first_heard) = (source.to_owned(), heard.map(Minute::from_number));
         let sources =
-            vec![SourceTotals { source, rejected: rejected.iter().copied().collect(), first_heard, quality: None }];
+            vec![SourceTotals {
+                source,
+                rejected: rejected.iter().copied().collect(),
+                first_heard,
+                expired: None,
+                quality: None,
+            }];
         Commit { checkpoint: Checkpoint { sources, ..Checkpoint::default() }, ..Commit::default() }
     };
     let (time, future) = (Rejection::Unparsed(Unparsed::Time), Rejection::Future);
@@ -226,6 +233,7 @@ fn what_is_refused_adds_up_by_source() {
             source: source.to_owned(),
             rejected: rejected.iter().copied().collect(),
             first_heard: Some(Minute::from_number(heard)),
+            expired: None,
             quality: None,
         };
         let expected = [source("cdn", &[], 3), source("lb", &[(time, u64::MAX), (future, 2)], 7)];
