@@ -271,7 +271,9 @@ pub fn recall(store: &dyn Store, catalog: &Catalog, last: u64, at: Timestamp) ->
     for _ in 0..MOST_RECALLED / MOST_AUDIT {
         let start = end.saturating_sub(MOST_AUDIT as u64);
         match store.audit(start, MOST_AUDIT, None) {
-            Ok(entries) => entries.iter().rev().filter(|entry| entry.number <= end).for_each(|entry| recall.look(entry)),
+            Ok(entries) => {
+                entries.iter().rev().filter(|entry| entry.number <= end).for_each(|entry| recall.look(entry))
+            }
             Err(error) => return recall.given_up(&error.to_string()),
         }
         if start == 0 || recall.is_done() {

@@ -145,6 +145,11 @@ impl Journal {
         self.last
     }
 
+    /// Whether an entry since the last time says that somebody did something.
+    pub(super) fn has_entry_by(&self, who: &str) -> bool {
+        self.entries.iter().any(|entry| entry.by == who)
+    }
+
     /// The entries since the last time.
     pub(super) fn take(&mut self) -> Vec<AuditEntry> {
         std::mem::take(&mut self.entries)

@@ -379,7 +379,8 @@ impl Ledger {
         let rejected = std::mem::take(&mut self.pending.as_mut()?.rejected);
         let quality = self.quality.take_changed();
         let minutes = (self.first_heard, self.expired);
-        let changed = !rejected.is_empty() || minutes != (self.kept_first_heard, self.kept_expired) || quality.is_some();
+        let changed =
+            !rejected.is_empty() || minutes != (self.kept_first_heard, self.kept_expired) || quality.is_some();
         (self.kept_first_heard, self.kept_expired) = minutes;
         let (first_heard, expired) = minutes;
         changed.then(|| SourceTotals { source: name.to_owned(), rejected, first_heard, expired, quality })

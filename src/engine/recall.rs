@@ -130,7 +130,10 @@ impl Engine {
             let from = then.and_then(|then| then.earliest);
             let reason = Reason::NotRecorded { service, from, why: recall.trouble.clone() };
             let (since, holding, hold) = (recall.at, Default::default(), None);
-            return Decision { state: GateState { level: Level::Unknown, since, holding, hold }, reasons: vec![reason] };
+            return Decision {
+                state: GateState { level: Level::Unknown, since, holding, hold },
+                reasons: vec![reason],
+            };
         };
         // Every SLO may have held the gate; those that counts show to have recovered did not.
         let is_held = level == Level::Frozen && !matches!(hold, Some(Hold::Freeze { .. }));

@@ -1,5 +1,7 @@
+mod absences;
 mod durations;
 mod kept;
+mod past;
 mod quality;
 
 use super::*;
@@ -313,11 +315,12 @@ fn the_newest_ten_samples_are_kept() {
 #[test]
 fn of_a_newest_event_that_was_refused_only_the_accepted_minute_is_known() {
     let mut engine = engine(vec![availability()]);
-    observe(&mut engine, &[(NOW.plus_millis(1_500), true), (minutes_ago(-60), true)]);
+    let event = minutes_ago(1).plus_millis(1_500);
+    observe(&mut engine, &[(event, true), (minutes_ago(-60), true)]);
     let board = engine.tick(NOW);
-    assert_eq!(board[SloId(0)].last_event, Some(NOW.minute().start()));
-    observe(&mut engine, &[(NOW.plus_millis(1_500), true)]);
-    assert_eq!(engine.tick(NOW)[SloId(0)].last_event, Some(NOW.plus_millis(1_500)));
+    assert_eq!(board[SloId(0)].last_event, Some(event.minute().start()));
+    observe(&mut engine, &[(event, true)]);
+    assert_eq!(engine.tick(NOW)[SloId(0)].last_event, Some(event));
 }
 
 #[test]
@@ -379,7 +382,7 @@ fn the_past_is_answered_as_far_as_it_is_kept() {
 #[test]
 fn looking_back_leaves_the_gates_memory_alone() {
     let mut engine = engine(vec![availability()]);
-    observe(&mut engine, &[(minutes_ago(90), false), (NOW, true)]);
+    observe(&mut engine, &[(minutes_ago(200), true), (minutes_ago(90), false), (NOW, true)]);
     let frozen = engine.tick(NOW)[ServiceId(0)].clone();
     assert_eq!(frozen.state.level, Level::Frozen);
     let past = engine.board_at(minutes_ago(100)).unwrap();

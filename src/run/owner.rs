@@ -17,7 +17,7 @@ use super::reload::Reload;
 use super::specs::News;
 use crate::api::{self, Access, Ask, Followed, Health, Order, OrderError, Snapshot, StoreTrouble};
 use crate::document::{Actor, AuditEntry};
-use crate::engine::{Board, Command, Engine, Gap, Recall, SPECS};
+use crate::engine::{Board, Command, Engine, Gap, Recall};
 use crate::gate::{Doubt, Hold, Level, Reason};
 use crate::spec::{Catalog, ServiceId};
 use crate::store::{self, Commit, Store, StoreError, Writer, restore};
@@ -77,15 +77,13 @@ impl Owner {
         let mut reload = Reload::new(access, loaded_at);
         let specs = reload.specs.clone();
         // What the specs changed while nobody served may open a gate: its audit is durable before anybody sees that.
-        let checkpoint = engine.checkpoint();
-        let has_changed = checkpoint.audit.iter().any(|entry| entry.by == SPECS);
-        let is_news = !checkpoint.is_empty();
-        let made = is_news.then(|| writer.commit(Commit { checkpoint, ..Commit::default() }));
+        let has_changed = engine.was_changed_by_specs();
+        let made = has_changed.then(|| writer.commit(Commit { checkpoint: engine.checkpoint(), ..Commit::default() }));
         let store_health = made.transpose().map(drop).map_err(|error| {
             tracing::error!("{error}");
             StoreTrouble { since: loaded_at, why: error.to_string(), is_lost: false }
         });
-        let unwritten = store_health.as_ref().err().filter(|_| has_changed);
+        let unwritten = store_health.as_ref().err();
         let board = unwritten.map_or_else(|| board.clone(), |trouble| withheld(&board, &trouble.why));
         reload.is_withheld = unwritten.is_some();
         let health = Health { store: store_health.clone(), sources_started: false, specs, data_as_of: None };

@@ -372,7 +372,14 @@ mod tests {
         let name = SeriesName::Slo { story: "profile".into(), slo: "latency".into() };
         let (rules, promise) = ("latency of lb".to_owned(), "90% over 28d".to_owned());
         check(
-            &Series { id: SeriesId(7), name: name.clone(), rules: rules.clone(), promise: promise.clone(), changed: Some(AT), absences: vec![] },
+            &Series {
+                id: SeriesId(7),
+                name: name.clone(),
+                rules: rules.clone(),
+                promise: promise.clone(),
+                changed: Some(AT),
+                absences: vec![],
+            },
             r#"{"id":7,"kind":"slo","of":"profile","slo":"latency","rules":"latency of lb","promise":"90% over 28d","changed_ms":1795169520250}"#,
         );
         let minute = |number| Some(Minute::from_number(number));
@@ -383,12 +390,26 @@ mod tests {
         );
         let name = SeriesName::Missing { source: "lb".into() };
         check(
-            &Series { id: SeriesId(8), name, rules: String::new(), promise: String::new(), changed: None, absences: vec![] },
+            &Series {
+                id: SeriesId(8),
+                name,
+                rules: String::new(),
+                promise: String::new(),
+                changed: None,
+                absences: vec![],
+            },
             r#"{"id":8,"kind":"missing","of":"lb"}"#,
         );
         let name = SeriesName::Durations { source: "lb".into(), requests: "GET /".into() };
         check(
-            &Series { id: SeriesId(9), name, rules: String::new(), promise: String::new(), changed: None, absences: vec![] },
+            &Series {
+                id: SeriesId(9),
+                name,
+                rules: String::new(),
+                promise: String::new(),
+                changed: None,
+                absences: vec![],
+            },
             r#"{"id":9,"kind":"durations","of":"lb","requests":"GET /"}"#,
         );
         check(

@@ -188,7 +188,7 @@ fn old_days_of_durations_go_and_those_of_forgotten_series() {
 }
 
 #[test]
-fn totals_add_up_and_the_newest_event_stays_the_newest() {
+fn totals_add_up_and_the_newest_event_is_what_was_said_last() {
     let totals = |id, good, newest: Option<i64>| Totals {
         series: SeriesId(id),
         lifetime: Tally::new(good, 1),
@@ -202,7 +202,7 @@ fn totals_add_up_and_the_newest_event_stays_the_newest() {
     check(&commits, |store| {
         let sums =
             |id, good, bad, newest: Option<i64>| Totals { lifetime: Tally::new(good, bad), ..totals(id, 0, newest) };
-        let expected = [sums(2, 8, 2, Some(9)), sums(300, 2, 2, Some(-5)), sums(301, 0, 1, None)];
+        let expected = [sums(2, 8, 2, Some(9)), sums(300, 2, 2, Some(-6)), sums(301, 0, 1, None)];
         assert_eq!(store.load().unwrap().kept.totals, expected);
     });
 }
@@ -211,14 +211,13 @@ fn totals_add_up_and_the_newest_event_stays_the_newest() {
 fn what_is_refused_adds_up_by_source() {
     let commit = |source: &str, rejected: &[(Rejection, u64)], heard: Option<i64>| {
         let (source, first_heard) = (source.to_owned(), heard.map(Minute::from_number));
-        let sources =
-            vec![SourceTotals {
-                source,
-                rejected: rejected.iter().copied().collect(),
-                first_heard,
-                expired: None,
-                quality: None,
-            }];
+        let sources = vec![SourceTotals {
+            source,
+            rejected: rejected.iter().copied().collect(),
+            first_heard,
+            expired: None,
+            quality: None,
+        }];
         Commit { checkpoint: Checkpoint { sources, ..Checkpoint::default() }, ..Commit::default() }
     };
     let (time, future) = (Rejection::Unparsed(Unparsed::Time), Rejection::Future);

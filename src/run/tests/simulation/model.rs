@@ -198,6 +198,8 @@ pub struct State {
     pub events: Vec<Event>,
     /// Every record that was not, by log and reason.
     pub refused: BTreeMap<(usize, &'static str), u64>,
+    /// The newest minute of each log of which a record was refused as expired.
+    expired: [Option<i64>; 2],
     /// The newest event of each column, and of all records of a log.
     newest: BTreeMap<Column, i64>,
     pub gates: [Gate; 2],
@@ -286,8 +288,13 @@ impl State {
             match record {
                 Record::Unparsed => self.refuse(sent.log, "unparsed"),
                 Record::Oversize => self.refuse(sent.log, "oversize"),
-                Record::Event(event) => match judged(event.at_ms, sent.now_ms, KEPT, event.at_ms > sent.now_ms + AHEAD) {
-                    Some(reason) => self.refuse(sent.log, reason),
+                Record::Event(event) => match judged(event.at_ms, sent.now_ms, KEPT, event.at_ms > sent.now_ms + AHEAD)
+                {
+                    Some(reason) => {
+                        // Whoever reads does not say of when it was.
+                        self.note_expired(sent.log, reason, minute(now_ms) - KEPT);
+                        self.refuse(sent.log, reason);
+                    }
                     None => {
                         for column in columns(event) {
                             let newest = newest.entry(column).or_insert(event.at_ms);
@@ -300,7 +307,10 @@ impl State {
         }
         for event in counted {
             match judged(event.at_ms, now_ms, LONGEST, minute(event.at_ms) > minute(now_ms + AHEAD)) {
-                Some(reason) => self.refuse(sent.log, reason),
+                Some(reason) => {
+                    self.note_expired(sent.log, reason, minute(event.at_ms));
+                    self.refuse(sent.log, reason);
+                }
                 None => self.events.push(event),
             }
         }
@@ -308,6 +318,12 @@ impl State {
             self.meet(column, at_ms, now_ms);
         }
         self.seen[sent.log] = sent.seen.clone();
+    }
+
+    fn note_expired(&mut self, log: usize, reason: &str, minute: i64) {
+        if reason == "expired" {
+            self.expired[log] = self.expired[log].max(Some(minute));
+        }
     }
 
     fn refuse(&mut self, log: usize, reason: &'static str) {
@@ -432,7 +448,8 @@ impl State {
     /// How many gaps of a log reach into a window of so many minutes at `t`.
     pub fn gaps_within(&self, log: usize, window: i64, t: i64) -> usize {
         let reaches = |gap: &&Gap| gap.from_ms <= t && minute(gap.to_ms) > minute(t) - window;
-        self.gaps.iter().filter(|gap| gap.log == log).filter(reaches).count()
+        let refused = self.expired[log].is_some_and(|refused| refused > minute(t) - window);
+        self.gaps.iter().filter(|gap| gap.log == log).filter(reaches).count() + usize::from(refused)
     }
 
     pub fn evidence(&self, slo: usize, t: i64) -> &'static str {
