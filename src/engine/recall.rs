@@ -69,7 +69,8 @@ impl Recall {
 impl Then {
     fn look(&mut self, entry: &AuditEntry, at: Timestamp) {
         self.earliest = Some(entry.at);
-        if entry.at > at {
+        // What comes before an entry of then was before it, whatever a clock that was put right says.
+        if entry.at > at && self.level.is_none() {
             if matches!(entry.action, Action::Terms { .. }) {
                 self.terms_changed = Some(entry.at);
             }
@@ -79,7 +80,7 @@ impl Then {
         let level = *self.level.get_or_insert(after);
         let changed = entry.before != entry.after;
         if changed && self.since.is_none() {
-            self.since = Some((entry.at, entry.reason.clone()));
+            self.since = Some((entry.at.min(at), entry.reason.clone()));
         }
         if self.hold.is_none() {
             self.hold = match order_of(entry) {
