@@ -10,13 +10,15 @@
 //!   Anything else is refused as `expired` or `future` and counted as such; records = matched + unmatched + refused,
 //!   always.
 //! - Everything shown is a function of counts and an instant. [`Engine::board_at`] gives it for a past instant without
-//!   changing anything; only the memory of gates (see [`crate::gate`]) belongs to the present and to [`Engine::tick`].
+//!   changing anything; only the memory of gates (see [`crate::gate`]) belongs to the present and to [`Engine::tick`],
+//!   and what it was in the past is told by the audit (see [`Recall`]).
 //! - What was counted is told together with what is wrong with it: gaps, and doubts about a source (see `quality`). Counts
 //!   that do not add up stop their source, and nothing else.
 //! - Nothing here grows with traffic: the catalog fixes the number of windows, and they are rings.
 //! - An engine that was [restored](Engine::restore) remembers what changes; [`Engine::checkpoint`] hands it over, to be
 //!   kept with whatever else must be kept in the same instant. The next engine goes on from there.
 
+mod absence;
 mod audit;
 mod board;
 mod checkpoint;
@@ -28,6 +30,7 @@ mod kept;
 mod ledger;
 mod pending;
 mod quality;
+mod recall;
 mod restore;
 mod targets;
 mod terms;
@@ -45,6 +48,7 @@ use crate::spec::{AlertRule, Catalog, GatePolicy, Journey, Member, Service, Serv
 use crate::tally::Tally;
 use crate::time::{Horizon, Minute, Timestamp};
 
+pub use absence::{Absence, MOST_ABSENCES};
 pub use audit::{Action, AuditEntry, ITSELF, SPECS};
 pub use board::{Board, Burn, Health, JourneyStanding, SloStanding, SourceStanding};
 use checkpoint::Tracking;
@@ -58,6 +62,7 @@ pub use kept::{
 use ledger::{Bounds, Ledger, Shown};
 use quality::Tolerance;
 pub use quality::{KeptQuality, Reading, may_hide_errors};
+pub use recall::Recall;
 pub use restore::{Restoring, RestoringDurations};
 pub use targets::{MOST_NOTES, MOST_OBJECTIONS, Objection, Target, TargetNote, Targets};
 pub use terms::Terms;
@@ -266,7 +271,9 @@ impl Engine {
     /// A tick on which an order takes effect; with the state of its gate before it.
     fn tick_with(&mut self, now: Timestamp, order: Option<(&Command, Option<GateState>)>) -> Board {
         self.now = now;
+        let kept = self.kept.first_minute(now.minute());
         for ledger in &mut self.ledgers {
+            ledger.put_right(kept, now);
             let newest = ledger.newest_records(now);
             ledger.quality.judge(newest);
         }
@@ -299,7 +306,7 @@ impl Engine {
     }
 
     /// Shows everything as of a past instant, from the counts that are kept. Gates are decided without their memory:
-    /// orders and freezes of that time are not part of the counts.
+    /// orders and freezes of that time are not part of the counts. For what they were, see [`Engine::board_recalled`].
     ///
     /// # Errors
     /// When `t` is later than now, or so early that counts of its windows may be gone.
@@ -385,18 +392,44 @@ impl Engine {
         self.now.plus_millis(AHEAD_MS).minute()
     }
 
-    /// Whether windows of length `reach` at `t` are answered in full. They also are when no source had been heard at all
-    /// in the minutes that are no longer kept.
+    /// Whether windows of length `reach` at `t` are answered as well as those at present: they reach to no minute that is
+    /// not kept any more, or of which records were refused for being too old, nor do they end before there was anything.
     fn check_kept(&self, t: Timestamp, reach: Horizon) -> Result<(), NotKept> {
         if t > self.now {
             return Err(NotKept::Future(t));
         }
+        let present = reach.first_minute(self.now.minute());
         let kept = self.kept.first_minute(self.now.minute());
-        let lost = self.ledgers.iter().any(|ledger| ledger.begins().is_some_and(|first| first < kept));
-        match lost && reach.first_minute(t.minute()) < kept {
-            true => Err(NotKept::Past(kept.plus(reach.minutes() - 1).start())),
-            false => Ok(()),
+        let begins: Option<Minute> = self.ledgers.iter().filter_map(Ledger::begins).min();
+        let lost = begins.filter(|begins| *begins < kept).map(|_| kept);
+        // What the window of the present lacks as well is no matter of looking back, and shown as a gap.
+        let expired = self.ledgers.iter().filter_map(Ledger::expired).filter(|expired| *expired < present);
+        let first = expired.map(|expired| expired.plus(1)).chain(lost).max();
+        let first = first.map(|first| first.plus(reach.minutes() - 1));
+        let first = first.max(begins.map(|begins| begins.min(self.now.minute())));
+        match first.filter(|first| t.minute() < *first) {
+            Some(first) => Err(NotKept::Past(first.start())),
+            None => Ok(()),
         }
+    }
+
+    /// What is missing of a source in the window of length `window` at `t`, and of these SLOs, each in its own.
+    fn gaps_within(&self, source: SourceId, window: Horizon, slos: &[SloId], t: Timestamp) -> Vec<Arc<Gap>> {
+        let (name, ledger) = (&self.catalog[source].name, &self.ledgers[source.0]);
+        let first = window.first_minute(t.minute());
+        let expired = ledger.expired().filter(|expired| *expired >= first).map(|expired| Gap {
+            source: name.clone(),
+            from: first.start(),
+            to: expired.plus(1).start().plus_millis(-1).min(t),
+            bytes: None,
+            reason: gaps::EXPIRED.to_owned(),
+        });
+        let of_source = slos.iter().filter(|slo| self.catalog[**slo].source == source);
+        let absent = of_source.flat_map(|slo| {
+            let gaps = self.absences(*slo).iter().filter_map(|absence| absence.gap(name));
+            gaps.filter(|gap| gap.is_within(self.catalog[*slo].window, t))
+        });
+        ledger.gaps.within(window, t).cloned().chain(expired.into_iter().chain(absent).map(Arc::new)).collect()
     }
 
     /// How every SLO stands at `t`, its alerts going on from `courses`.
@@ -422,7 +455,7 @@ impl Engine {
                 last_event: ledger.last_event(self.columns[id], t, oldest),
                 lifetime: ledger.lifetime(self.columns[id]),
                 latency: None,
-                gaps: Missing::of(ledger.gaps.within(slo.window, t)),
+                gaps: Missing::of(&self.gaps_within(slo.source, slo.window, &[SloId(id)], t)),
                 rules_changed: self.rules_changed_in(SloId(id), slo.window, t),
             }
         })
@@ -495,7 +528,7 @@ impl Engine {
             source,
             unmeasured: unmeasured(source),
             doubts: self.doubts(source, Tolerance::of([policy]), t),
-            lost: Missing::of(self.ledgers[source.0].gaps.within(window, t)).lost,
+            lost: Missing::of(&self.gaps_within(source, window, slos, t)).lost,
         };
         longest.into_iter().map(feed).collect()
     }
@@ -530,8 +563,10 @@ impl Engine {
         let burns = burn_windows(journey.window, &[]).into_iter().map(|window| (window, weigh(window))).collect();
         let sources: BTreeSet<SourceId> =
             journey.members.iter().map(|member| self.catalog[member.slo].source).collect();
-        let gaps = sources.iter().flat_map(|source| self.ledgers[source.0].gaps.within(journey.window, t));
-        JourneyStanding { weighed: weigh(journey.window), burns, gaps: Missing::of(gaps) }
+        let members: Vec<SloId> = journey.members.iter().map(|member| member.slo).collect();
+        let gaps = |source: &SourceId| self.gaps_within(*source, journey.window, &members, t);
+        let gaps: Vec<Arc<Gap>> = sources.iter().flat_map(gaps).collect();
+        JourneyStanding { weighed: weigh(journey.window), burns, gaps: Missing::of(&gaps) }
     }
 
     fn source(&self, source: SourceId, t: Timestamp) -> SourceStanding {
@@ -548,7 +583,7 @@ impl Engine {
             None => Health::NeverHeard,
             Some(_) => Health::Ok,
         };
-        let gaps = Missing::of(ledger.gaps.within(self.accepted, t));
+        let gaps = Missing::of(&self.gaps_within(source, self.accepted, &[], t));
         let bytes_behind = ledger.quality.bytes_behind().filter(|_| t == self.now);
         let targets = ledger.targets.clone().filter(|_| t == self.now);
         ledger.standing(Shown { last_event, health, doubts, gaps, bytes_behind, targets })

@@ -267,6 +267,7 @@ impl Decision {
         let pass = |exception| Verdict { allow: true, exception };
         match (self.state.level, &self.state.hold) {
             (Level::Open | Level::Guarded, _) => pass(None),
+            _ if self.reasons.iter().any(Reason::bars_exceptions) => Verdict { allow: false, exception: None },
             (level @ Level::Frozen, Some(Hold::Freeze { exempt: kinds, .. })) if exempts(kinds) => pass(exempt(level)),
             (Level::Frozen, Some(Hold::Freeze { .. })) => Verdict { allow: false, exception: None },
             (level @ (Level::Frozen | Level::Unknown), _) if exempts(&policy.exempt) => pass(exempt(level)),

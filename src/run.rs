@@ -11,7 +11,8 @@
 //! ```
 //!
 //! - Counts and the read positions that they belong to travel together and are committed together.
-//! - A snapshot that shows a change of a gate is published after the change is durable; an order is answered after that.
+//! - A snapshot that shows a change of a gate is published after the change is durable, the first one included; an order
+//!   is answered after that.
 //! - When the store cannot be written, counting goes on in memory and the gate keeps answering; everything is written
 //!   when that is possible again. When counting cannot keep up, channels fill and files wait: nothing is dropped.
 //! - A damaged store is no reason not to answer: see [`rescue`].

@@ -24,7 +24,7 @@ mod writer;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::engine::{AuditEntry, Checkpoint, Engine, Gap, Kept, SeriesId, SlotCounts};
+use crate::engine::{AuditEntry, Checkpoint, Engine, Gap, Kept, Recall, SeriesId, SlotCounts};
 use crate::spec::Catalog;
 use crate::tally::Tally;
 use crate::time::{Horizon, Minute, Timestamp};
@@ -39,6 +39,8 @@ pub use writer::Writer;
 pub const MOST_GAPS: usize = 10_000;
 /// How many audit entries [`Store::audit`] gives at most.
 pub const MOST_AUDIT: usize = 1_000;
+/// How many audit entries are looked at for the gates of a past instant.
+const MOST_RECALLED: usize = 20_000;
 
 /// Everything that changes in one instant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -264,6 +266,27 @@ pub fn restore(
     let mut engine = restoring.finish(durations);
     engine.note_gaps(loaded.gaps.iter().cloned());
     Ok((engine, loaded))
+}
+
+/// What the audit of a store, in which `last` is the last number, tells of the gates at a past instant. When it cannot be
+/// read, or reaches too far back, that is what is told.
+pub fn recall(store: &dyn Store, catalog: &Catalog, last: u64, at: Timestamp) -> Recall {
+    let mut recall = Recall::new(catalog, at);
+    let mut end = last;
+    for _ in 0..MOST_RECALLED / MOST_AUDIT {
+        let start = end.saturating_sub(MOST_AUDIT as u64);
+        match store.audit(start, MOST_AUDIT, None) {
+            Ok(entries) => {
+                entries.iter().rev().filter(|entry| entry.number <= end).for_each(|entry| recall.look(entry))
+            }
+            Err(error) => return recall.given_up(&error.to_string()),
+        }
+        if start == 0 || recall.is_done() {
+            return recall;
+        }
+        end = start;
+    }
+    recall.given_up(&format!("of the audit, only the last {MOST_RECALLED} entries are looked at"))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::Prepared;
 use crate::document::{Actor, AuditEntry, HistoryPoint, SpecsHealth};
-use crate::engine::{Board, CommandError, Engine, NotKept};
+use crate::engine::{Board, CommandError, Engine, NotKept, Recall};
 use crate::gate::Hold;
 use crate::latency::Spread;
 use crate::spec::{Catalog, SloId};
@@ -204,12 +204,12 @@ pub struct AuditQuery {
     pub limit: usize,
 }
 
-/// Everything as of `at`.
+/// Everything as of the instant of `recall`, gates as the audit tells.
 ///
 /// # Errors
 /// When counts for it are not kept any more, or it has not come yet.
-pub fn board_at(engine: &Engine, at: Timestamp) -> Result<Past, NotKept> {
-    let board = Arc::new(engine.board_at(at)?);
+pub fn board_at(engine: &Engine, recall: &Recall) -> Result<Past, NotKept> {
+    let board = Arc::new(engine.board_recalled(recall)?);
     Ok(Past { catalog: Arc::clone(engine.catalog()), board })
 }
 

@@ -49,6 +49,10 @@ pub enum AuditAction {
     Rules,
     /// The gate decides by another policy or by other SLOs than before.
     Terms,
+    /// No spec names an SLO any more.
+    Removed,
+    /// An SLO that was gone is named again.
+    Returned,
 }
 
 impl From<&engine::AuditEntry> for AuditEntry {
@@ -56,12 +60,14 @@ impl From<&engine::AuditEntry> for AuditEntry {
         let (until, exempt) = match &entry.action {
             Action::Freeze { until, exempt } => (*until, exempt.clone()),
             Action::Unfreeze { until } => (*until, Vec::new()),
-            Action::Level | Action::Promise { .. } | Action::Rules { .. } | Action::Terms { .. } => (None, Vec::new()),
+            _ => (None, Vec::new()),
         };
         let (action, reason) = match &entry.action {
             Action::Freeze { .. } => (AuditAction::Freeze, entry.reason.clone()),
             Action::Unfreeze { .. } => (AuditAction::Unfreeze, entry.reason.clone()),
             Action::Level => (AuditAction::Level, entry.reason.clone()),
+            Action::Removed { .. } => (AuditAction::Removed, entry.reason.clone()),
+            Action::Returned { .. } => (AuditAction::Returned, entry.reason.clone()),
             Action::Promise { slo, from, to } => (AuditAction::Promise, format!("{slo}: {from} became {to}")),
             Action::Rules { slo, from, to } => (AuditAction::Rules, format!("{slo}: {from} became {to}")),
             Action::Terms { from, to } => {

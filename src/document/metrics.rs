@@ -94,7 +94,8 @@ fn slos(page: &mut Page, catalog: &Catalog, board: &Board) {
     latencies(page, catalog, board);
 
     let name = "slogate_slo_events_total";
-    page.family(name, "counter", "Requests counted since the store began.");
+    page.family(name, "counter", "Requests counted since the store began, whatever the kind of the SLO: of percentile and throughput too, requests and \
+         not slices, whose verdicts a late request may change.");
     for id in ids() {
         let [story, slo, service] = labels(id);
         let lifetime = board[id].lifetime;

@@ -80,6 +80,18 @@ pub enum Action {
         /// What holds from now on; empty when something was only taken away.
         to: String,
     },
+    /// No spec names an SLO any more, so that nothing is counted for it.
+    Removed {
+        /// `story/slo`.
+        slo: String,
+    },
+    /// An SLO that was gone is named again and goes on with what was counted before.
+    Returned {
+        /// `story/slo`.
+        slo: String,
+        /// Since when nothing was counted for it; `None` if nothing ever was.
+        since: Option<Timestamp>,
+    },
 }
 
 impl Action {
@@ -92,6 +104,8 @@ impl Action {
             Self::Promise { .. } => "promise",
             Self::Rules { .. } => "rules",
             Self::Terms { .. } => "terms",
+            Self::Removed { .. } => "removed",
+            Self::Returned { .. } => "returned",
         }
     }
 }
@@ -124,6 +138,16 @@ impl Journal {
     /// A journal that goes on after entry `last`.
     pub(super) fn after(last: u64) -> Self {
         Self { last, entries: Vec::new() }
+    }
+
+    /// The number of the last entry.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Whether an entry since the last time says that somebody did something.
+    pub(super) fn has_entry_by(&self, who: &str) -> bool {
+        self.entries.iter().any(|entry| entry.by == who)
     }
 
     /// The entries since the last time.

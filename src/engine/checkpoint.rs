@@ -6,7 +6,7 @@ use crate::engine::audit::Journal;
 use crate::engine::expiry::Expiry;
 use crate::engine::identity::Book;
 use crate::engine::restore::Coverage;
-use crate::engine::{AHEAD_MS, Checkpoint, Engine, MinuteCounts, SeriesId};
+use crate::engine::{AHEAD_MS, Absence, Checkpoint, Engine, MinuteCounts, SPECS, SeriesId};
 use crate::gate::GateState;
 use crate::spec::{ServiceId, SloId, SourceId};
 use crate::tally::Tally;
@@ -99,6 +99,22 @@ impl Engine {
     pub fn rules_changed(&self, slo: SloId) -> Option<Timestamp> {
         let tracking = self.tracking.as_ref()?;
         tracking.book.series(self.catalog[slo].source, self.columns[slo.0]).changed
+    }
+
+    /// When nobody counted for an SLO.
+    pub(super) fn absences(&self, slo: SloId) -> &[Absence] {
+        let Some(tracking) = &self.tracking else { return &[] };
+        &tracking.book.series(self.catalog[slo].source, self.columns[slo.0]).absences
+    }
+
+    /// The number of the last entry of the audit log, kept or not; 0 before the first.
+    pub fn last_audit(&self) -> u64 {
+        self.tracking.as_ref().map_or(0, |tracking| tracking.journal.last())
+    }
+
+    /// Whether the next checkpoint tells of something that the specs changed.
+    pub fn was_changed_by_specs(&self) -> bool {
+        self.tracking.as_ref().is_some_and(|tracking| tracking.journal.has_entry_by(SPECS))
     }
 
     fn changed_gates(&self, tracking: &mut Tracking) -> Vec<super::KeptGate> {

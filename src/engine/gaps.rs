@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use crate::engine::absence::REMOVED;
 use crate::gate::Lost;
 use crate::spec::SourceKind;
 use crate::time::{Horizon, Timestamp};
@@ -69,6 +70,13 @@ const REASONS: [(&str, &str); 22] = [
     ("target_gone", "a target is no longer listed; what it counted after its last page was never shown"),
 ];
 
+/// The same of what is missing of an SLO and not of its source; no source is ever said to have it.
+const REASONS_OF_SLOS: [(&str, &str); 2] =
+    [(REMOVED, "no spec named the SLO"), (EXPIRED, "it was refused as expired when it came in")];
+
+/// Why something is missing that was too old for every window when it came in.
+pub(super) const EXPIRED: &str = "expired";
+
 /// The place of the first reason that is about counters and not about logs.
 const FIRST_OF_SCRAPES: usize = 6;
 
@@ -91,8 +99,9 @@ impl Gap {
     /// One sentence without a full stop that says what is missing and why.
     pub fn text(&self) -> String {
         let lost = Lost { gaps: 1, from: self.from, to: self.to, bytes: self.bytes };
-        let place = REASONS.iter().position(|(name, _)| *name == self.reason);
-        let why = place.map_or(&*self.reason, |place| REASONS[place].1);
+        let all = || REASONS.iter().chain(&REASONS_OF_SLOS);
+        let place = all().position(|(name, _)| *name == self.reason);
+        let why = place.and_then(|place| all().nth(place)).map_or(&*self.reason, |(_, why)| why);
         match place.is_some_and(|place| place >= FIRST_OF_SCRAPES) {
             true => format!("{}: {why}", lost.text_of_events(&self.source)),
             false => format!("{}: {why}", lost.text(&self.source)),
@@ -104,7 +113,7 @@ impl Gap {
     }
 
     /// Whether it reaches into the window of length `window` at `t`.
-    fn is_within(&self, window: Horizon, t: Timestamp) -> bool {
+    pub(super) fn is_within(&self, window: Horizon, t: Timestamp) -> bool {
         self.from <= t && self.to >= window.first_minute(t.minute()).start()
     }
 
@@ -123,7 +132,7 @@ impl Gap {
 
 impl Missing {
     /// What `gaps`, in the order in which they were found, come to.
-    pub(super) fn of<'a>(gaps: impl Iterator<Item = &'a Arc<Gap>>) -> Self {
+    pub(super) fn of<'a>(gaps: impl IntoIterator<Item = &'a Arc<Gap>>) -> Self {
         let mut missing = Self::default();
         for gap in gaps {
             missing.lost = Some(match missing.lost {

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use crate::counts::{Column, RequestSet, request_sets};
+use crate::engine::absence::{self, Absence};
 use crate::engine::audit::{Action, AuditEntry, Journal, SPECS};
 use crate::engine::ledger::all_columns;
-use crate::engine::{Kept, Series, SeriesId, SeriesName};
+use crate::engine::{Kept, KeptGate, Series, SeriesId, SeriesName};
 use crate::gate::Level;
 use crate::increase::Part;
 use crate::spec::{Catalog, Objective, Requests, Sli, SloId, SourceId};
@@ -44,10 +45,14 @@ impl Book {
         let by_name: BTreeMap<&SeriesName, SeriesId> =
             kept.series.iter().map(|series| (&series.name, series.id)).collect();
         for source in (0..catalog.sources.len()).map(SourceId) {
+            // What is named before its source was heard for the first time will count everything there ever was.
+            let name = &catalog[source].name;
+            let was_heard = kept.sources.iter().any(|totals| totals.source == *name && totals.first_heard.is_some());
             let described = all_columns(catalog, source).into_iter().map(|column| describe(catalog, source, column));
             let numbered = described.map(|series| match by_name.get(&series.name) {
-                None => book.enter(series),
+                None => book.enter(began(series, was_heard.then_some(now))),
                 Some(id) => {
+                    book.come_back(*id, catalog, kept, now, journal);
                     let counted = newest.contains_key(id);
                     book.go_on(*id, series, counted, now).into_iter().for_each(|action| {
                         enter_change(catalog, kept, action, now, journal);
@@ -68,6 +73,7 @@ impl Book {
         for id in book.columns.iter().chain(&book.sets).flatten() {
             book.orphans.remove(id);
         }
+        book.miss(kept, now, journal);
         book
     }
 
@@ -105,6 +111,44 @@ impl Book {
         over
     }
 
+    /// Ends the absence of an SLO that is named again.
+    fn come_back(&mut self, id: SeriesId, catalog: &Catalog, kept: &Kept, now: Timestamp, journal: &mut Journal) {
+        let Some(series) = self.series.get_mut(&id) else { return };
+        let SeriesName::Slo { story, slo } = &series.name else { return };
+        let Some(Absence { from, .. }) = absence::end(&mut series.absences, now) else { return };
+        let since = from.map(Minute::start);
+        let service = catalog.slo_named(story, slo).map(|slo| catalog[catalog.story_of(slo).service].name.clone());
+        let slo = format!("{story}/{slo}");
+        let long = since.map(|since| format!(" since {since}")).unwrap_or_default();
+        let reason = format!("{slo} is named again; nothing was counted for it{long}");
+        let service = service.unwrap_or_else(|| story.clone());
+        enter_spec_change(kept, service, Action::Returned { slo, since }, reason, now, journal);
+        self.unsaved.insert(id);
+    }
+
+    /// Begins the absence of every SLO that was named until now: nothing that comes in from here on is counted for it.
+    /// At a start, neither is what was written since anything came in last.
+    fn miss(&mut self, kept: &Kept, now: Timestamp, journal: &mut Journal) {
+        let is_arrivals = |series: &&Series| matches!(series.name, SeriesName::Arrivals { .. });
+        let arrivals: BTreeSet<SeriesId> = kept.series.iter().filter(is_arrivals).map(|series| series.id).collect();
+        let arrived = kept.totals.iter().filter(|totals| arrivals.contains(&totals.series));
+        let since = arrived.filter_map(|totals| totals.newest).max().map_or(now, |newest| newest.min(now));
+        for id in self.orphans.keys() {
+            let Some(series) = self.series.get_mut(id) else { continue };
+            let SeriesName::Slo { story, slo } = &series.name else { continue };
+            if series.absences.last().is_some_and(Absence::lasts) {
+                continue;
+            }
+            absence::begin(&mut series.absences, since);
+            let slo_path = format!("{story}/{slo}");
+            let speaks_for = |gate: &&KeptGate| gate.terms.slos.contains(&slo_path);
+            let service = kept.gates.iter().find(speaks_for).map_or(story, |gate| &gate.service).clone();
+            let reason = format!("{slo_path} is named by no spec any more; nothing more is counted for it");
+            enter_spec_change(kept, service, Action::Removed { slo: slo_path }, reason, now, journal);
+            self.unsaved.insert(*id);
+        }
+    }
+
     /// Numbers a new series. A number is free again only when nothing is counted under it any more.
     fn enter(&mut self, described: Series) -> SeriesId {
         let id = SeriesId(self.series.last_key_value().map_or(0, |(last, _)| last.0 + 1));
@@ -140,13 +184,32 @@ fn enter_change(catalog: &Catalog, kept: &Kept, action: Action, at: Timestamp, j
     let named = |id: &SloId| *slo == format!("{}/{}", catalog.story_of(*id).name, catalog[*id].name);
     let Some(id) = (0..catalog.slos.len()).map(SloId).find(named) else { return };
     let service = catalog[catalog[catalog[id].story].service].name.clone();
-    let level: Option<Level> = kept.gates.iter().find(|gate| gate.service == service).map(|gate| gate.level);
     let reason = match &action {
         Action::Promise { from, to, .. } => format!("{slo} promises {to}, and promised {from}"),
         _ => format!("{slo} counts by other rules from now on; what was counted stays as it is"),
     };
+    enter_spec_change(kept, service, action, reason, at, journal);
+}
+
+/// Enters what a change of the specs does about a service, whose gate keeps its level until it is decided anew.
+fn enter_spec_change(
+    kept: &Kept,
+    service: String,
+    action: Action,
+    reason: String,
+    at: Timestamp,
+    journal: &mut Journal,
+) {
+    let level: Option<Level> = kept.gates.iter().find(|gate| gate.service == service).map(|gate| gate.level);
     let (by, cause) = (SPECS.to_owned(), "specs".to_owned());
     journal.enter(AuditEntry { number: 0, at, service, by, action, reason, before: level, after: level, cause });
+}
+
+/// A new series: what was there before `now`, if there was anything, is not counted for it.
+fn began(series: Series, now: Option<Timestamp>) -> Series {
+    let is_slo = matches!(series.name, SeriesName::Slo { .. });
+    let absences = now.filter(|_| is_slo).map(|now| Absence::until(now.minute()));
+    Series { absences: absences.into_iter().collect(), ..series }
 }
 
 /// A column as a series, without a number yet.
@@ -161,13 +224,14 @@ fn describe(catalog: &Catalog, source: SourceId, column: Column) -> Series {
         Column::Missing => (SeriesName::Missing { source: source_name() }, String::new(), String::new()),
         Column::Arrivals => (SeriesName::Arrivals { source: source_name() }, String::new(), String::new()),
     };
-    Series { id: SeriesId(0), name, rules, promise, changed: None }
+    Series { id: SeriesId(0), name, rules, promise, changed: None, absences: Vec::new() }
 }
 
 /// A set of requests as a series, without a number yet. Its name says everything: other requests are another series.
 fn durations(catalog: &Catalog, source: SourceId, set: RequestSet) -> Series {
     let name = SeriesName::Durations { source: catalog[source].name.clone(), requests: set.name };
-    Series { id: SeriesId(0), name, rules: String::new(), promise: String::new(), changed: None }
+    let (rules, promise, absences) = Default::default();
+    Series { id: SeriesId(0), name, rules, promise, changed: None, absences }
 }
 
 /// Everything that decides which requests are counted for an SLO, and as what.

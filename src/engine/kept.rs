@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use crate::counts::{Rejection, Took};
 use crate::engine::quality::KeptQuality;
-use crate::engine::{AuditEntry, Terms};
+use crate::engine::{Absence, AuditEntry, Terms};
 use crate::gate::{Hold, Level};
 use crate::latency::Slot;
 use crate::tally::Tally;
@@ -69,6 +69,9 @@ pub struct Series {
     pub promise: String,
     /// When the rules changed last while there were counts by the old ones.
     pub changed: Option<Timestamp>,
+    /// When no spec named it, in order; of an SLO that came to a source that had been heard before, also the time until
+    /// then. At most [`MOST_ABSENCES`](super::MOST_ABSENCES).
+    pub absences: Vec<Absence>,
 }
 
 /// Counts of one minute, or additions to them.
@@ -98,7 +101,7 @@ pub struct Totals {
     pub series: SeriesId,
     /// Everything ever counted; in a checkpoint, what was added.
     pub lifetime: Tally,
-    /// Its newest event.
+    /// Its newest event; in a checkpoint in place of the one before, which only a wrong clock may have seen.
     pub newest: Option<Timestamp>,
 }
 
@@ -111,6 +114,8 @@ pub struct SourceTotals {
     pub rejected: BTreeMap<Rejection, u64>,
     /// The minute of its earliest accepted record.
     pub first_heard: Option<Minute>,
+    /// The newest minute of which a record was refused because it was too old.
+    pub expired: Option<Minute>,
     /// What is remembered of its quality; in a checkpoint, if that has changed.
     pub quality: Option<KeptQuality>,
 }
@@ -226,7 +231,7 @@ fn absorb_totals(earlier: &mut Vec<Totals>, later: Vec<Totals>) {
         match earlier.iter_mut().find(|totals| totals.series == more.series) {
             Some(totals) => {
                 totals.lifetime += more.lifetime;
-                totals.newest = totals.newest.max(more.newest);
+                totals.newest = more.newest.or(totals.newest);
             }
             None => earlier.push(more),
         }
@@ -243,13 +248,15 @@ fn absorb_sources(earlier: &mut Vec<SourceTotals>, later: Vec<SourceTotals>) {
 }
 
 impl SourceTotals {
-    /// Adds what was refused, and keeps the earlier of the two minutes and the later quality.
+    /// Adds what was refused, and keeps the earlier of the two minutes first heard, the later ones of the others and the
+    /// later quality.
     pub fn add(&mut self, more: &Self) {
         for (rejection, count) in &more.rejected {
             let refused = self.rejected.entry(*rejection).or_default();
             *refused = refused.saturating_add(*count);
         }
         self.first_heard = self.first_heard.into_iter().chain(more.first_heard).min();
+        self.expired = self.expired.max(more.expired);
         if more.quality.is_some() {
             self.quality.clone_from(&more.quality);
         }

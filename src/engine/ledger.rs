@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use crate::budget::SliceRule;
 use crate::counts::{Batch, Column, PAGE_MINUTES, Page, Rejection, Sample, columns};
+use crate::engine::absence::{Absence, attended};
 use crate::engine::gaps::{Gaps, Missing};
 use crate::engine::pending::Pending;
 use crate::engine::quality::{Quality, RECENT};
@@ -35,10 +36,14 @@ pub(super) struct Ledger {
     samples: VecDeque<Sample>,
     /// The minute of the earliest accepted record.
     first_heard: Option<Minute>,
+    /// The newest minute of which a record was refused because it was too old.
+    expired: Option<Minute>,
     /// What is to be in the next checkpoint, if there is to be one.
     pending: Option<Pending>,
     /// As in the last checkpoint.
     kept_first_heard: Option<Minute>,
+    /// As in the last checkpoint.
+    kept_expired: Option<Minute>,
     /// How many records there ever were.
     delivered: u64,
     /// What can never be counted.
@@ -83,8 +88,10 @@ struct Counted {
     slices: Option<Slices>,
     /// Since the beginning, also of what is no longer kept.
     lifetime: Tally,
-    /// The newest event.
+    /// The newest event; of one that was ahead of its time, when it came in.
     newest: Option<Timestamp>,
+    /// The last minute of an event that was ahead of its time, if that is all there is to know of it.
+    ahead: Option<Minute>,
     /// As in the last checkpoint.
     kept_newest: Option<Timestamp>,
 }
@@ -94,6 +101,8 @@ struct Counted {
 struct Slices {
     rule: SliceRule,
     verdicts: Window,
+    /// When nobody counted for it.
+    absences: Vec<Absence>,
 }
 
 impl Ledger {
@@ -103,21 +112,35 @@ impl Ledger {
                 Column::Slo(slo) => SliceRule::of(&catalog[slo].sli),
                 Column::Records | Column::Missing | Column::Arrivals => None,
             };
-            let slices = rule.map(|rule| Slices { rule, verdicts: Window::new(kept) });
+            let slices = rule.map(|rule| Slices { rule, verdicts: Window::new(kept), absences: Vec::new() });
             Counted {
                 column,
                 window: Window::new(kept),
                 slices,
                 lifetime: Tally::ZERO,
                 newest: None,
+                ahead: None,
                 kept_newest: None,
             }
         };
         let columns = all_columns(catalog, source).into_iter().map(counted).collect();
         let (rejected, samples, gaps) = Default::default();
         let quality = Quality::new(catalog.policies_over(source));
-        let (first_heard, kept_first_heard, pending, delivered, targets) = (None, None, None, 0, None);
-        Self { columns, rejected, samples, first_heard, pending, kept_first_heard, delivered, gaps, quality, targets }
+        let (first_heard, expired, pending, delivered, targets) = (None, None, None, 0, None);
+        Self {
+            columns,
+            rejected,
+            samples,
+            first_heard,
+            expired,
+            pending,
+            kept_first_heard: first_heard,
+            kept_expired: expired,
+            delivered,
+            gaps,
+            quality,
+            targets,
+        }
     }
 
     /// The column of an SLO of this source.
@@ -142,7 +165,11 @@ impl Ledger {
             self.observe_page(page, bounds);
         }
         for (counted, event) in self.columns.iter_mut().zip(&batch.newest) {
-            counted.meet(*event, bounds);
+            counted.meet(*event, bounds, now);
+        }
+        if batch.rejected.contains_key(&Rejection::Expired) {
+            // Whoever counted has refused only what is not kept; of what is kept but not accepted, pages tell the minutes.
+            self.expired = self.expired.max(Some(bounds.kept.plus(-1)));
         }
         for (rejection, count) in batch.rejected {
             self.reject(rejection, count);
@@ -163,22 +190,50 @@ impl Ledger {
 
     /// The newest event of a column that is not in a minute after `t` and not before `oldest`.
     pub(super) fn last_event(&self, column: usize, t: Timestamp, oldest: Minute) -> Option<Timestamp> {
-        let counted = &self.columns[column];
-        match counted.newest {
-            Some(newest) if newest.minute() <= t.minute() => Some(newest).filter(|newest| newest.minute() >= oldest),
-            Some(_) => counted.window.last_occupied(oldest, t.minute()).map(Minute::start),
-            None => None,
+        let Counted { window, newest, ahead, .. } = &self.columns[column];
+        let newest = (*newest)?;
+        if newest.minute() > t.minute() {
+            return window.last_occupied(oldest, t.minute()).map(Minute::start);
+        }
+        // One that was ahead of its time is the newest when that time has come.
+        let later = ahead.filter(|ahead| *ahead > newest.minute());
+        let later = later.and_then(|_| window.last_occupied(newest.minute().plus(1), t.minute()));
+        Some(later.map_or(newest, Minute::start)).filter(|newest| newest.minute() >= oldest)
+    }
+
+    /// When the source was last heard by `t`: the time of its newest record, and of one that was ahead of its time, when
+    /// it came in, so that it does not pass for news later. However old, but when there are newer ones, only as far back
+    /// as `oldest`, and beyond that no later than its first record.
+    pub(super) fn last_heard(&self, t: Timestamp, oldest: Minute) -> Option<Timestamp> {
+        let Counted { window, newest, .. } = &self.columns[self.index_of(Column::Records)];
+        match (*newest)? {
+            newest if newest.minute() <= t.minute() => Some(newest),
+            _ => window.last_occupied(oldest, t.minute()).or(self.first_heard_by(t)).map(Minute::start),
         }
     }
 
-    /// The newest record that can have been heard by `t`: at most as far ahead of it as is accepted. However old, but
-    /// when there are newer ones, only as far back as `oldest`.
-    pub(super) fn last_heard(&self, t: Timestamp, oldest: Minute) -> Option<Timestamp> {
-        let records = self.index_of(Column::Records);
-        let latest = t.plus_millis(AHEAD_MS);
-        let newest = self.columns[records].newest?;
-        let oldest = if newest.minute() <= latest.minute() { newest.minute() } else { oldest };
-        self.last_event(records, latest, oldest)
+    /// Takes back the newest events that only a clock which was far ahead has seen: from the minutes that are there, the
+    /// first of which is `kept`, the newest by `now` takes their place.
+    pub(super) fn put_right(&mut self, kept: Minute, now: Timestamp) {
+        let (records, first_heard) = (self.index_of(Column::Records), self.first_heard_by(now));
+        let latest = now.plus_millis(AHEAD_MS).minute();
+        for (index, counted) in self.columns.iter_mut().enumerate() {
+            let Some(newest) = counted.newest.filter(|newest| newest.minute() > latest) else { continue };
+            let found = counted.window.last_occupied(kept, now.minute()).or(first_heard.filter(|_| index == records));
+            if let Some(found) = found {
+                (counted.newest, counted.ahead) = (Some(found.start()), counted.ahead.max(Some(newest.minute())));
+            }
+        }
+    }
+
+    /// The minute of the earliest accepted record, if that is not after `t`.
+    fn first_heard_by(&self, t: Timestamp) -> Option<Minute> {
+        self.first_heard.filter(|first| *first <= t.minute())
+    }
+
+    /// The newest minute of which a record was refused because it was too old.
+    pub(super) fn expired(&self) -> Option<Minute> {
+        self.expired
     }
 
     /// Every event ever counted in a column.
@@ -253,6 +308,7 @@ impl Ledger {
     pub(super) fn restore(&mut self, totals: &SourceTotals) {
         self.rejected.clone_from(&totals.rejected);
         (self.first_heard, self.kept_first_heard) = (totals.first_heard, totals.first_heard);
+        (self.expired, self.kept_expired) = (totals.expired, totals.expired);
         if let Some(quality) = &totals.quality {
             self.quality.restore(quality);
         }
@@ -267,10 +323,20 @@ impl Ledger {
         self.delivered = self.accounted();
     }
 
+    /// When nobody counted for a column.
+    pub(super) fn restore_absences(&mut self, column: usize, absences: &[Absence]) {
+        if let Some(slices) = &mut self.columns[column].slices {
+            slices.absences = absences.to_vec();
+        }
+    }
+
     /// Takes over an hour of counts of an earlier ledger, which are in the totals already.
     pub(super) fn restore_hour(&mut self, column: usize, start: Minute, counts: &HourCounts, kept: Minute) {
-        let Counted { window, slices, .. } = &mut self.columns[column];
+        let Counted { window, slices, newest, ahead, .. } = &mut self.columns[column];
         window.add_hour(start.hour(), counts);
+        if newest.is_none_or(|newest| newest.minute() < start.plus(PAGE_MINUTES as i64 - 1)) {
+            *ahead = (*ahead).max(counts.occupied().map(|(_, last)| start.plus(last as i64)));
+        }
         if let Some(slices) = slices {
             slices.judge_restored(window, start, counts, kept);
         }
@@ -313,9 +379,12 @@ impl Ledger {
     pub(super) fn take_source(&mut self, name: &str) -> Option<SourceTotals> {
         let rejected = std::mem::take(&mut self.pending.as_mut()?.rejected);
         let quality = self.quality.take_changed();
-        let changed = !rejected.is_empty() || self.first_heard != self.kept_first_heard || quality.is_some();
-        self.kept_first_heard = self.first_heard;
-        changed.then(|| SourceTotals { source: name.to_owned(), rejected, first_heard: self.first_heard, quality })
+        let minutes = (self.first_heard, self.expired);
+        let changed =
+            !rejected.is_empty() || minutes != (self.kept_first_heard, self.kept_expired) || quality.is_some();
+        (self.kept_first_heard, self.kept_expired) = minutes;
+        let (first_heard, expired) = minutes;
+        changed.then(|| SourceTotals { source: name.to_owned(), rejected, first_heard, expired, quality })
     }
 
     /// How many records are known to have become something.
@@ -371,9 +440,13 @@ impl Ledger {
         let (from, to) = (row(bounds.oldest), row(bounds.newest.plus(1)));
         if from > 0 || to < PAGE_MINUTES {
             let records = self.index_of(Column::Records);
-            let refused = |rows| page.column(records).map_or(0, |hour| HourCounts::of_column(hour, rows).sum().total());
-            self.reject(Rejection::Expired, refused(0..from));
-            self.reject(Rejection::Future, refused(to..PAGE_MINUTES));
+            let refused = |rows| page.column(records).map(|hour| HourCounts::of_column(hour, rows));
+            let refused = |rows| refused(rows).unwrap_or(HourCounts::ZERO);
+            let (expired, future) = (refused(0..from), refused(to..PAGE_MINUTES));
+            let last_expired = expired.occupied().map(|(_, last)| Minute::from_number(first).plus(last as i64));
+            self.expired = self.expired.max(last_expired);
+            self.reject(Rejection::Expired, expired.sum().total());
+            self.reject(Rejection::Future, future.sum().total());
         }
         if from >= to {
             return;
@@ -410,14 +483,15 @@ impl Counted {
         Some(first)
     }
 
-    /// Takes note of the newest event of a batch. One that lies outside the accepted minutes was refused, and then all
-    /// that is known of the newest accepted one is its minute.
-    fn meet(&mut self, event: Option<Timestamp>, Bounds { oldest, newest, .. }: Bounds) {
+    /// Takes note of the newest event of a batch that comes in at `now`. One that lies outside the accepted minutes was
+    /// refused, and then all that is known of the newest accepted one is its minute.
+    fn meet(&mut self, event: Option<Timestamp>, Bounds { oldest, newest, .. }: Bounds, now: Timestamp) {
         let event = match event {
             Some(event) if event.minute() > newest => self.window.last_occupied(oldest, newest).map(Minute::start),
             event => event.filter(|event| event.minute() >= oldest),
         };
-        self.newest = self.newest.max(event);
+        self.ahead = self.ahead.max(event.filter(|event| *event > now).map(Timestamp::minute));
+        self.newest = self.newest.max(event.map(|event| event.min(now)));
     }
 }
 
@@ -456,20 +530,28 @@ impl Slices {
         self.verdicts.add_hour(start.hour(), &verdicts);
     }
 
-    /// The slices that belong to the window from `first` to `t` and have ended by `t`.
+    /// The slices that belong to the window from `first` to `t` and have ended by `t`. Silence is judged only where
+    /// somebody would have counted: a rate in slices that the source was heard in or before, and that lie outside every
+    /// absence. A percentile needs no such care, for of silence it says nothing.
     fn tally(&self, first: Minute, t: Timestamp, first_heard: Option<Minute>) -> Tally {
         let last = self.rule.last_ended(t);
-        let judged = self.verdicts.sum(first, last);
         match (self.rule, first_heard) {
-            (SliceRule::Percentile { .. }, _) | (SliceRule::Throughput { .. }, None) => judged,
+            (SliceRule::Percentile { .. }, _) | (SliceRule::Throughput { .. }, None) => self.verdicts.sum(first, last),
             (SliceRule::Throughput { .. }, Some(heard)) => {
-                let slices = self.rule.count(first.max(self.rule.start_of(heard)), last);
-                let silent = slices.saturating_sub(judged.total());
-                match self.rule.judge(Tally::ZERO) {
-                    Tally { good: 1, .. } => judged + Tally::new(silent, 0),
-                    _ => judged + Tally::new(0, silent),
-                }
+                let first = first.max(self.rule.start_of(heard));
+                let attended = attended(&self.absences, self.rule, first, last);
+                attended.map(|(first, last)| self.tally_attended(first, last)).sum()
             }
+        }
+    }
+
+    /// The slices with their first minute from `first` to `last`, with traffic or without.
+    fn tally_attended(&self, first: Minute, last: Minute) -> Tally {
+        let judged = self.verdicts.sum(first, last);
+        let silent = self.rule.count(first, last).saturating_sub(judged.total());
+        match self.rule.judge(Tally::ZERO) {
+            Tally { good: 1, .. } => judged + Tally::new(silent, 0),
+            _ => judged + Tally::new(0, silent),
         }
     }
 }

@@ -129,6 +129,7 @@ impl Engine {
                 self.ledgers[source.0].restore(totals);
             }
             for (column, series) in book.columns(source).iter().enumerate() {
+                self.ledgers[source.0].restore_absences(column, &book.series(source, column).absences);
                 if let Some(totals) = by_series.get(series) {
                     self.ledgers[source.0].restore_column(column, totals);
                 }

@@ -1,5 +1,7 @@
+mod absences;
 mod durations;
 mod kept;
+mod past;
 mod quality;
 
 use super::*;
@@ -313,11 +315,12 @@ fn the_newest_ten_samples_are_kept() {
 #[test]
 fn of_a_newest_event_that_was_refused_only_the_accepted_minute_is_known() {
     let mut engine = engine(vec![availability()]);
-    observe(&mut engine, &[(NOW.plus_millis(1_500), true), (minutes_ago(-60), true)]);
+    let event = minutes_ago(1).plus_millis(1_500);
+    observe(&mut engine, &[(event, true), (minutes_ago(-60), true)]);
     let board = engine.tick(NOW);
-    assert_eq!(board[SloId(0)].last_event, Some(NOW.minute().start()));
-    observe(&mut engine, &[(NOW.plus_millis(1_500), true)]);
-    assert_eq!(engine.tick(NOW)[SloId(0)].last_event, Some(NOW.plus_millis(1_500)));
+    assert_eq!(board[SloId(0)].last_event, Some(event.minute().start()));
+    observe(&mut engine, &[(event, true)]);
+    assert_eq!(engine.tick(NOW)[SloId(0)].last_event, Some(event));
 }
 
 #[test]
@@ -357,11 +360,15 @@ fn the_past_is_answered_as_far_as_it_is_kept() {
     let mut engine = Engine::keeping(catalog(vec![availability()]), kept);
     engine.advance(NOW);
     observe(&mut engine, &[(minutes_ago(LONGEST - 1), true), (NOW, false)]);
-    // Nothing has been lost so far, however far back one looks.
-    for (minutes, tally) in [(0, (1, 1)), (1, (1, 0)), (LONGEST - 1, (1, 0)), (LONGEST, (0, 0)), (LONGEST * 3, (0, 0))]
-    {
+    // Nothing has been lost so far, back to when there was nothing.
+    for (minutes, tally) in [(0, (1, 1)), (1, (1, 0)), (LONGEST - 1, (1, 0))] {
         let board = engine.board_at(minutes_ago(minutes)).unwrap();
         assert_eq!(board[SloId(0)].standing.tally, Tally::new(tally.0, tally.1), "{minutes} minutes ago");
+    }
+    let begun = minutes_ago(LONGEST - 1).minute().start();
+    for t in [begun.plus_millis(-1), minutes_ago(LONGEST * 3)] {
+        assert_eq!(engine.board_at(t).unwrap_err(), NotKept::Past(begun), "{t}");
+        assert_eq!(engine.standing_at(SloId(0), t).unwrap_err(), NotKept::Past(begun), "{t}");
     }
     assert_eq!(engine.board_at(NOW.plus_millis(1)).unwrap_err(), NotKept::Future(NOW.plus_millis(1)));
     // 62 minutes later the oldest event is beyond what is kept.
@@ -375,7 +382,7 @@ fn the_past_is_answered_as_far_as_it_is_kept() {
 #[test]
 fn looking_back_leaves_the_gates_memory_alone() {
     let mut engine = engine(vec![availability()]);
-    observe(&mut engine, &[(minutes_ago(90), false), (NOW, true)]);
+    observe(&mut engine, &[(minutes_ago(200), true), (minutes_ago(90), false), (NOW, true)]);
     let frozen = engine.tick(NOW)[ServiceId(0)].clone();
     assert_eq!(frozen.state.level, Level::Frozen);
     let past = engine.board_at(minutes_ago(100)).unwrap();

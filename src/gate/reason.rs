@@ -3,7 +3,7 @@
 use crate::alert::AlertStanding;
 use crate::budget::{Standing, burn_rate};
 use crate::gate::{Doubt, Evidence, Level, Lost, Measurement};
-use crate::spec::{AlertRule, Catalog, Objective, SloId, SourceId, SourceKind};
+use crate::spec::{AlertRule, Catalog, Objective, ServiceId, SloId, SourceId, SourceKind};
 use crate::time::{Horizon, Timestamp};
 
 /// One reason of a decision.
@@ -110,6 +110,34 @@ pub enum Reason {
     },
     /// The policy allows changes without sound evidence.
     UnknownAllowed,
+    /// What a gate was at a past instant is not recorded.
+    NotRecorded {
+        /// Whose gate.
+        service: ServiceId,
+        /// Since when something is recorded of it, if anything is.
+        from: Option<Timestamp>,
+        /// What keeps the record from being read, if something does.
+        why: Option<String>,
+    },
+    /// A gate had another level at a past instant than the counts of today would give it.
+    Recorded {
+        /// What the audit says it was.
+        level: Level,
+        /// Since when.
+        since: Timestamp,
+        /// In the words of the audit.
+        why: String,
+    },
+    /// A gate decided by other terms at a past instant than today, and what was exempt then is not recorded.
+    OtherTerms {
+        /// Since when it decides by others.
+        since: Timestamp,
+    },
+    /// What the specs change of a gate could not be written to the audit.
+    SpecsUnwritten {
+        /// Why, and what is to be done.
+        why: String,
+    },
     /// Nothing has been decided for too long, so that what was decided then is no evidence now.
     BoardStale {
         /// When something was decided last.
@@ -147,10 +175,19 @@ impl Reason {
             Self::Unfrozen { .. } => "unfrozen",
             Self::Exempt { .. } => "exempt",
             Self::UnknownAllowed => "unknown_allowed",
+            Self::NotRecorded { .. } => "not_recorded",
+            Self::Recorded { .. } => "recorded",
+            Self::OtherTerms { .. } => "other_terms",
+            Self::SpecsUnwritten { .. } => "specs_unwritten",
             Self::BoardStale { .. } => "board_stale",
             Self::StoreFailed { .. } => "store_failed",
             Self::StoreCorrupt { .. } => "store_corrupt",
         }
+    }
+
+    /// Whether nobody knows what is exempt from a decision that has this reason.
+    pub(super) fn bars_exceptions(&self) -> bool {
+        matches!(self, Self::NotRecorded { .. } | Self::OtherTerms { .. } | Self::SpecsUnwritten { .. })
     }
 
     /// The SLO it is about, if it is about one.
@@ -239,6 +276,22 @@ impl Reason {
             Self::Exempt { change, .. } => format!("changes of kind {change} pass without sound evidence"),
             Self::UnknownAllowed => {
                 "the policy allows changes without sound evidence (on_unknown = \"allow\")".to_owned()
+            }
+            Self::NotRecorded { service, from, why } => {
+                let name = &catalog[*service].name;
+                let known = match (why, from) {
+                    (Some(why), _) => format!(": {why}"),
+                    (None, Some(from)) => format!("; its audit begins at {from}"),
+                    (None, None) => "; there is no audit of it".to_owned(),
+                };
+                format!("what the gate of {name} was at that time is not known{known}")
+            }
+            Self::Recorded { level, since, why } => format!("the audit says {} since {since}: {why}", level.name()),
+            Self::OtherTerms { since } => {
+                format!("the gate decides by other terms since {since}; what was exempt before is not known")
+            }
+            Self::SpecsUnwritten { why } => {
+                format!("what the specs changed could not be written to the audit yet: {why}")
             }
             Self::BoardStale { decided_at } => format!("nothing has been counted and decided since {decided_at}"),
             Self::StoreFailed { since, why } => format!("nothing has been counted since {since}: {why}"),

@@ -8,8 +8,8 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use super::following::Stop;
-use super::read_time;
 use super::refused::{Refused, Why};
+use super::{kept_for, read_time};
 use crate::classify::Classifier;
 use crate::counts::{Batch, Bounds, Counter, Rejection};
 use crate::engine::{self, AHEAD_MS, Gap, Targets};
@@ -251,7 +251,7 @@ pub(super) fn file_of(catalog: &Catalog, source: SourceId) -> &FileSource {
 }
 
 fn bounds(catalog: &Catalog, now: Timestamp) -> Bounds {
-    Bounds { earliest: catalog.longest_window().first_minute(now.minute()), latest: now.plus_millis(AHEAD_MS) }
+    Bounds { earliest: kept_for(catalog).first_minute(now.minute()), latest: now.plus_millis(AHEAD_MS) }
 }
 
 fn positions(source: &str, changes: &tail::Changes) -> Vec<Position> {

@@ -18,10 +18,10 @@ use super::revive::Revival;
 use super::specs::News;
 use crate::api::{self, Access, Ask, Followed, Health, Order, OrderError, Prepared, Snapshot, StoreTrouble};
 use crate::document::{Actor, AuditEntry};
-use crate::engine::{Board, Command, Engine, Gap};
-use crate::gate::{Doubt, Hold};
+use crate::engine::{Board, Command, Engine, Gap, Recall};
+use crate::gate::{Doubt, Hold, Level, Reason};
 use crate::spec::{Catalog, ServiceId};
-use crate::store::{Commit, Store, StoreError, Writer, restore};
+use crate::store::{self, Commit, Store, StoreError, Writer, restore};
 use crate::time::{Clock, Stopwatch, Timestamp};
 
 /// What readers see.
@@ -67,7 +67,7 @@ impl Owner {
     /// An owner that nobody delivers to yet, and where its snapshots appear.
     pub(super) fn new(
         mut engine: Engine,
-        writer: Writer,
+        mut writer: Writer,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         now: Arc<RwLock<Timestamp>>,
@@ -76,9 +76,19 @@ impl Owner {
     ) -> (Self, watch::Receiver<Published>) {
         let loaded_at = clock.now();
         let board = engine.tick(loaded_at);
-        let reload = Reload::new(access, loaded_at);
+        let mut reload = Reload::new(access, loaded_at);
         let specs = reload.specs.clone();
-        let health = Health { store: Ok(()), sources_started: false, specs, data_as_of: None };
+        // What the specs changed while nobody served may open a gate: its audit is durable before anybody sees that.
+        let has_changed = engine.was_changed_by_specs();
+        let made = has_changed.then(|| writer.commit(Commit { checkpoint: engine.checkpoint(), ..Commit::default() }));
+        let store_health = made.transpose().map(drop).map_err(|error| {
+            tracing::error!("{error}");
+            StoreTrouble { since: loaded_at, why: error.to_string(), is_lost: false }
+        });
+        let unwritten = store_health.as_ref().err();
+        let board = unwritten.map_or_else(|| board.clone(), |trouble| withheld(&board, &trouble.why));
+        reload.is_withheld = unwritten.is_some();
+        let health = Health { store: store_health.clone(), sources_started: false, specs, data_as_of: None };
         let catalog = Arc::clone(engine.catalog());
         let caught_up = vec![None; catalog.sources.len()];
         let first = Snapshot { revision: 0, catalog, board: Arc::new(board), health, prepared: Prepared::default() };
@@ -97,7 +107,7 @@ impl Owner {
             revival: Revival::default(),
             pending: Commit::default(),
             caught_up,
-            store_health: Ok(()),
+            store_health,
             data_as_of: None,
             watch: Stopwatch::start(),
             committed_ms: 0,
@@ -294,7 +304,12 @@ impl Owner {
             let shown = self.snapshots.borrow();
             return (Arc::clone(&shown.catalog), Arc::clone(&shown.board));
         }
-        (Arc::clone(self.engine.catalog()), board)
+        let catalog = Arc::clone(self.engine.catalog());
+        self.reload.is_withheld &= self.writer.is_behind();
+        match &self.store_health {
+            Err(trouble) if self.reload.is_withheld => (catalog, Arc::new(withheld(&board, &trouble.why))),
+            _ => (catalog, board),
+        }
     }
 
     /// Whether the windows hold all that is to be shown `now`.
@@ -327,7 +342,7 @@ impl Owner {
     pub(super) fn answer(&mut self, question: Ask) {
         match question {
             Ask::Order { order, reply } => drop(reply.send(self.follow(order))),
-            Ask::BoardAt { at, reply } => drop(reply.send(api::board_at(&self.engine, at))),
+            Ask::BoardAt { at, reply } => drop(reply.send(api::board_at(&self.engine, &self.recall(at)))),
             Ask::History { query, reply } => drop(reply.send(api::history(&self.engine, &query))),
             Ask::Latency { query, reply } => drop(reply.send(api::latency(&self.engine, &query))),
             Ask::Audit { query, reply } => {
@@ -335,6 +350,15 @@ impl Owner {
                 let shown = entries.map(|entries| entries.iter().map(AuditEntry::from).collect());
                 drop(reply.send(shown.map_err(|error| error.to_string())));
             }
+        }
+    }
+
+    /// What the gates were at a past instant. What waits to be written is in no audit that could be read.
+    fn recall(&self, at: Timestamp) -> Recall {
+        let catalog = self.engine.catalog();
+        match &self.store_health {
+            Err(trouble) if self.writer.is_behind() => Recall::new(catalog, at).given_up(&trouble.why),
+            _ => store::recall(&*self.store, catalog, self.engine.last_audit(), at),
         }
     }
 
@@ -408,6 +432,16 @@ impl Owner {
             self.publish(Arc::new(board));
         }
     }
+}
+
+/// The same board, with every gate unknown that is not frozen, and letting nothing pass.
+fn withheld(board: &Board, why: &str) -> Board {
+    let mut withheld = board.clone();
+    for decision in withheld.gates.iter_mut().filter(|decision| decision.state.level != Level::Frozen) {
+        (decision.state.level, decision.state.since) = (Level::Unknown, board.at);
+        decision.reasons.insert(0, Reason::SpecsUnwritten { why: why.to_owned() });
+    }
+    withheld
 }
 
 fn not_written(error: StoreError) -> OrderError {

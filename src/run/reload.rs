@@ -39,6 +39,8 @@ pub(super) struct Reload {
     carried: Vec<(String, Carried)>,
     /// What is in force has not been shown to readers yet.
     is_unseen: bool,
+    /// What the specs changed before the start could not be written yet, and readers see no gate that it may open.
+    pub(super) is_withheld: bool,
     /// When following was tried last without success.
     tried_ms: Option<u64>,
 }
@@ -47,7 +49,8 @@ impl Reload {
     /// No reload, since the specs were loaded at the start.
     pub(super) fn new(access: Access, loaded_at: Timestamp) -> Self {
         let specs = SpecsHealth::loaded(loaded_at);
-        Self { specs, access, coming: None, carried: Vec::new(), is_unseen: false, tried_ms: None }
+        let (coming, carried, tried_ms) = Default::default();
+        Self { specs, access, coming, carried, is_unseen: false, is_withheld: false, tried_ms }
     }
 
     /// Whether readers are to see what they saw before, given that the store lacks something.

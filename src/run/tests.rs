@@ -15,6 +15,7 @@ use crate::api::{Order, OrderError};
 use crate::document::Actor;
 use crate::engine::{AuditEntry, CommandError};
 use crate::gate::{Hold, Level, Reason};
+use crate::spec::OnUnknown;
 use crate::store::{Claim, Commit, EachMinute, EachSlot, Loaded, Memory, Reserve, Reserved, Store, restore};
 use crate::time::{Minute, Stopwatch};
 
@@ -131,6 +132,13 @@ fn catalog() -> Arc<Catalog> {
     Arc::new(crate::spec::load_texts("specs".as_ref(), &SPECS).unwrap().catalog)
 }
 
+/// The same specs, but for a policy that allows what is unknown.
+fn laxer() -> Arc<Catalog> {
+    let mut catalog = Catalog::clone(&catalog());
+    catalog.services[0].policy.on_unknown = OnUnknown::Allow;
+    Arc::new(catalog)
+}
+
 /// An owner at work, until it is stopped.
 struct Working {
     questions: Sender<api::Ask>,
@@ -141,8 +149,11 @@ struct Working {
 
 impl Working {
     fn on(store: Arc<dyn Store>) -> Self {
+        Self::with(catalog(), store)
+    }
+
+    fn with(catalog: Arc<Catalog>, store: Arc<dyn Store>) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let catalog = catalog();
         let (engine, loaded) = restore(&*store, Arc::clone(&catalog), kept_for(&catalog), clock.now()).unwrap();
         let writer = Writer::new(store.clone(), loaded.revision);
         let (now, stop) = (Arc::new(RwLock::new(clock.now())), Arc::new(AtomicBool::new(false)));
@@ -168,6 +179,12 @@ impl Working {
             assert!(self.snapshots.borrow().revision >= followed.revision, "answered before it was shown");
             followed.audit
         })
+    }
+
+    /// Whether a feature may be deployed, as readers see it.
+    fn allows(&self) -> bool {
+        let shown = self.snapshots.borrow();
+        shown.board.gates[0].verdict(&shown.catalog.services[0].policy, "feature").allow
     }
 
     fn level(&self) -> Level {
@@ -233,6 +250,38 @@ fn without_a_reserve_whoever_freezes_on_a_full_disk_is_told_how_long_it_holds() 
     assert_eq!(working.order(true, "three"), Err(OrderError::NotWritten(why)));
     let reason = working.snapshots.borrow().board.gates[0].reasons[0].clone();
     assert!(matches!(&reason, Reason::ManualFreeze { reason, .. } if reason == "two"), "{reason:?}");
+    working.stop();
+}
+
+/// The very first snapshot, and every later one until the store can be written.
+#[test]
+fn what_the_specs_changed_before_the_start_opens_no_gate_before_its_audit_is_durable() {
+    let full = Arc::new(Full::default());
+    let working = Working::on(full.clone());
+    assert!(!working.allows());
+    working.stop();
+    full.is_full.store(true, Ordering::SeqCst);
+    let working = Working::with(laxer(), full.clone());
+    assert!(working.snapshots.borrow().health.store.is_err());
+    let mut snapshots = working.snapshots.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for _ in 0..3 {
+        assert!(!working.allows());
+        let kind = working.snapshots.borrow().board.gates[0].reasons[0].kind();
+        assert_eq!((working.level(), kind), (Level::Unknown, "specs_unwritten"));
+        runtime.block_on(snapshots.changed()).unwrap();
+    }
+    full.is_full.store(false, Ordering::SeqCst);
+    while !working.allows() {
+        runtime.block_on(snapshots.changed()).unwrap();
+    }
+    let audit = full.audit(0, 100, None).unwrap();
+    assert!(audit.iter().any(|entry| entry.action.name() == "terms"), "{audit:?}");
+    working.stop();
+    // Where the store is sound, the first snapshot of other specs comes after their audit.
+    let working = Working::with(catalog(), full.clone());
+    let audit = full.audit(0, 100, None).unwrap();
+    assert_eq!(audit.iter().filter(|entry| entry.action.name() == "terms").count(), 2, "{audit:?}");
     working.stop();
 }
 

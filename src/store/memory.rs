@@ -139,7 +139,7 @@ impl Tables {
         for more in &checkpoint.totals {
             let totals = self.totals.entry(more.series).or_insert(Totals { lifetime: Tally::ZERO, ..*more });
             totals.lifetime += more.lifetime;
-            totals.newest = totals.newest.max(more.newest);
+            totals.newest = more.newest.or(totals.newest);
         }
         for series in &checkpoint.forget {
             self.series.remove(series);

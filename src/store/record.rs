@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::counts::Rejection;
 use crate::engine::{
-    Action, AuditEntry, Gap, KeptGate, KeptQuality, Series, SeriesId, SeriesName, SourceTotals, Terms,
+    Absence, Action, AuditEntry, Gap, KeptGate, KeptQuality, Series, SeriesId, SeriesName, SourceTotals, Terms,
 };
 use crate::formats::Unparsed;
 use crate::gate::{Hold, Level};
@@ -51,6 +51,9 @@ pub(super) struct SeriesRecord {
     promise: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     changed_ms: Option<i64>,
+    /// First and last minutes; `null` is the beginning, and now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    absences: Vec<(Option<i64>, Option<i64>)>,
 }
 
 impl Stored for Series {
@@ -68,6 +71,7 @@ impl Stored for Series {
             SeriesName::Durations { requests, .. } => Some(requests.clone()),
             _ => None,
         };
+        let number = |minute: &Option<Minute>| minute.map(Minute::number);
         SeriesRecord {
             id: self.id.0,
             kind: kind.to_owned(),
@@ -77,6 +81,7 @@ impl Stored for Series {
             rules: self.rules.clone(),
             promise: self.promise.clone(),
             changed_ms: self.changed.map(Timestamp::millis),
+            absences: self.absences.iter().map(|Absence { from, to }| (number(from), number(to))).collect(),
         }
     }
 
@@ -90,7 +95,10 @@ impl Stored for Series {
             _ => return None,
         };
         let changed = record.changed_ms.map(Timestamp::from_millis);
-        Some(Self { id: SeriesId(record.id), name, rules: record.rules, promise: record.promise, changed })
+        let minute = |number: Option<i64>| number.map(Minute::from_number);
+        let absences = record.absences.into_iter().map(|(from, to)| Absence { from: minute(from), to: minute(to) });
+        let absences = absences.collect();
+        Some(Self { id: SeriesId(record.id), name, rules: record.rules, promise: record.promise, changed, absences })
     }
 }
 
@@ -99,6 +107,8 @@ pub(super) struct SourceRecord {
     source: String,
     rejected: Vec<(String, u64)>,
     first_heard: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expired: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     quality: Option<QualityRecord>,
 }
@@ -118,7 +128,8 @@ impl Stored for SourceTotals {
         let first_heard = self.first_heard.map(Minute::number);
         let quality =
             self.quality.clone().map(|KeptQuality { unread_run, exceeded }| QualityRecord { unread_run, exceeded });
-        SourceRecord { source: self.source.clone(), rejected: rejected.collect(), first_heard, quality }
+        let expired = self.expired.map(Minute::number);
+        SourceRecord { source: self.source.clone(), rejected: rejected.collect(), first_heard, expired, quality }
     }
 
     fn from_record(record: SourceRecord) -> Option<Self> {
@@ -129,7 +140,8 @@ impl Stored for SourceTotals {
         let rejected = record.rejected.into_iter().map(rejection).collect::<Option<_>>()?;
         let first_heard = record.first_heard.map(Minute::from_number);
         let quality = record.quality.map(|QualityRecord { unread_run, exceeded }| KeptQuality { unread_run, exceeded });
-        Some(Self { source: record.source, rejected, first_heard, quality })
+        let expired = record.expired.map(Minute::from_number);
+        Some(Self { source: record.source, rejected, first_heard, expired, quality })
     }
 }
 
@@ -258,6 +270,8 @@ enum ActionRecord {
     Promise { slo: String, from: String, to: String },
     Rules { slo: String, from: String, to: String },
     Terms { from: String, to: String },
+    Removed { slo: String },
+    Returned { slo: String, since_ms: Option<i64> },
 }
 
 impl Stored for AuditEntry {
@@ -273,6 +287,8 @@ impl Stored for AuditEntry {
             Action::Promise { slo, from, to } => ActionRecord::Promise { slo, from, to },
             Action::Rules { slo, from, to } => ActionRecord::Rules { slo, from, to },
             Action::Terms { from, to } => ActionRecord::Terms { from, to },
+            Action::Removed { slo } => ActionRecord::Removed { slo },
+            Action::Returned { slo, since } => ActionRecord::Returned { slo, since_ms: millis(since) },
         };
         AuditRecord {
             number: self.number,
@@ -298,6 +314,8 @@ impl Stored for AuditEntry {
             ActionRecord::Promise { slo, from, to } => Action::Promise { slo, from, to },
             ActionRecord::Rules { slo, from, to } => Action::Rules { slo, from, to },
             ActionRecord::Terms { from, to } => Action::Terms { from, to },
+            ActionRecord::Removed { slo } => Action::Removed { slo },
+            ActionRecord::Returned { slo, since_ms } => Action::Returned { slo, since: instant(since_ms) },
         };
         Some(Self {
             number: record.number,
@@ -354,17 +372,44 @@ mod tests {
         let name = SeriesName::Slo { story: "profile".into(), slo: "latency".into() };
         let (rules, promise) = ("latency of lb".to_owned(), "90% over 28d".to_owned());
         check(
-            &Series { id: SeriesId(7), name, rules, promise, changed: Some(AT) },
+            &Series {
+                id: SeriesId(7),
+                name: name.clone(),
+                rules: rules.clone(),
+                promise: promise.clone(),
+                changed: Some(AT),
+                absences: vec![],
+            },
             r#"{"id":7,"kind":"slo","of":"profile","slo":"latency","rules":"latency of lb","promise":"90% over 28d","changed_ms":1795169520250}"#,
+        );
+        let minute = |number| Some(Minute::from_number(number));
+        let absences = vec![Absence { from: None, to: minute(5) }, Absence { from: minute(9), to: None }];
+        check(
+            &Series { id: SeriesId(7), name, rules, promise, changed: None, absences },
+            r#"{"id":7,"kind":"slo","of":"profile","slo":"latency","rules":"latency of lb","promise":"90% over 28d","absences":[[null,5],[9,null]]}"#,
         );
         let name = SeriesName::Missing { source: "lb".into() };
         check(
-            &Series { id: SeriesId(8), name, rules: String::new(), promise: String::new(), changed: None },
+            &Series {
+                id: SeriesId(8),
+                name,
+                rules: String::new(),
+                promise: String::new(),
+                changed: None,
+                absences: vec![],
+            },
             r#"{"id":8,"kind":"missing","of":"lb"}"#,
         );
         let name = SeriesName::Durations { source: "lb".into(), requests: "GET /".into() };
         check(
-            &Series { id: SeriesId(9), name, rules: String::new(), promise: String::new(), changed: None },
+            &Series {
+                id: SeriesId(9),
+                name,
+                rules: String::new(),
+                promise: String::new(),
+                changed: None,
+                absences: vec![],
+            },
             r#"{"id":9,"kind":"durations","of":"lb","requests":"GET /"}"#,
         );
         check(
@@ -372,6 +417,7 @@ mod tests {
                 source: "lb".into(),
                 rejected: [(Rejection::Ambiguous, 2)].into(),
                 first_heard: None,
+                expired: None,
                 quality: Some(KeptQuality { unread_run: 3, exceeded: vec![10_000_000] }),
             },
             r#"{"source":"lb","rejected":[["ambiguous",2]],"first_heard":null,"quality":{"unread_run":3,"exceeded":[10000000]}}"#,
@@ -420,7 +466,8 @@ mod tests {
     fn every_rejection_has_a_name() {
         let rejected = REJECTIONS.into_iter().zip(1..).collect();
         let (first_heard, quality) = (Some(Minute::from_number(9)), None);
-        let totals = SourceTotals { source: "lb".into(), rejected, first_heard, quality };
+        let expired = Some(Minute::from_number(-7));
+        let totals = SourceTotals { source: "lb".into(), rejected, first_heard, expired, quality };
         assert_eq!(read::<SourceTotals>(&write(&totals)), Ok(totals));
     }
 

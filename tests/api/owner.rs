@@ -13,7 +13,7 @@ use slogate::api::{
 };
 use slogate::counts::{Batch, Durations, Page, Rejection, Sample, Took, bucket_of, columns, request_sets};
 use slogate::document::{AuditAction, AuditEntry, SpecsHealth};
-use slogate::engine::{Command, Engine, Gap, Objection, Reading, Target, TargetNote, Targets};
+use slogate::engine::{Command, Engine, Gap, Objection, Reading, Recall, Target, TargetNote, Targets};
 use slogate::formats::Unparsed;
 use slogate::gate::Hold;
 use slogate::increase::NoteKind;
@@ -365,7 +365,10 @@ impl Owner {
     fn answer(&mut self, ask: Ask) {
         match ask {
             Ask::Order { order, reply } => drop(reply.send(self.order(order))),
-            Ask::BoardAt { at, reply } => drop(reply.send(api::board_at(&self.engine, at))),
+            Ask::BoardAt { at, reply } => {
+                let recall = Recall::new(self.engine.catalog(), at);
+                drop(reply.send(api::board_at(&self.engine, &recall)));
+            }
             Ask::History { query, reply } => drop(reply.send(api::history(&self.engine, &query))),
             Ask::Latency { query, reply } => drop(reply.send(api::latency(&self.engine, &query))),
             Ask::Audit { query, reply } => drop(reply.send(self.audit(&query))),

@@ -310,9 +310,14 @@ fn a_past_instant_is_answered_from_the_counts_of_then() {
     assert_eq!(good("?at=2026-11-20T09:00:00Z"), 100);
     // A plus sign that nobody encoded.
     assert_eq!(good("?at=2026-11-20T10:00:00+01:00"), 100);
-    assert_eq!(good("?at=2026-11-20T08:00:00Z"), 0);
+    let early = "/api/v1/slos/profile/availability?at=2026-11-20T08:00:00Z";
+    check_refused(&server, early, 400, "not-kept", "counts are kept for instants from 2026-11-20T08:12:00Z on");
     let at = get(server.address, "/api/v1/status?at=2026-11-20T09:00:00Z").json();
-    assert_eq!((&at["at"], &at["gates"][0]["level"]), (&json!("2026-11-20T09:00:00Z"), &json!("frozen")));
+    assert_eq!((&at["at"], &at["gates"][0]["level"]), (&json!("2026-11-20T09:00:00Z"), &json!("unknown")));
+    assert_eq!(
+        (&at["gates"][0]["allow"], &at["gates"][0]["reasons"][0]["kind"]),
+        (&json!(false), &json!("not_recorded"))
+    );
     // Between the newest board and now is now.
     server.clock.advance(400);
     assert_eq!(get(server.address, "/api/v1/status?at=2026-11-20T10:12:00.400Z").json()["at"], "2026-11-20T10:12:00Z");
@@ -336,6 +341,10 @@ fn a_history_tiles_its_time_and_each_point_is_the_past() {
         server.count("profile", "availability", minutes_ago, 90, 10);
     }
     let path = "/api/v1/slos/profile/availability";
+    // Not further back than counts begin.
+    let young = get(server.address, &format!("{path}/history?step=1h")).json();
+    assert_eq!(young["points"].as_array().unwrap().len(), 11);
+    server.count("profile", "availability", 28 * 1_440 - 1, 1, 0);
     let history = |query: &str| get(server.address, &format!("{path}/history{query}")).json();
     let hourly = history("?from=2026-11-20T00:12:00Z&step=1h");
     let points = hourly["points"].as_array().unwrap();
@@ -350,7 +359,7 @@ fn a_history_tiles_its_time_and_each_point_is_the_past() {
     // All of the window, by default, and nothing twice.
     let whole = history("");
     let sum: u64 = whole["points"].as_array().unwrap().iter().map(|point| point["total"].as_u64().unwrap()).sum();
-    assert_eq!((sum, &whole["to"]), (10_500, &json!("2026-11-20T10:12:00Z")));
+    assert_eq!((sum, &whole["to"]), (10_501, &json!("2026-11-20T10:12:00Z")));
     assert!((100..=360).contains(&whole["points"].as_array().unwrap().len()), "{}", whole["step"]);
     let daily = history("?step=1d");
     assert_eq!(daily["points"].as_array().unwrap().len(), 28);

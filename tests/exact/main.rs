@@ -123,14 +123,17 @@ impl<'a> Run<'a> {
 
     fn look_back(&self, t: i64) {
         let kept = minute_of(self.now) - (LONGEST + i64::from(self.scenario.kept_more)) + 1;
+        let first = self.model.looks_back_to(kept, self.now);
         match self.engine.board_at(Timestamp::from_millis(t)) {
             Ok(board) => {
+                assert!(minute_of(t) >= first, "{t} is not kept");
                 let gates: Vec<Gate> = (0..2).map(|service| self.model.decide(service, &Gate::default(), t)).collect();
                 check_counts(&board, &self.model, t);
                 check_gates(&board, &self.model, &gates, t);
             }
             Err(NotKept::Past(from)) => {
-                assert!(minute_of(t) - LONGEST + 1 < kept, "{t} is kept");
+                assert!(minute_of(t) < first, "{t} is kept");
+                assert_eq!(from.millis(), first * scenario::MINUTE_MS);
                 assert!(self.engine.board_at(from).is_ok() || from > self.engine.now());
             }
             Err(NotKept::Future(_)) => panic!("{t} is not later than {}", self.now),

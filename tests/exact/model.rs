@@ -4,7 +4,7 @@
 
 use std::cmp::Ordering;
 
-use crate::scenario::{Event, KindPlan, LONGEST, MINUTE_MS, SERVICE_OF, SLOS, STORY_OF, Scenario};
+use crate::scenario::{Event, KindPlan, LONGEST, MINUTE_MS, SERVICE_OF, SLOS, SOURCES, STORY_OF, Scenario};
 
 const BILLION: i128 = 1_000_000_000;
 pub const AHEAD_MS: i64 = 300_000;
@@ -67,6 +67,10 @@ pub struct Gate {
 pub struct Model<'a> {
     pub scenario: &'a Scenario,
     pub accepted: Vec<Event>,
+    /// When each of them came in.
+    pub arrived: Vec<i64>,
+    /// The newest minute of an expired event.
+    pub last_expired: Option<i64>,
     pub future: u64,
     pub expired: u64,
     pub gates: Vec<Gate>,
@@ -74,7 +78,8 @@ pub struct Model<'a> {
 
 impl<'a> Model<'a> {
     pub fn new(scenario: &'a Scenario) -> Self {
-        Self { scenario, accepted: Vec::new(), future: 0, expired: 0, gates: vec![Gate::default(); 2] }
+        let (accepted, arrived, last_expired) = Default::default();
+        Self { scenario, accepted, arrived, last_expired, future: 0, expired: 0, gates: vec![Gate::default(); 2] }
     }
 
     pub fn observe(&mut self, event: &Event, now_ms: i64) {
@@ -83,7 +88,9 @@ impl<'a> Model<'a> {
             self.future += 1;
         } else if minute <= minute_of(now_ms) - LONGEST {
             self.expired += 1;
+            self.last_expired = self.last_expired.max(Some(minute));
         } else {
+            self.arrived.push(now_ms);
             self.accepted.push(event.clone());
         }
     }
@@ -151,26 +158,64 @@ impl<'a> Model<'a> {
         self.accepted.iter().filter(|event| event.source == source).map(|event| minute(event.ms)).min()
     }
 
-    /// The newest of some events up to minute `last`; its minute alone when there are later ones, and then none from
-    /// before `first`.
-    fn newest(events: impl Iterator<Item = i64> + Clone, first: i64, last: i64) -> Option<i64> {
-        let newest = events.clone().max()?;
-        if minute(newest) <= last {
-            return Some(newest);
-        }
-        let minutes = events.map(minute).filter(|minute| first <= *minute && *minute <= last);
-        minutes.max().map(|minute| minute * MINUTE_MS)
+    /// The first instant's minute that can be looked back to, when `kept` is the first minute that is kept.
+    pub fn looks_back_to(&self, kept: i64, now_ms: i64) -> i64 {
+        let slices = |source: usize| {
+            let slos = self.scenario.slos.iter().filter(move |slo| slo.source == source);
+            slos.filter_map(|slo| match slo.kind {
+                KindPlan::Percentile(_, slice) | KindPlan::Throughput(_, slice) => Some(i64::from(slice)),
+                KindPlan::Availability | KindPlan::Latency => None,
+            })
+        };
+        let heard = (0..SOURCES).filter_map(|source| Some((source, self.first_heard(source)?)));
+        let begins = heard.flat_map(|(source, heard)| {
+            slices(source).map(move |slice| heard - heard.rem_euclid(slice)).chain([heard])
+        });
+        let begins = begins.min();
+        let lost = begins.filter(|begins| *begins < kept).map(|_| kept);
+        let refused = self.last_expired.filter(|refused| *refused <= minute_of(now_ms) - LONGEST);
+        let first = lost.max(refused.map(|refused| refused + 1)).map(|first| first + LONGEST - 1);
+        first.max(begins.map(|begins| begins.min(minute_of(now_ms)))).unwrap_or(i64::MIN)
+    }
+
+    /// The newest of some events, with when they came in, which is all that counts of those that were ahead of it.
+    fn newest(events: impl Iterator<Item = (i64, i64)>) -> Option<i64> {
+        events.map(|(ms, arrived)| ms.min(arrived)).max()
+    }
+
+    fn events(&self, is_meant: impl Fn(&Event) -> bool) -> impl Iterator<Item = (i64, i64)> + Clone {
+        let events: Vec<(i64, i64)> = self
+            .accepted
+            .iter()
+            .zip(&self.arrived)
+            .filter(|(event, _)| is_meant(event))
+            .map(|(event, arrived)| (event.ms, *arrived))
+            .collect();
+        events.into_iter()
+    }
+
+    fn last_minute(events: impl Iterator<Item = (i64, i64)>, first: i64, last: i64) -> Option<i64> {
+        events.map(|(ms, _)| minute(ms)).filter(|minute| first <= *minute && *minute <= last).max()
     }
 
     pub fn last_event(&self, slo: usize, t: i64) -> Option<i64> {
         let first = minute_of(t) - LONGEST + 1;
-        let events = self.accepted.iter().filter(|event| self.scenario.outcome(event, slo).is_some());
-        Self::newest(events.map(|event| event.ms), first, minute_of(t)).filter(|ms| minute(*ms) >= first)
+        let events = self.events(|event| self.scenario.outcome(event, slo).is_some());
+        let newest = Self::newest(events.clone())?;
+        let from = if minute(newest) <= minute_of(t) { minute(newest) + 1 } else { first };
+        let later = Self::last_minute(events, from, minute_of(t)).map(|minute| minute * MINUTE_MS);
+        later.or(Some(newest).filter(|_| minute(newest) <= minute_of(t))).filter(|ms| minute(*ms) >= first)
     }
 
     pub fn last_heard(&self, source: usize, t: i64) -> Option<i64> {
-        let events = self.accepted.iter().filter(|event| event.source == source).map(|event| event.ms);
-        Self::newest(events, minute_of(t) - LONGEST + 1, minute_of(t + AHEAD_MS))
+        let events = self.events(|event| event.source == source);
+        let newest = Self::newest(events.clone())?;
+        if minute(newest) <= minute_of(t) {
+            return Some(newest);
+        }
+        let found = Self::last_minute(events, minute_of(t) - LONGEST + 1, minute_of(t));
+        let found = found.or(self.first_heard(source).filter(|first| *first <= minute_of(t)));
+        found.map(|minute| minute * MINUTE_MS)
     }
 
     pub fn evidence(&self, slo: usize, t: i64) -> &'static str {

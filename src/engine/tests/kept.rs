@@ -7,19 +7,19 @@ use crate::store::{Commit, Memory, Store, restore};
 const DAY_MS: i64 = 86_400_000;
 
 /// A store and the engine that goes on from it.
-struct Server {
-    store: Memory,
-    engine: Engine,
+pub(super) struct Server {
+    pub(super) store: Memory,
+    pub(super) engine: Engine,
 }
 
 impl Server {
-    fn start(catalog: Arc<Catalog>, now: Timestamp) -> Self {
+    pub(super) fn start(catalog: Arc<Catalog>, now: Timestamp) -> Self {
         let store = Memory::new();
         let engine = restore(&store, catalog, Horizon::DAYS_28, now).unwrap().0;
         Self { store, engine }
     }
 
-    fn commit(&mut self) -> Checkpoint {
+    pub(super) fn commit(&mut self) -> Checkpoint {
         let checkpoint = self.engine.checkpoint();
         let commit = Commit { checkpoint: checkpoint.clone(), ..Commit::default() };
         self.store.commit(self.store.revision().unwrap() + 1, &commit).unwrap();
@@ -27,21 +27,21 @@ impl Server {
     }
 
     /// Commits, and starts anew with these specs and this clock.
-    fn restart(&mut self, catalog: Arc<Catalog>, now: Timestamp) {
+    pub(super) fn restart(&mut self, catalog: Arc<Catalog>, now: Timestamp) {
         self.commit();
         self.engine = restore(&self.store, catalog, Horizon::DAYS_28, now).unwrap().0;
     }
 
-    fn tally(&mut self, slo: usize, now: Timestamp) -> Tally {
+    pub(super) fn tally(&mut self, slo: usize, now: Timestamp) -> Tally {
         self.engine.tick(now)[SloId(slo)].standing.tally
     }
 
-    fn audit(&self) -> Vec<AuditEntry> {
+    pub(super) fn audit(&self) -> Vec<AuditEntry> {
         self.store.audit(0, 1_000, None).unwrap()
     }
 }
 
-fn changed(catalog: &Arc<Catalog>, change: impl FnOnce(&mut Catalog)) -> Arc<Catalog> {
+pub(super) fn changed(catalog: &Arc<Catalog>, change: impl FnOnce(&mut Catalog)) -> Arc<Catalog> {
     let mut catalog = Catalog::clone(catalog);
     change(&mut catalog);
     Arc::new(catalog)

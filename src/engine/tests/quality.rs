@@ -162,6 +162,7 @@ fn gaps_are_shown_while_a_window_reaches_back_to_them() {
     let sees = |board: &Board| (board[SloId(0)].gaps.lost, board[SourceId(0)].gaps.lost);
     assert_eq!(sees(&engine.tick(NOW)), (Some(lost), Some(lost)));
     assert_eq!(look(&mut engine, NOW), (Level::Open, vec!["gap"], "ok"));
+    observe(&mut engine, &[(minutes_ago(40), true)]);
     assert_eq!(sees(&engine.board_at(minutes_ago(30)).unwrap()), (Some(lost), Some(lost)));
     assert_eq!(sees(&engine.board_at(minutes_ago(31)).unwrap()), (None, None));
     let last = minutes_ago(20 - LONGEST + 1);

@@ -299,7 +299,7 @@ fn change_totals(table: &mut Table<'_, u32, Bytes>, totals: &[Totals], forget: &
             |totals| totals.series,
             |sum, added| {
                 sum.lifetime += added.lifetime;
-                sum.newest = sum.newest.max(added.newest);
+                sum.newest = added.newest.or(sum.newest);
             },
         );
         sums.retain(|totals| !forget.contains(&totals.series));

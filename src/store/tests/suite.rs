@@ -96,7 +96,8 @@ fn durations_of(store: &dyn Store, from: i64) -> Vec<Kept> {
 
 fn series(id: u32, slo: &str) -> Series {
     let name = SeriesName::Slo { story: "profile".into(), slo: slo.into() };
-    Series { id: SeriesId(id), name, rules: format!("rules of {slo}"), promise: "99%".into(), changed: None }
+    let (rules, absences) = (format!("rules of {slo}"), Vec::new());
+    Series { id: SeriesId(id), name, rules, promise: "99%".into(), changed: None, absences }
 }
 
 fn position(key: &str, at: Option<&str>) -> Position {
@@ -213,7 +214,7 @@ fn old_days_of_durations_go_and_those_of_forgotten_series() {
 }
 
 #[test]
-fn totals_add_up_and_the_newest_event_stays_the_newest() {
+fn totals_add_up_and_the_newest_event_is_what_was_said_last() {
     let totals = |id, good, newest: Option<i64>| Totals {
         series: SeriesId(id),
         lifetime: Tally::new(good, 1),
@@ -227,7 +228,7 @@ fn totals_add_up_and_the_newest_event_stays_the_newest() {
     check(&commits, |store| {
         let sums =
             |id, good, bad, newest: Option<i64>| Totals { lifetime: Tally::new(good, bad), ..totals(id, 0, newest) };
-        let expected = [sums(2, 8, 2, Some(9)), sums(300, 2, 2, Some(-5)), sums(301, 0, 1, None)];
+        let expected = [sums(2, 8, 2, Some(9)), sums(300, 2, 2, Some(-6)), sums(301, 0, 1, None)];
         assert_eq!(store.load().unwrap().kept.totals, expected);
     });
 }
@@ -236,8 +237,13 @@ fn totals_add_up_and_the_newest_event_stays_the_newest() {
 fn what_is_refused_adds_up_by_source() {
     let commit = |source: &str, rejected: &[(Rejection, u64)], heard: Option<i64>| {
         let (source, first_heard) = (source.to_owned(), heard.map(Minute::from_number));
-        let sources =
-            vec![SourceTotals { source, rejected: rejected.iter().copied().collect(), first_heard, quality: None }];
+        let sources = vec![SourceTotals {
+            source,
+            rejected: rejected.iter().copied().collect(),
+            first_heard,
+            expired: None,
+            quality: None,
+        }];
         Commit { checkpoint: Checkpoint { sources, ..Checkpoint::default() }, ..Commit::default() }
     };
     let (time, future) = (Rejection::Unparsed(Unparsed::Time), Rejection::Future);
@@ -252,6 +258,7 @@ fn what_is_refused_adds_up_by_source() {
             source: source.to_owned(),
             rejected: rejected.iter().copied().collect(),
             first_heard: Some(Minute::from_number(heard)),
+            expired: None,
             quality: None,
         };
         let expected = [source("cdn", &[], 3), source("lb", &[(time, u64::MAX), (future, 2)], 7)];

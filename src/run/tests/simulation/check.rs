@@ -44,6 +44,24 @@ pub fn board(catalog: &Catalog, board: &Board, model: &State) -> Result<(), Fail
     gates(board, model)
 }
 
+/// The gates of a past instant are what the audit says; not known, when it says nothing or could not be read.
+pub fn gates_then(catalog: &Catalog, board: &Board, model: &State) -> Result<(), Failure> {
+    for (service, name) in SERVICES.iter().enumerate() {
+        let id = catalog.service_named(name).expect("a service of the specs");
+        let found = &board[id];
+        if found.reasons.iter().any(|reason| reason.kind() == "not_recorded" && reason.text(catalog).contains(": ")) {
+            continue;
+        }
+        let then = |entry: &&Entry| entry.service == service && entry.at_ms <= board.at.millis();
+        let last = model.audit.iter().rev().find(then);
+        let level = last.map_or("unknown", |entry| entry.after);
+        same(&format!("level of {name} at {}", board.at), found.state.level.name(), level)?;
+        let allowed = found.verdict(&catalog[id].policy, "feature").allow;
+        that("what is not recorded lets something pass", last.is_some() || !allowed)?;
+    }
+    Ok(())
+}
+
 /// What is a function of counts and an instant.
 pub fn counts(catalog: &Catalog, board: &Board, model: &State) -> Result<(), Failure> {
     let t = board.at.millis();

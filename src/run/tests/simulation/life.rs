@@ -525,7 +525,10 @@ impl Life<'_, '_> {
         let (reply, mut answer) = oneshot::channel();
         self.owner.answer(Ask::BoardAt { at, reply });
         match answer.try_recv() {
-            Ok(Ok(past)) => check::counts(&past.catalog, &past.board, &self.machine.model.now.without_doubts()),
+            Ok(Ok(past)) => {
+                check::gates_then(&past.catalog, &past.board, &self.machine.model.committed)?;
+                check::counts(&past.catalog, &past.board, &self.machine.model.now.without_doubts())
+            }
             Ok(Err(_)) => Ok(()),
             Err(_) => Err(Failure("a question about the past was not answered".into())),
         }

@@ -11,6 +11,8 @@ use crate::engine;
 pub const AHEAD: i64 = 5 * MINUTE;
 /// The longest window, in minutes; and at the same time what is accepted.
 pub const LONGEST: i64 = 28 * DAY / MINUTE;
+/// What is kept of every minute, and whoever reads a log takes.
+const KEPT: i64 = LONGEST + DAY / MINUTE;
 /// What every budget is burnt over, in minutes, beside its own window.
 const BURNS: [i64; 8] = [5, 30, 60, 120, 360, 1_440, 4_320, LONGEST];
 const STALE_AFTER: i64 = 10 * MINUTE;
@@ -196,6 +198,8 @@ pub struct State {
     pub events: Vec<Event>,
     /// Every record that was not, by log and reason.
     pub refused: BTreeMap<(usize, &'static str), u64>,
+    /// The newest minute of each log of which a record was refused as expired.
+    expired: [Option<i64>; 2],
     /// The newest event of each column, and of all records of a log.
     newest: BTreeMap<Column, i64>,
     pub gates: [Gate; 2],
@@ -284,8 +288,13 @@ impl State {
             match record {
                 Record::Unparsed => self.refuse(sent.log, "unparsed"),
                 Record::Oversize => self.refuse(sent.log, "oversize"),
-                Record::Event(event) => match judged(event.at_ms, sent.now_ms, event.at_ms > sent.now_ms + AHEAD) {
-                    Some(reason) => self.refuse(sent.log, reason),
+                Record::Event(event) => match judged(event.at_ms, sent.now_ms, KEPT, event.at_ms > sent.now_ms + AHEAD)
+                {
+                    Some(reason) => {
+                        // Whoever reads does not say of when it was.
+                        self.note_expired(sent.log, reason, minute(now_ms) - KEPT);
+                        self.refuse(sent.log, reason);
+                    }
                     None => {
                         for column in columns(event) {
                             let newest = newest.entry(column).or_insert(event.at_ms);
@@ -297,8 +306,11 @@ impl State {
             }
         }
         for event in counted {
-            match judged(event.at_ms, now_ms, minute(event.at_ms) > minute(now_ms + AHEAD)) {
-                Some(reason) => self.refuse(sent.log, reason),
+            match judged(event.at_ms, now_ms, LONGEST, minute(event.at_ms) > minute(now_ms + AHEAD)) {
+                Some(reason) => {
+                    self.note_expired(sent.log, reason, minute(event.at_ms));
+                    self.refuse(sent.log, reason);
+                }
                 None => self.events.push(event),
             }
         }
@@ -306,6 +318,12 @@ impl State {
             self.meet(column, at_ms, now_ms);
         }
         self.seen[sent.log] = sent.seen.clone();
+    }
+
+    fn note_expired(&mut self, log: usize, reason: &str, minute: i64) {
+        if reason == "expired" {
+            self.expired[log] = self.expired[log].max(Some(minute));
+        }
     }
 
     fn refuse(&mut self, log: usize, reason: &'static str) {
@@ -319,10 +337,28 @@ impl State {
             true => self.last_minute(column, oldest, newest).map(|minute| minute * MINUTE),
             false => Some(at_ms).filter(|at_ms| minute(*at_ms) >= oldest),
         };
-        if let Some(met) = met {
+        if let Some(met) = met.map(|met| met.min(now_ms)) {
             let known = self.newest.entry(column).or_insert(met);
             *known = (*known).max(met);
         }
+    }
+
+    /// What only a clock that was far ahead has seen is not the newest.
+    fn put_right(&mut self, now_ms: i64) {
+        for (column, newest) in self.newest.clone() {
+            if minute(newest) > minute(now_ms + AHEAD) {
+                let found = self.last_minute(column, minute(now_ms) - KEPT + 1, minute(now_ms));
+                let found = found.or_else(|| self.first_heard(column, now_ms));
+                found.map(|found| self.newest.insert(column, found * MINUTE));
+            }
+        }
+    }
+
+    /// The first minute of a log, if that is not after `t`.
+    fn first_heard(&self, column: Column, t: i64) -> Option<i64> {
+        let is_log = matches!(column, Column::Log(_));
+        let first = self.of(column).map(|event| minute(event.at_ms)).min();
+        first.filter(|first| is_log && *first <= minute(t))
     }
 
     fn of(&self, column: Column) -> impl Iterator<Item = &Event> {
@@ -387,28 +423,33 @@ impl State {
     /// The newest event of an SLO at `t`.
     pub fn last_event(&self, slo: usize, t: i64) -> Option<i64> {
         let (oldest, column) = (minute(t) - LONGEST + 1, Column::Slo(slo));
-        self.newest_by(column, oldest, minute(t)).filter(|at_ms| minute(*at_ms) >= oldest)
+        let newest = *self.newest.get(&column)?;
+        let start = |minute: i64| minute * MINUTE;
+        match minute(newest) <= minute(t) {
+            true => {
+                let later = self.last_minute(column, minute(newest) + 1, minute(t));
+                Some(later.map_or(newest, start)).filter(|at_ms| minute(*at_ms) >= oldest)
+            }
+            false => self.last_minute(column, oldest, minute(t)).map(start),
+        }
     }
 
     /// The newest record of a log at `t`.
     pub fn last_heard(&self, log: usize, t: i64) -> Option<i64> {
-        self.newest_by(Column::Log(log), minute(t) - LONGEST + 1, minute(t + AHEAD))
-    }
-
-    /// The newest event of a column when it is not in a minute after `last`; else the minute of one that is not, and
-    /// not before `first`.
-    fn newest_by(&self, column: Column, first: i64, last: i64) -> Option<i64> {
+        let column = Column::Log(log);
         let newest = *self.newest.get(&column)?;
-        match minute(newest) <= last {
+        let found = || self.last_minute(column, minute(t) - LONGEST + 1, minute(t));
+        match minute(newest) <= minute(t) {
             true => Some(newest),
-            false => self.last_minute(column, first, last).map(|minute| minute * MINUTE),
+            false => found().or_else(|| self.first_heard(column, t)).map(|minute| minute * MINUTE),
         }
     }
 
     /// How many gaps of a log reach into a window of so many minutes at `t`.
     pub fn gaps_within(&self, log: usize, window: i64, t: i64) -> usize {
         let reaches = |gap: &&Gap| gap.from_ms <= t && minute(gap.to_ms) > minute(t) - window;
-        self.gaps.iter().filter(|gap| gap.log == log).filter(reaches).count()
+        let refused = self.expired[log].is_some_and(|refused| refused > minute(t) - window);
+        self.gaps.iter().filter(|gap| gap.log == log).filter(reaches).count() + usize::from(refused)
     }
 
     pub fn evidence(&self, slo: usize, t: i64) -> &'static str {
@@ -560,10 +601,10 @@ impl Promise {
     }
 }
 
-/// Why an event is refused at `now_ms`, if it is.
-fn judged(at_ms: i64, now_ms: i64, is_future: bool) -> Option<&'static str> {
+/// Why an event is refused at `now_ms`, if it is, by whom takes so many minutes.
+fn judged(at_ms: i64, now_ms: i64, minutes: i64, is_future: bool) -> Option<&'static str> {
     match () {
-        () if minute(at_ms) <= minute(now_ms) - LONGEST => Some("expired"),
+        () if minute(at_ms) <= minute(now_ms) - minutes => Some("expired"),
         () if is_future => Some("future"),
         () => None,
     }
@@ -600,11 +641,13 @@ impl Model {
 
     pub fn tick(&mut self, now_ms: i64) {
         (self.told_ms, self.at_ms) = (now_ms, now_ms);
+        self.now.put_right(now_ms);
         self.now.decide(now_ms, None);
     }
 
     pub fn order(&mut self, service: usize, order: Order, now_ms: i64) {
         (self.told_ms, self.at_ms) = (now_ms, now_ms);
+        self.now.put_right(now_ms);
         self.now.decide(now_ms, Some((service, order)));
     }
 
