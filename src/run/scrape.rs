@@ -10,6 +10,8 @@
 //! - *Heard.* A source is heard as long as all of its targets are. It was heard last when the one that has been silent
 //!   for longest gave its last page: requests that only that one counted would be missing, and nobody can know. A target
 //!   that is no longer listed is none, nor is one that never answered while no other did either.
+//! - *Measured.* A source that is heard may not show what an SLO is made of; that is told for each (see `measured`).
+//! - A source that was renamed goes on with those of its targets that are kept under a name which no spec has any more.
 //! - When the owner cannot take what was counted, nothing is scraped: counters keep.
 //! - Failures are told when a target begins or ceases to fail, or fails for another reason, and not more often than a
 //!   person can read.
