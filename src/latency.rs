@@ -161,6 +161,13 @@ impl Ring {
         }
     }
 
+    /// Adds what another ring of the same requests holds; as [`Ring::add`].
+    pub fn absorb(&mut self, other: &Self, oldest: Minute, now: Timestamp) {
+        let hours = other.hours.iter().map(|(hour, held)| (Slot::Hour(*hour), held));
+        let days = other.days.iter().map(|(day, held)| (Slot::Day(*day), held));
+        hours.chain(days).for_each(|(slot, held)| self.add(slot, &held.took(), oldest, now));
+    }
+
     /// Forgets the slots that end before the day of `oldest`.
     pub fn forget_before(&mut self, oldest: Minute) {
         let day = day_of(oldest);

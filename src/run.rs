@@ -161,7 +161,7 @@ fn serve_store(
         Err(taken) if !path.exists() => return Err(taken),
         bound => bound,
     };
-    let Opened { store, mut engine, loaded, lost } = rescue::open(catalog, path, clock.now())?;
+    let Opened { store, mut engine, loaded, durations, lost } = rescue::open(catalog, path, clock.now())?;
     let listener = listener?;
     let followers = match &lost {
         Some(_) => Vec::new(),
@@ -179,6 +179,7 @@ fn serve_store(
         Some(lost) => owner.lose_store(&lost.why),
         None => owner.following = Following::start(followers, &stop, &now)?,
     }
+    owner.await_durations(durations)?;
     let (asked_in, asked) = bounded(1);
     let (news_in, news) = bounded(1);
     let watch = Watch::new(Arc::clone(catalog), asked, news_in, Arc::clone(&stop));

@@ -24,7 +24,7 @@ mod writer;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::engine::{AuditEntry, Checkpoint, Engine, Gap, Kept, Recall, SeriesId, SlotCounts};
+use crate::engine::{AuditEntry, Checkpoint, Engine, Gap, Kept, Recall, RestoringDurations, SeriesId, SlotCounts};
 use crate::spec::Catalog;
 use crate::tally::Tally;
 use crate::time::{Horizon, Minute, Timestamp};
@@ -83,6 +83,9 @@ pub type EachMinute<'a> = dyn FnMut(Minute, &[(SeriesId, Tally)]) + 'a;
 /// What is told the durations of one slot after the other.
 pub type EachSlot<'a> = dyn FnMut(&SlotCounts) + 'a;
 
+/// What hands over durations as they were when it was made.
+pub type ReadDurations = Box<dyn FnOnce(&mut EachSlot<'_>) -> Result<(), StoreError> + Send>;
+
 /// Where things are kept.
 ///
 /// What a commit returned `Ok` for is there, whole, after any crash or power cut; what it returned an error for is there
@@ -112,6 +115,19 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// When they cannot be read, or are not what was written.
     fn durations(&self, from: Minute, each: &mut EachSlot<'_>) -> Result<(), StoreError>;
+
+    /// What hands over the same durations later, without those of commits that are made in the meantime.
+    ///
+    /// # Errors
+    /// As [`Store::durations`].
+    fn durations_later(&self, from: Minute) -> Result<ReadDurations, StoreError> {
+        let mut slots = Vec::new();
+        self.durations(from, &mut |slot| slots.push(slot.clone()))?;
+        Ok(Box::new(move |each| {
+            slots.iter().for_each(each);
+            Ok(())
+        }))
+    }
 
     /// Makes a commit, whole and durable; `revision` is the number that it gets, one more than the last.
     ///
@@ -254,18 +270,53 @@ pub fn restore(
     kept: Horizon,
     now: Timestamp,
 ) -> Result<(Engine, Loaded), StoreError> {
-    let loaded = store.load()?;
-    let (mut restoring, mut durations) = Engine::keeping(catalog, kept).restore(&loaded.kept, now);
-    let from = restoring.from();
-    // Each takes about as long as the other, and a start waits for both.
-    std::thread::scope(|scope| {
-        let reading = scope.spawn(|| store.durations(from, &mut |counts| durations.add(counts)));
-        let minutes = store.minutes(from, &mut |minute, counts| restoring.add(minute, counts));
-        reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(minutes)
-    })?;
-    let mut engine = restoring.finish(durations);
-    engine.note_gaps(loaded.gaps.iter().cloned());
+    let (mut engine, loaded, durations) = restore_counts(store, catalog, kept, now)?;
+    engine.take_durations(durations.read()?);
     Ok((engine, loaded))
+}
+
+/// The same without the durations, which may be read while the engine is at work already.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn restore_counts(
+    store: &dyn Store,
+    catalog: Arc<Catalog>,
+    kept: Horizon,
+    now: Timestamp,
+) -> Result<(Engine, Loaded, LaterDurations), StoreError> {
+    let loaded = store.load()?;
+    let (mut restoring, into) = Engine::keeping(catalog, kept).restore(&loaded.kept, now);
+    let from = restoring.from();
+    store.minutes(from, &mut |minute, counts| restoring.add(minute, counts))?;
+    let read = store.durations_later(from)?;
+    let mut engine = restoring.finish();
+    engine.note_gaps(loaded.gaps.iter().cloned());
+    Ok((engine, loaded, LaterDurations { read, into }))
+}
+
+/// Durations that are still to be read. They are as many bytes as the counts, and nothing is decided by them.
+pub struct LaterDurations {
+    read: ReadDurations,
+    into: RestoringDurations,
+}
+
+impl std::fmt::Debug for LaterDurations {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("LaterDurations")
+    }
+}
+
+impl LaterDurations {
+    /// Reads them, for [`Engine::take_durations`].
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn read(self) -> Result<RestoringDurations, StoreError> {
+        let Self { read, mut into } = self;
+        read(&mut |slot| into.add(slot))?;
+        Ok(into)
+    }
 }
 
 /// What the audit of a store, in which `last` is the last number, tells of the gates at a past instant. When it cannot be

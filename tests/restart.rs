@@ -262,7 +262,14 @@ fn restored(scenario: &Scenario, store: &dyn Store, now: i64) -> (Engine, Loaded
     let (mut restoring, durations) = engine.restore(&loaded.kept, Timestamp::from_millis(now));
     let each = &mut |minute: Minute, counts: &[(SeriesId, Tally)]| restoring.add(minute, counts);
     store.minutes(Minute::from_number(i64::MIN), each).unwrap();
-    (restoring.finish(durations), loaded)
+    (
+        {
+            let mut engine = restoring.finish();
+            engine.take_durations(durations);
+            engine
+        },
+        loaded,
+    )
 }
 
 /// A board without its alerts: since when one fires is known to the minute after a restart, and to the tick before.

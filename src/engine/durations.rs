@@ -28,6 +28,8 @@ pub const LATEST: Horizon = Horizon::of_minutes(60);
 const TICKS: usize = 64;
 /// But at least this many SLOs in a tick.
 const AT_LEAST: usize = 8;
+/// And at most this many of those that were never summed up, which at a start is all.
+const NEW_AT_MOST: usize = 64;
 /// At most so many days of a set are folded in one checkpoint.
 const MOST_FOLDED: usize = 32;
 
@@ -44,6 +46,8 @@ pub(super) struct Rings {
     turn: usize,
     /// What is to be in the next checkpoint, if there is to be one.
     pending: Option<Pending>,
+    /// What an earlier engine counted is being read, and until then nothing is told.
+    awaits_past: bool,
 }
 
 /// Additions that are not kept yet, and days that the store may fold.
@@ -72,7 +76,7 @@ impl Rings {
         };
         let rings = sets.iter().enumerate().map(|(source, sets)| vec![ring(source); sets.len()]).collect();
         let shown = vec![None; catalog.slos.len()];
-        Self { rings, places, shown, turn: 0, pending: None }
+        Self { rings, places, shown, turn: 0, pending: None, awaits_past: false }
     }
 
     /// Adds what a worker counted, as far as it lies in hours that are accepted.
@@ -97,11 +101,14 @@ impl Rings {
 
     /// How long the requests of an SLO took in a window; `None` when they carry no durations.
     pub(super) fn spread(&self, slo: SloId, window: Horizon, t: Timestamp, now: Timestamp) -> Option<Spread> {
+        if self.awaits_past {
+            return None;
+        }
         let (source, set) = self.places[slo.0]?;
         Some(self.rings[source.0][set].spread(window, t, now))
     }
 
-    /// Sums up the next few SLOs, and those that never were; then shows all of them.
+    /// Sums up the next few SLOs, and some of those that never were; then shows all of them.
     pub(super) fn show(&mut self, catalog: &Catalog, now: Timestamp) -> &[Option<Latency>] {
         let slos = self.places.len();
         let few = slos.div_ceil(TICKS).max(AT_LEAST).min(slos);
@@ -109,10 +116,13 @@ impl Rings {
         self.turn = (self.turn + few).checked_rem(slos).unwrap_or(0);
         // SLOs about the same requests, of which there are often several, are summed up once.
         let mut known = BTreeMap::new();
+        let mut new = 0;
         for slo in 0..slos {
-            if self.shown[slo].is_some() && !turns.contains(&slo) {
+            let is_new = self.shown[slo].is_none() && self.places[slo].is_some();
+            if !turns.contains(&slo) && !(is_new && new < NEW_AT_MOST) {
                 continue;
             }
+            new += usize::from(is_new);
             let mut spread = |window| {
                 let set = self.places[slo]?;
                 *known.entry((set, window)).or_insert_with(|| self.spread(SloId(slo), window, now, now))
@@ -126,6 +136,25 @@ impl Rings {
     /// From here on, remembers what changes.
     pub(super) fn remember(&mut self) {
         self.pending = Some(Pending::default());
+    }
+
+    /// Begins to wait for what an earlier engine counted, and returns where that is gathered.
+    pub(super) fn await_past(&mut self) -> Self {
+        let past = self.clone();
+        self.awaits_past = true;
+        past
+    }
+
+    /// Takes over what an earlier engine counted, with what was counted here while that was gathered.
+    pub(super) fn take_over(&mut self, past: Self, oldest: Minute, now: Timestamp) {
+        let rings = std::mem::replace(&mut self.rings, past.rings);
+        for (ring, since) in self.rings.iter_mut().flatten().zip(rings.iter().flatten()) {
+            ring.absorb(since, oldest, now);
+        }
+        if let (Some(pending), Some(past)) = (&mut self.pending, past.pending) {
+            pending.folds.extend(past.folds);
+        }
+        self.awaits_past = false;
     }
 
     /// Takes over a slot of an earlier engine. Its hours are to be folded in the store when they are old.

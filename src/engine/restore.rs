@@ -97,11 +97,17 @@ impl Engine {
         self.durations.remember();
         let last = Window::last_beside(from, self.kept);
         let gathered = vec![HourCounts::ZERO; count];
-        let rings = self.durations.clone();
+        let rings = self.durations.await_past();
         let oldest = self.kept.first_minute(now.minute());
         let last_day = Slot::Hour(self.newest_accepted().hour()).day();
         let durations = RestoringDurations { rings, sets, oldest, last_day, now };
         (Restoring { engine: self, places, hour: 0, gathered, from, last, until: None }, durations)
+    }
+
+    /// Takes over the durations of an earlier engine, and adds those that were counted since this one began.
+    pub fn take_durations(&mut self, durations: RestoringDurations) {
+        let RestoringDurations { rings, oldest, now, .. } = durations;
+        self.durations.take_over(rings, oldest, now);
     }
 
     /// The same engine, with what only the engine before it in this process knows of sources that both have: how far
@@ -217,10 +223,9 @@ impl Restoring {
         }
     }
 
-    /// The engine, as it was, with these durations.
-    pub fn finish(mut self, durations: RestoringDurations) -> Engine {
+    /// The engine, as it was, but for the durations: it tells none before it has [taken](Engine::take_durations) them.
+    pub fn finish(mut self) -> Engine {
         self.flush();
-        self.engine.durations = durations.rings;
         if let Some(tracking) = &mut self.engine.tracking {
             tracking.coverage.until = self.until;
         }

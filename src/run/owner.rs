@@ -3,8 +3,10 @@
 //! It takes deliveries and questions as they come. After each, and at least a few times a second, it lets the engine
 //! tick; it commits when a gate has changed or a second has passed, and publishes what readers see.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, never, select};
@@ -18,10 +20,10 @@ use super::revive::Revival;
 use super::specs::News;
 use crate::api::{self, Access, Ask, Followed, Health, Order, OrderError, Prepared, Snapshot, StoreTrouble};
 use crate::document::{Actor, AuditEntry};
-use crate::engine::{Board, Command, Engine, Gap, Recall};
+use crate::engine::{Board, Command, Engine, Gap, Recall, RestoringDurations};
 use crate::gate::{Doubt, Hold, Level, Reason};
 use crate::spec::{Catalog, ServiceId};
-use crate::store::{self, Commit, Store, StoreError, Writer, restore};
+use crate::store::{self, Commit, LaterDurations, Store, StoreError, Writer, restore};
 use crate::time::{Clock, Stopwatch, Timestamp};
 
 /// What readers see.
@@ -58,6 +60,8 @@ pub(super) struct Owner {
     pub(super) store_health: Result<(), StoreTrouble>,
     /// Up to when everything had been counted, as it was said last.
     data_as_of: Option<Timestamp>,
+    /// What is read of durations while everything else goes on.
+    pub(super) durations: Option<JoinHandle<Result<RestoringDurations, StoreError>>>,
     pub(super) watch: Stopwatch,
     committed_ms: u64,
     ticked_ms: u64,
@@ -109,11 +113,32 @@ impl Owner {
             caught_up,
             store_health,
             data_as_of: None,
+            durations: None,
             watch: Stopwatch::start(),
             committed_ms: 0,
             ticked_ms: 0,
         };
         (owner, receiver)
+    }
+
+    /// Has durations read while everything else goes on, and taken over when that is done.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub(super) fn await_durations(&mut self, durations: LaterDurations) -> io::Result<()> {
+        let thread = thread::Builder::new().name("durations".into());
+        self.durations = Some(thread.spawn(move || durations.read())?);
+        Ok(())
+    }
+
+    /// Takes over durations that have been read.
+    fn take_durations(&mut self) {
+        let Some(reading) = self.durations.take_if(|reading| reading.is_finished()) else { return };
+        match reading.join() {
+            Ok(Ok(durations)) => self.engine.take_durations(durations),
+            Ok(Err(error)) => tracing::error!("how long requests took is not known: {error}"),
+            Err(_) => tracing::error!("how long requests took is not known: reading it ended by a fault of slogate"),
+        }
     }
 
     /// Says from now on that nothing of what the store held is known.
@@ -162,6 +187,7 @@ impl Owner {
 
     /// Ticks, unless that was just done.
     pub(super) fn turn(&mut self) {
+        self.take_durations();
         if self.watch.elapsed_ms().saturating_sub(self.ticked_ms) >= TICK_AT_MOST_MS {
             self.tick();
         }
@@ -329,7 +355,10 @@ impl Owner {
         }
         let catalog = Arc::clone(self.engine.catalog());
         match restore(&*self.store, Arc::clone(&catalog), kept_for(&catalog), now) {
-            Ok((engine, _)) => self.engine = engine.going_on_from(&self.engine),
+            Ok((engine, _)) => {
+                self.engine = engine.going_on_from(&self.engine);
+                self.durations = None;
+            }
             Err(error) => {
                 tracing::error!("{error}");
                 return false;

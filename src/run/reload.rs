@@ -159,6 +159,7 @@ impl Owner {
         };
         self.caught_up = carried_over(self.engine.catalog(), &catalog, &self.caught_up);
         self.engine = engine.going_on_from(&self.engine);
+        self.durations = None;
         tell_measured(&mut self.engine, &followers, now);
         self.reload.access.set_token(token);
         self.reload.specs.accept(now);

@@ -18,7 +18,9 @@ use std::time::Duration;
 use super::kept_for;
 use crate::engine::Engine;
 use crate::spec::Catalog;
-use crate::store::{Claim, Damaged, Loaded, Redb, Reserve, Reserved, Store, StoreError, look_at_file, restore};
+use crate::store::{
+    Claim, Damaged, LaterDurations, Loaded, Redb, Reserve, Reserved, Store, StoreError, look_at_file, restore_counts,
+};
 use crate::time::Timestamp;
 
 /// How often another file is looked for.
@@ -29,6 +31,8 @@ pub(super) struct Opened {
     pub(super) store: Arc<dyn Store>,
     pub(super) engine: Engine,
     pub(super) loaded: Loaded,
+    /// What the engine takes over when it is at work.
+    pub(super) durations: LaterDurations,
     /// When the store is damaged.
     pub(super) lost: Option<Lost>,
 }
@@ -78,8 +82,8 @@ fn open_sound(catalog: &Arc<Catalog>, path: &Path, claim: &Claim, now: Timestamp
 }
 
 fn restored(catalog: &Arc<Catalog>, store: Arc<dyn Store>, now: Timestamp) -> Result<Opened, StoreError> {
-    let (engine, loaded) = restore(&*store, Arc::clone(catalog), kept_for(catalog), now)?;
-    Ok(Opened { store, engine, loaded, lost: None })
+    let (engine, loaded, durations) = restore_counts(&*store, Arc::clone(catalog), kept_for(catalog), now)?;
+    Ok(Opened { store, engine, loaded, durations, lost: None })
 }
 
 impl Lost {

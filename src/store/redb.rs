@@ -22,7 +22,7 @@ use std::sync::{PoisonError, RwLock};
 
 use ::redb::Database;
 
-use super::{Commit, EachMinute, EachSlot, Loaded, Store, StoreError};
+use super::{Commit, EachMinute, EachSlot, Loaded, ReadDurations, Store, StoreError};
 use crate::engine::AuditEntry;
 use crate::time::Minute;
 
@@ -165,7 +165,14 @@ impl Store for Redb {
     }
 
     fn durations(&self, from: Minute, each: &mut EachSlot<'_>) -> Result<(), StoreError> {
-        self.with(|database| tables::durations(database, from, each))
+        let durations = self.with(tables::durations)?;
+        durations.read(from, each).map_err(|trouble| self.close_after(trouble))
+    }
+
+    fn durations_later(&self, from: Minute) -> Result<ReadDurations, StoreError> {
+        let durations = self.with(tables::durations)?;
+        let path = self.path.clone();
+        Ok(Box::new(move |each| durations.read(from, each).map_err(|trouble| trouble.at(&path))))
     }
 
     fn commit(&self, revision: u64, commit: &Commit) -> Result<(), StoreError> {

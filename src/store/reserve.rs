@@ -26,7 +26,7 @@ mod slots;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Commit, EachMinute, EachSlot, Loaded, Position, Store, StoreError};
+use super::{Commit, EachMinute, EachSlot, Loaded, Position, ReadDurations, Store, StoreError};
 use crate::engine::{Action, AuditEntry, Kept, KeptGate, Terms};
 use crate::gate::{Hold, Level};
 use crate::time::Minute;
@@ -112,6 +112,10 @@ impl Store for Reserved {
 
     fn durations(&self, from: Minute, each: &mut EachSlot<'_>) -> Result<(), StoreError> {
         self.store.durations(from, each)
+    }
+
+    fn durations_later(&self, from: Minute) -> Result<ReadDurations, StoreError> {
+        self.store.durations_later(from)
     }
 
     fn commit(&self, revision: u64, commit: &Commit) -> Result<(), StoreError> {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use ::redb::{
-    Database, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError, WriteTransaction,
+    Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
+    WriteTransaction,
 };
 
 use super::{SCHEMA, Trouble};
@@ -138,12 +139,27 @@ pub(super) fn minutes(database: &Database, from: Minute, each: &mut EachMinute<'
     Ok(())
 }
 
-pub(super) fn durations(database: &Database, from: Minute, each: &mut EachSlot<'_>) -> Result<(), Trouble> {
-    let table = match database.begin_read()?.open_table(DURATIONS) {
-        // Written by a version that kept none, and not written since.
-        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
-        table => table?,
-    };
+/// The durations as they were at one commit; none when the file was written by a version that kept none.
+pub(super) struct DurationsThen(Option<ReadOnlyTable<(i64, u32, u8), Bytes>>);
+
+pub(super) fn durations(database: &Database) -> Result<DurationsThen, Trouble> {
+    match database.begin_read()?.open_table(DURATIONS) {
+        Err(TableError::TableDoesNotExist(_)) => Ok(DurationsThen(None)),
+        table => Ok(DurationsThen(Some(table?))),
+    }
+}
+
+impl DurationsThen {
+    pub(super) fn read(self, from: Minute, each: &mut EachSlot<'_>) -> Result<(), Trouble> {
+        self.0.map_or(Ok(()), |table| read_durations(&table, from, each))
+    }
+}
+
+fn read_durations(
+    table: &ReadOnlyTable<(i64, u32, u8), Bytes>,
+    from: Minute,
+    each: &mut EachSlot<'_>,
+) -> Result<(), Trouble> {
     let mut decoder = Decoder::default();
     for row in table.range((Slot::Hour(from.hour()).day(), 0, 0)..)? {
         let (key, bytes) = row?;
