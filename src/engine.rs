@@ -161,6 +161,9 @@ pub enum NotKept {
     /// It has not come yet.
     #[error("{0} is in the future")]
     Future(Timestamp),
+    /// What is kept of it is being read, which takes a second or two after a start.
+    #[error("how long requests took is being read from the store; ask again in a second")]
+    BeingRead,
 }
 
 impl Engine {
@@ -339,6 +342,9 @@ impl Engine {
     /// When `t` is later than now, or so early that requests of the window may be gone.
     pub fn latency_at(&self, id: SloId, window: Horizon, t: Timestamp) -> Result<Spread, NotKept> {
         self.check_kept(t, window)?;
+        if self.durations.awaits_past() {
+            return Err(NotKept::BeingRead);
+        }
         let spread = self.durations.spread(id, window, t, self.now);
         Ok(spread.unwrap_or_else(|| Ring::default().spread(window, t, self.now)))
     }

@@ -258,6 +258,6 @@ fn default_start(engine: &Engine, id: SloId, query: &HistoryQuery, step_ms: i64)
     let start = steps_before(window_ms - 1);
     match engine.standing_at(id, start) {
         Err(NotKept::Past(oldest)) => steps_before(query.to.millis().saturating_sub(oldest.millis())),
-        Ok(_) | Err(NotKept::Future(_)) => start,
+        Ok(_) | Err(NotKept::Future(_) | NotKept::BeingRead) => start,
     }
 }

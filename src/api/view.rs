@@ -73,7 +73,10 @@ impl Api {
 
 impl From<NotKept> for Problem {
     fn from(reason: NotKept) -> Self {
-        Self::new(Kind::NotKept, reason.to_string())
+        match reason {
+            NotKept::BeingRead => Self::new(Kind::Busy, reason.to_string()).retry_after(1),
+            NotKept::Past(_) | NotKept::Future(_) => Self::new(Kind::NotKept, reason.to_string()),
+        }
     }
 }
 

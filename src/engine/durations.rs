@@ -145,6 +145,11 @@ impl Rings {
         past
     }
 
+    /// Whether that has not come yet.
+    pub(super) fn awaits_past(&self) -> bool {
+        self.awaits_past
+    }
+
     /// Takes over what an earlier engine counted, with what was counted here while that was gathered.
     pub(super) fn take_over(&mut self, past: Self, oldest: Minute, now: Timestamp) {
         let rings = std::mem::replace(&mut self.rings, past.rings);

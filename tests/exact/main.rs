@@ -136,7 +136,7 @@ impl<'a> Run<'a> {
                 assert_eq!(from.millis(), first * scenario::MINUTE_MS);
                 assert!(self.engine.board_at(from).is_ok() || from > self.engine.now());
             }
-            Err(NotKept::Future(_)) => panic!("{t} is not later than {}", self.now),
+            Err(refused) => panic!("{t} is not later than {}: {refused}", self.now),
         }
     }
 }

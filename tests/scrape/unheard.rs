@@ -148,7 +148,7 @@ fn an_slo_that_could_never_be_measured_closes_the_gate_beside_a_sound_one() {
     let of = |name: &str, kind: &str, source: &str, rule: &str| {
         format!("[[slo]]\nname = \"{name}\"\nobjective = 90.0\n[slo.{kind}]\nsource = \"{source}\"\n{rule}")
     };
-    let total = |metric: &str| format!("total = '{metric}'\ngood = '{metric}'\n");
+    let total = |metric: &str| format!("total = '{metric}'\ngood = '{metric}{{code!=\"500\"}}'\n");
     let sound = format!("[story]\nname = \"api\"\n{}", of("sound", "ratio", "app", &total("http_requests_total")));
     let never = [
         of("dead", "ratio", "dead", &total("http_requests_total")),

@@ -8,7 +8,7 @@ use super::*;
 use crate::counts::{Durations, Range, Took, bucket_of, request_sets};
 use crate::increase::Bound;
 use crate::latency::{Precision, Slot};
-use crate::store::{Commit, Memory, Redb, Store, restore};
+use crate::store::{Commit, Memory, Redb, Store, restore, restore_counts};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -85,6 +85,51 @@ proptest! {
                 }
                 prop_assert_eq!(spreads(&engine), spreads(&reference));
             }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(proptest::test_runner::Config { cases: 24, ..Default::default() })]
+    #[test]
+    fn what_is_read_while_counting_goes_on_is_the_same_and_nothing_is_told_before(
+        before in proptest::collection::vec((0..700i64, 0..2usize, 0..5_000_000u64), 0..60),
+        since in proptest::collection::vec((0..3i64, 0..2usize, 0..5_000_000u64), 1..20),
+        hours in 0..60i64,
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let redb = Redb::open(&directory.path().join("slogate.redb")).unwrap();
+        let stores: [&dyn Store; 2] = [&Memory::new(), &redb];
+        for store in stores {
+            let commit = |engine: &mut Engine| {
+                let commit = Commit { checkpoint: engine.checkpoint(), ..Commit::default() };
+                store.commit(store.revision().unwrap() + 1, &commit).unwrap();
+            };
+            let mut reference = Engine::new(timed());
+            let mut engine = restore(store, timed(), Horizon::DAYS_28, NOW).unwrap().0;
+            for engine in [&mut engine, &mut reference] {
+                engine.tick(NOW);
+                engine.observe(took(engine, &before));
+            }
+            commit(&mut engine);
+            let now = NOW.plus_millis(hours * HOUR_MS);
+            let (mut engine, _, durations) = restore_counts(store, timed(), Horizon::DAYS_28, now).unwrap();
+            for engine in [&mut engine, &mut reference] {
+                engine.tick(now);
+                engine.observe(took(engine, &since));
+            }
+            // Half of it is in the store before the rest has been read from there.
+            commit(&mut engine);
+            engine.observe(took(&engine, &since));
+            reference.observe(took(&reference, &since));
+            let board = engine.tick(now);
+            prop_assert!(board.slos.iter().all(|slo| slo.latency.is_none()));
+            prop_assert_eq!(engine.latency_at(SloId(0), LATEST, now), Err(NotKept::BeingRead));
+            engine.take_durations(durations.read().unwrap());
+            prop_assert_eq!(spreads(&engine), spreads(&reference));
+            commit(&mut engine);
+            let engine = restore(store, timed(), Horizon::DAYS_28, now).unwrap().0;
+            prop_assert_eq!(spreads(&engine), spreads(&reference));
         }
     }
 }
