@@ -119,7 +119,8 @@ impl Rings {
         let mut new = 0;
         for slo in 0..slos {
             let is_new = self.shown[slo].is_none() && self.places[slo].is_some();
-            if !turns.contains(&slo) && !(is_new && new < NEW_AT_MOST) {
+            let is_next = turns.contains(&slo) || is_new && new < NEW_AT_MOST;
+            if !is_next {
                 continue;
             }
             new += usize::from(is_new);
