@@ -251,8 +251,10 @@ impl Day {
 
     fn add(&mut self, hour: usize, counts: &HourCounts) {
         let Hour { lanes, start, .. } = self.hours[hour];
-        let sums = lanes.plus(&self.bytes[start.into()..], counts);
-        self.put(hour, &sums);
+        match lanes.len() {
+            0 => self.put(hour, counts),
+            _ => self.put(hour, &lanes.plus(&self.bytes[start.into()..], counts)),
+        }
     }
 
     /// Keeps these counts of an hour instead, and makes room for them where they need more.

@@ -330,16 +330,19 @@ impl Ledger {
         }
     }
 
-    /// Takes over an hour of counts of an earlier ledger, which are in the totals already.
-    pub(super) fn restore_hour(&mut self, column: usize, start: Minute, counts: &HourCounts, kept: Minute) {
+    /// Takes over an hour of counts of an earlier ledger, which are in the totals already, and says whether there are any.
+    pub(super) fn restore_hour(&mut self, column: usize, start: Minute, counts: &HourCounts, kept: Minute) -> bool {
         let Counted { window, slices, newest, ahead, .. } = &mut self.columns[column];
-        window.add_hour(start.hour(), counts);
+        if window.add_hour(start.hour(), counts).is_empty() {
+            return false;
+        }
         if newest.is_none_or(|newest| newest.minute() < start.plus(PAGE_MINUTES as i64 - 1)) {
             *ahead = (*ahead).max(counts.occupied().map(|(_, last)| start.plus(last as i64)));
         }
         if let Some(slices) = slices {
             slices.judge_restored(window, start, counts, kept);
         }
+        true
     }
 
     /// Looks whether every record became one thing, before anything of it is kept. What does not add up is not handed

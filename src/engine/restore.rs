@@ -236,8 +236,7 @@ impl Restoring {
         let start = Minute::from_number(self.hour.saturating_mul(PAGE_MINUTES as i64));
         for Place { source, column, gathered } in self.places.iter().flatten() {
             let counts = &mut self.gathered[*gathered];
-            if !counts.sum().is_empty() {
-                self.engine.ledgers[source.0].restore_hour(*column, start, counts, self.from);
+            if self.engine.ledgers[source.0].restore_hour(*column, start, counts, self.from) {
                 *counts = HourCounts::ZERO;
             }
         }
