@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::follow::Delivery;
 use super::following::Following;
 use super::kept_for;
-use super::reload::Reload;
+use super::reload::{self, Reload};
 use super::revive::Revival;
 use super::specs::News;
 use crate::api::{self, Access, Ask, Followed, Health, Order, OrderError, Prepared, Snapshot, StoreTrouble};
@@ -328,7 +328,8 @@ impl Owner {
     fn what_is_shown(&mut self, board: Arc<Board>) -> (Arc<Catalog>, Arc<Board>) {
         if self.reload.is_to_be_kept_back(self.writer.is_behind()) {
             let shown = self.snapshots.borrow();
-            return (Arc::clone(&shown.catalog), Arc::clone(&shown.board));
+            let frozen = reload::frozen_as_well((&shown.catalog, &shown.board), (self.engine.catalog(), &board));
+            return (Arc::clone(&shown.catalog), frozen.map_or_else(|| Arc::clone(&shown.board), Arc::new));
         }
         let catalog = Arc::clone(self.engine.catalog());
         self.reload.is_withheld &= self.writer.is_behind();

@@ -11,6 +11,7 @@
 //!   specs, as at a start: nothing is counted by both, and nothing by neither. Orders and the memory of gates come along.
 //! - Readers see the new specs only when the audit of what they changed is durable: to promise less is a way to open a
 //!   gate.
+//! - A freeze that is ordered while readers are kept at the old specs is shown there too.
 //! - While the store cannot be written the old specs stay, and what is waited for is told.
 //! - Whatever fails, the specs that were in force go on being followed.
 
@@ -22,7 +23,9 @@ use super::revive::Revival;
 use super::specs::{Cause, Change, News};
 use super::{classifiers, followers, kept_for, tell_measured};
 use crate::api::{Access, SpecsHealth};
-use crate::spec::Catalog;
+use crate::engine::Board;
+use crate::gate::{Decision, GateState, Hold, Level, Reason};
+use crate::spec::{Catalog, Service};
 use crate::store::restore;
 use crate::time::Timestamp;
 
@@ -58,6 +61,32 @@ impl Reload {
         self.is_unseen &= is_behind;
         self.is_unseen
     }
+}
+
+/// What readers are kept at, with every gate frozen on which a freeze was ordered since; `None` when there is none. The
+/// order was answered, so that nobody may read anything else (see [`api`](crate::api)).
+pub(super) fn frozen_as_well(shown: (&Catalog, &Board), coming: (&Catalog, &Board)) -> Option<Board> {
+    let ordered = |(number, service): (usize, &Service)| {
+        let state = &coming.1[coming.0.service_named(&service.name)?].state;
+        let is_new = state.level == Level::Frozen && shown.1.gates[number].state.hold != state.hold;
+        let Some(Hold::Freeze { reason, until, .. }) = &state.hold else { return None };
+        let reason = Reason::ManualFreeze { reason: reason.clone(), until: *until };
+        is_new.then(|| (number, state.clone(), reason))
+    };
+    let ordered: Vec<_> = shown.0.services.iter().enumerate().filter_map(ordered).collect();
+    if ordered.is_empty() {
+        return None;
+    }
+    let mut board = shown.1.clone();
+    for (number, GateState { since, hold, .. }, reason) in ordered {
+        let Decision { state, reasons } = &mut board.gates[number];
+        if state.level != Level::Frozen {
+            (state.level, state.since) = (Level::Frozen, since);
+        }
+        state.hold = hold;
+        reasons.insert(0, reason);
+    }
+    Some(board)
 }
 
 impl Owner {

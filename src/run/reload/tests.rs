@@ -318,6 +318,38 @@ fn what_waits_gives_way_to_what_came_later() {
 }
 
 #[test]
+fn g06_a_freeze_is_read_also_by_those_who_still_see_the_old_specs() {
+    let desk = Desk::start();
+    desk.until("an open gate", |shown| gate(shown).level == Level::Open);
+    let shown = desk.shown();
+    let (catalog, board) = (&*shown.catalog, &*shown.board);
+    let frozen = |until: Option<Timestamp>| {
+        let mut coming = board.clone();
+        let state = &mut coming.gates[catalog.service_named("shop").unwrap().0].state;
+        let hold = Hold::Freeze { reason: "incident 7".to_owned(), until, exempt: vec!["fix".to_owned()] };
+        *state = GateState { level: Level::Frozen, since: board.at, hold: Some(hold), ..state.clone() };
+        coming
+    };
+    assert!(frozen_as_well((catalog, board), (catalog, board)).is_none());
+    // The catalog that is coming has others before it.
+    let mut other = catalog.clone();
+    other.services.reverse();
+    let mut coming = frozen(None);
+    coming.gates.reverse();
+    let kept = frozen_as_well((catalog, board), (&other, &coming)).unwrap();
+    for (before, after) in board.gates.iter().zip(&kept.gates) {
+        let is_shop = after.state.hold.is_some();
+        assert_eq!(after.state.level == Level::Frozen, is_shop);
+        assert_eq!(after == before, !is_shop);
+    }
+    let shop = &kept[catalog.service_named("shop").unwrap()];
+    assert!(matches!(&shop.reasons[0], Reason::ManualFreeze { reason, .. } if reason == "incident 7"));
+    // What has been shown is not shown twice.
+    assert!(frozen_as_well((catalog, &kept), (&other, &coming)).is_none());
+    desk.end();
+}
+
+#[test]
 fn another_promise_is_seen_only_when_its_audit_is_durable() {
     let mut desk = Desk::start();
     desk.log(100);
