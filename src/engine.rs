@@ -256,7 +256,10 @@ impl Engine {
 
     /// Takes note of how SLOs over scraped targets are measured.
     pub fn note_measured(&mut self, measured: impl IntoIterator<Item = (SloId, Measurement)>) {
-        for (slo, measurement) in measured {
+        for (slo, mut measurement) in measured {
+            // Where no target is listed any more nobody else knows that there were some.
+            let before = self.measured[slo.0].as_ref().filter(|before| before.since <= measurement.since);
+            measurement.last = measurement.last.or(before.and_then(|before| before.last));
             self.measured[slo.0] = Some(measurement);
         }
     }

@@ -277,13 +277,17 @@ impl Access {
         now: Timestamp,
     ) -> Result<Principal, Problem> {
         let guess = bearer(headers);
-        // Whoever has it is not to be kept out by others behind the same address.
-        if token.is(guess.unwrap_or_default()) {
+        let is_right = token.is(guess.unwrap_or_default());
+        // Whoever has one that nobody can guess is not to be kept out by others behind the same address.
+        if is_right && token.weakness().is_none() {
             return Ok(Principal::Token);
         }
         if let Some(wait_seconds) = self.attempts.wait_seconds(peer, now) {
             let why = format!("this address has presented {ATTEMPTS} wrong tokens within a minute");
             return Err(Problem::new(Kind::TooManyAttempts, why).retry_after(wait_seconds));
+        }
+        if is_right {
+            return Ok(Principal::Token);
         }
         if guess.is_some() {
             self.attempts.count(peer, now);

@@ -1,7 +1,7 @@
 //! Prepared: what many ask of one snapshot, made once.
 //!
 //! A snapshot never changes, so that everybody who reads an SLO of it, or asks for the verdict on a service, gets the
-//! same bytes. The first one makes them; they go with the snapshot, five times a second. This is no cache: nothing in it
+//! same bytes. The first one makes them; they go with the snapshot, at the next tick. This is no cache: nothing in it
 //! can be older than the snapshot that is answered from, and nothing of it is used where a request's own time matters.
 
 use std::sync::OnceLock;

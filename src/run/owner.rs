@@ -23,7 +23,7 @@ use crate::document::{Actor, AuditEntry};
 use crate::engine::{Board, Command, Engine, Gap, Recall, RestoringDurations};
 use crate::gate::{Doubt, Hold, Level, Reason};
 use crate::spec::{Catalog, ServiceId};
-use crate::store::{self, Commit, LaterDurations, Store, StoreError, Writer, restore};
+use crate::store::{self, Commit, LaterDurations, Store, StoreError, Writer, restore, restore_counts};
 use crate::time::{Clock, Stopwatch, Timestamp};
 
 /// What readers see.
@@ -33,6 +33,8 @@ pub(super) type Published = Arc<Snapshot>;
 const TICK: Duration = Duration::from_millis(250);
 /// Not more often than this, however many deliveries come, in milliseconds.
 const TICK_AT_MOST_MS: u64 = 100;
+/// Durations that could not be read are tried again after this time.
+const AGAIN_MS: u64 = 1_000;
 /// At least this often what was counted is committed, in milliseconds.
 pub(super) const COMMIT_MS: u64 = 1_000;
 /// With so many counts waiting, a commit is made at once: history is being read.
@@ -62,6 +64,8 @@ pub(super) struct Owner {
     data_as_of: Option<Timestamp>,
     /// What is read of durations while everything else goes on.
     pub(super) durations: Option<JoinHandle<Result<RestoringDurations, StoreError>>>,
+    /// When that failed.
+    durations_tried_ms: Option<u64>,
     pub(super) watch: Stopwatch,
     committed_ms: u64,
     ticked_ms: u64,
@@ -114,6 +118,7 @@ impl Owner {
             store_health,
             data_as_of: None,
             durations: None,
+            durations_tried_ms: None,
             watch: Stopwatch::start(),
             committed_ms: 0,
             ticked_ms: 0,
@@ -136,9 +141,29 @@ impl Owner {
         let Some(reading) = self.durations.take_if(|reading| reading.is_finished()) else { return };
         match reading.join() {
             Ok(Ok(durations)) => self.engine.take_durations(durations),
-            Ok(Err(error)) => tracing::error!("how long requests took is not known: {error}"),
-            Err(_) => tracing::error!("how long requests took is not known: reading it ended by a fault of slogate"),
+            Ok(Err(error)) => self.durations_failed(&error.to_string()),
+            Err(_) => self.durations_failed("reading it ended by a fault of slogate"),
         }
+    }
+
+    /// Takes note that durations could not be read, which is so after a commit that failed: the file is opened anew then.
+    fn durations_failed(&mut self, why: &str) {
+        tracing::error!("how long requests took is not known before it has been read again: {why}");
+        self.durations_tried_ms = Some(self.watch.elapsed_ms());
+    }
+
+    /// Has durations that could not be read, read again, when the store can be written and some time has passed.
+    fn read_durations_again(&mut self) -> Result<(), String> {
+        let is_due = |tried_ms: &mut u64| self.watch.elapsed_ms().saturating_sub(*tried_ms) >= AGAIN_MS;
+        if self.writer.is_behind() || self.durations_tried_ms.take_if(is_due).is_none() {
+            return Ok(());
+        }
+        self.commit().map_err(|error| error.to_string())?;
+        let (catalog, now) = (Arc::clone(self.engine.catalog()), self.clock.now());
+        let restored = restore_counts(&*self.store, Arc::clone(&catalog), kept_for(&catalog), now);
+        let (engine, _, durations) = restored.map_err(|error| error.to_string())?;
+        self.engine = engine.going_on_from(&self.engine);
+        self.await_durations(durations).map_err(|error| error.to_string())
     }
 
     /// Says from now on that nothing of what the store held is known.
@@ -188,6 +213,9 @@ impl Owner {
     /// Ticks, unless that was just done.
     pub(super) fn turn(&mut self) {
         self.take_durations();
+        if let Err(why) = self.read_durations_again() {
+            self.durations_failed(&why);
+        }
         if self.watch.elapsed_ms().saturating_sub(self.ticked_ms) >= TICK_AT_MOST_MS {
             self.tick();
         }

@@ -98,7 +98,8 @@ impl Owner {
             self.take(delivery);
         }
         self.engine.note_panic(source);
-        self.caught_up[source.0] = Some(false);
+        // One that has never delivered has not begun.
+        self.caught_up[source.0] = self.caught_up[source.0].map(|_| false);
         let backoff_ms = self.revival.note(source, self.watch.elapsed_ms());
         let name = &self.engine.catalog()[source].name;
         tracing::error!(

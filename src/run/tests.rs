@@ -1,3 +1,4 @@
+mod durations;
 mod scripts;
 mod simulation;
 

@@ -114,18 +114,19 @@ impl Redb {
                 file.database = Some(database);
                 Ok(())
             }
-            Some(_) if !file.is_second => self.open_once_more(&mut file),
+            Some(_) | None if !file.is_second => self.open_once_more(&mut file),
             Some(_) | None => Err(self.failed()),
         }
     }
 
-    /// After a failed sync: looks at what the file holds and goes on from there. Whatever goes wrong now is final.
+    /// After a failed sync: looks at what the file holds and goes on from there. Whatever goes wrong then is final; that
+    /// the file cannot be opened is not, since whoever reads durations may have it open for a moment longer.
     fn open_once_more(&self, file: &mut OpenFile) -> Result<(), StoreError> {
         tracing::warn!("{}: a sync failed; looking at what the store holds", self.path.display());
-        file.is_second = true;
         // It is locked as long as it is open.
         file.disk = None;
         let disk = (self.opener.0)().map_err(|trouble| trouble.at(&self.path))?;
+        file.is_second = true;
         open::look_at(&disk, &self.path)?;
         disk.make_header_durable().map_err(|_| self.failed())?;
         let opened = open::database(disk.clone());

@@ -112,7 +112,14 @@ pub(super) fn taken_over(
         let listed = listed
             .get_or_insert_with(|| Discovery::new(scrape).look().0.into_iter().map(|endpoint| endpoint.key).collect());
         let by_name = |key: &str| key.split_once('#').is_some_and(|(url, _)| scrape.dns.iter().any(|text| text == url));
-        let mut targets = restored(counter, source, positions)?;
+        let mut targets = match restored(counter, source, positions) {
+            Ok(targets) => targets,
+            Err(error) => {
+                // Nobody names that source any more, so that nothing depends on it.
+                tracing::warn!(source, "what is kept of a source that no spec names is left alone: {error}");
+                continue;
+            }
+        };
         targets.retain(|key, _| listed.contains(key) || by_name(key));
         if !targets.is_empty() {
             let forgotten = targets.keys().flat_map(|key| forgotten(source, key)).collect();
