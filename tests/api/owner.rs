@@ -236,7 +236,7 @@ impl Server {
         }
         self.owner(|owner| {
             let now = owner.clock.now();
-            let reading = Reading { bytes_behind: 0, behind_since: now, is_conserved: true };
+            let reading = Reading { bytes_behind: 0, behind_since: now, is_conserved: true, unreadable: None };
             owner.engine.note_reading(SourceId(0), reading);
             owner.publish();
         });

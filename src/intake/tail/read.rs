@@ -6,7 +6,7 @@ use super::cut::{self, Account, Rules, Within};
 use super::disk;
 use super::event::{GapReason, NoteKind};
 use super::print::{ANCHOR, Print};
-use super::stream::{Lost, State, Stream};
+use super::stream::{Lost, State, Stream, Trouble};
 use super::{Log, Sink, Tail};
 
 /// How much is read of one file before it is another's turn.
@@ -336,6 +336,7 @@ impl Tail {
         stream.backoff_ms = (stream.backoff_ms * 2).clamp(BACKOFF_MS.0, BACKOFF_MS.1);
         stream.retry_ms = now_ms.saturating_add(stream.backoff_ms);
         stream.looked = None;
+        stream.trouble = Some(Trouble::again(stream.trouble.take(), error, now_ms));
         let path = stream.kept.path.clone();
         self.note(NoteKind::Unreadable, &path, error.to_string());
     }
