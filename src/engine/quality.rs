@@ -109,6 +109,8 @@ pub(super) struct Quality {
     /// How often whoever reads it panicked, and whether nothing was heard of them since.
     panics: u64,
     is_panicked: bool,
+    /// How many records were read by their beginnings.
+    truncated: u64,
     /// As in the last checkpoint.
     kept: KeptQuality,
 }
@@ -135,6 +137,7 @@ impl Quality {
         self.was_caught_up = before.was_caught_up;
         self.is_corrupt = before.is_corrupt;
         (self.panics, self.is_panicked) = (before.panics, before.is_panicked);
+        self.truncated = before.truncated;
     }
 
     /// What is to be kept, if that has changed.
@@ -149,6 +152,16 @@ impl Quality {
     /// Takes note of records that came in, of which the last `run` could not be read.
     pub(super) fn arrived(&mut self, records: u64, run: u64) {
         self.unread_run = if run >= records { self.unread_run.saturating_add(run) } else { run };
+    }
+
+    /// Takes note of records that were read by their beginnings.
+    pub(super) fn cut_off(&mut self, records: u64) {
+        self.truncated = self.truncated.saturating_add(records);
+    }
+
+    /// How many there were, since the program started.
+    pub(super) fn truncated(&self) -> u64 {
+        self.truncated
     }
 
     /// Forgets in which order records came in.

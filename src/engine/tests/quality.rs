@@ -23,6 +23,7 @@ fn arriving(engine: &Engine, read: u32, unread: u64) -> Batch {
         pages: vec![page],
         newest: vec![newest, newest, None],
         rejected: [(Rejection::Unparsed(Unparsed::Layout), unread)].into(),
+        truncated: 0,
         records: u64::from(read) + unread,
         unread_run: unread,
         samples: Vec::new(),
