@@ -209,6 +209,11 @@ impl Tail {
     }
 
     /// The file of a stream is gone, and nobody had it open.
+    ///
+    /// That it had been read to its end is no proof that nothing is missing: whoever writes a log goes on for a while in a
+    /// file that was renamed or deleted, until it opens the new one. A file that is held open is read for `rotate_wait_ms`
+    /// after that, and settled. When the program was killed before, nobody has seen whether more was written, and the
+    /// generation counts as lost: a gap too many rather than one too few.
     pub(super) fn lose(&mut self, key: u64) {
         let now_ms = self.now_ms;
         self.close(key);
