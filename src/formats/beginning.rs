@@ -9,8 +9,8 @@
 //! - Where quotes mean nothing (`escape=none`), or a line can be read in two ways, nothing is certain without the end.
 
 use super::nginx::Escape;
-use super::program::{Program, Spans, cut_at_quotes};
-use super::token::{Field, SLOTS, Shape, Token};
+use super::program::{Program, Spans};
+use super::token::{Field, SLOTS, Shape, Token, cut_at_quotes};
 
 /// Reads the beginnings of lines of one format.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@
 //! - Without escaping (`escape=none`) quotes mean nothing, and the line is one stretch.
 
 use super::nginx::Escape;
-use super::token::{Class, Field, SLOTS, Shape, Token, Variable};
+use super::token::{Class, Field, SLOTS, Shape, Token, Variable, cut_at_quotes};
 
 /// Where the fields stand in a line: start and end, by [`Field::slot`]. Of a field that the format lacks, `(0, 0)`.
 pub type Spans = [(u32, u32); SLOTS];
@@ -433,27 +433,6 @@ fn contains_in_order(mut text: &[u8], literals: &[Box<[u8]>]) -> Option<()> {
         text = &text[found + literal.len()..];
     }
     Some(())
-}
-
-/// The tokens between the quotes of a format, without the quotes: at least one row of them.
-pub fn cut_at_quotes(tokens: &[Token]) -> Vec<Vec<Token>> {
-    let (mut rows, mut current) = (Vec::new(), Vec::new());
-    for token in tokens {
-        let Token::Literal(text) = token else {
-            current.push(token.clone());
-            continue;
-        };
-        for (number, piece) in text.split(|byte| *byte == b'"').enumerate() {
-            if number > 0 {
-                rows.push(std::mem::take(&mut current));
-            }
-            if !piece.is_empty() {
-                current.push(Token::Literal(piece.to_vec()));
-            }
-        }
-    }
-    rows.push(current);
-    rows
 }
 
 /// The tokens of a stretch.
