@@ -122,6 +122,11 @@ impl Classifier {
         self.outcomes.len()
     }
 
+    /// Whether the host of a request can matter.
+    pub fn needs_host(&self) -> bool {
+        !self.hosts.is_empty()
+    }
+
     /// What an outcome means.
     pub fn meaning(&self, outcome: Outcome) -> &Meaning {
         self.outcomes.meaning(outcome)

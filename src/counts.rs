@@ -113,7 +113,7 @@ pub enum Rejection {
     Unparsed(Unparsed),
     /// It has the declared format in two ways that disagree.
     Ambiguous,
-    /// It is longer than `max_line`.
+    /// It is longer than `max_line`, and its beginning does not tell what became of the request.
     Oversize,
     /// It is more than five minutes ahead of now.
     Future,
@@ -171,6 +171,8 @@ pub struct Batch {
     pub newest: Vec<Option<Timestamp>>,
     /// How many records were refused, by reason.
     pub rejected: BTreeMap<Rejection, u64>,
+    /// How many records were longer than `max_line` and read by their beginnings, whatever became of them.
+    pub truncated: u64,
     /// How many records there were, whatever became of them.
     pub records: u64,
     /// How many of the last of them, one after the other, could not be read.

@@ -12,6 +12,7 @@
 //! added are taken back, where a path is compared.
 
 mod apache;
+mod beginning;
 mod combined;
 mod exhaustive;
 pub mod exposition;

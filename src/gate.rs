@@ -35,7 +35,7 @@ use crate::spec::{GatePolicy, OnGap, OnUnknown, SloId, SourceId};
 use crate::tally::Tally;
 use crate::time::Timestamp;
 
-pub use feed::{Doubt, Feed, Lost, Measurement};
+pub use feed::{Doubt, Feed, Lost, Measurement, Unreadable};
 pub use reason::Reason;
 
 /// How far a service may be changed, from free to not at all.
@@ -398,7 +398,7 @@ fn reasons_to_doubt(policy: &GatePolicy, slos: &[Witness], feeds: &[Feed]) -> Ve
 }
 
 fn reasons_of(feed: &Feed) -> impl Iterator<Item = Reason> {
-    let doubts = feed.doubts.iter().map(|doubt| Reason::SourceDegraded { source: feed.source, doubt: *doubt });
+    let doubts = feed.doubts.iter().map(|doubt| Reason::SourceDegraded { source: feed.source, doubt: doubt.clone() });
     let not_measured =
         |(slo, measurement): &(SloId, Measurement)| Reason::NotMeasured { slo: *slo, measurement: measurement.clone() };
     doubts.chain(feed.unmeasured.iter().map(not_measured))

@@ -41,7 +41,7 @@ fn timed() -> Format {
         zone: "UTC0",
         is_split: false,
         duration: Duration::Request,
-        can_be_oversize: true,
+        can_be_too_long: true,
         time: time_local,
     }
 }
@@ -93,7 +93,7 @@ fn b15_fields_in_any_order_and_the_times_of_several_upstreams_are_counted_exactl
         zone: "NZST-12",
         is_split: true,
         duration: Duration::Upstream,
-        can_be_oversize: false,
+        can_be_too_long: false,
         time: |line| seconds(between(line, "\" at=", " ")),
     };
     let run = Run::of(format, [everything(), traffic::hosts()].concat());

@@ -77,7 +77,8 @@ pub fn batch(catalog: &Catalog, hour: i64, rows: std::ops::Range<usize>, seed: u
     let (rejected, samples, unmatched) = (BTreeMap::new(), Vec::new(), Vec::new());
     let newest = vec![newest; columns.len()];
     let (source, pages, records, unread_run) = (SourceId(0), vec![page], 0, 0);
-    let batch = Batch { source, pages, newest, rejected, records, unread_run, samples, unmatched, durations };
+    let batch =
+        Batch { source, pages, newest, rejected, truncated: 0, records, unread_run, samples, unmatched, durations };
     Batch { records: batch.accounted(), ..batch }
 }
 

@@ -53,6 +53,8 @@ pub struct Counter<'c> {
     /// By outcome: the newest time, in milliseconds.
     newest_ms: Vec<i64>,
     rejected: BTreeMap<Rejection, u64>,
+    /// How many records were read by their beginnings.
+    truncated: u64,
     samples: VecDeque<(Rejection, Vec<u8>)>,
     unmatched: Unmatched,
     durations: Sorter,
@@ -122,6 +124,7 @@ impl<'c> Counter<'c> {
             open_lines: 0,
             newest_ms: vec![i64::MIN; classifier.outcomes()],
             rejected: BTreeMap::new(),
+            truncated: 0,
             samples: VecDeque::new(),
             unmatched: Unmatched::default(),
             durations: Sorter::new(catalog, source, classifier),
@@ -133,7 +136,7 @@ impl<'c> Counter<'c> {
         self.bounds = bounds;
     }
 
-    /// The longest line that is read, in bytes; longer ones are oversize.
+    /// How much of a line is read, in bytes; longer ones are oversize, unless this much of them tells enough.
     pub fn max_line(&self) -> usize {
         self.max_line
     }
@@ -196,7 +199,7 @@ impl<'c> Counter<'c> {
             let plain = escapes.first().is_none_or(|escape| escape > newline);
             let text = &block[start..];
             let read = match expected {
-                _ if length > self.max_line => Err(Rejection::Oversize),
+                _ if length > self.max_line => self.read_beginning(&text[..length]),
                 _ if !plain || expected.is_some_and(|expected| line_quotes.len() != expected) => {
                     self.reader.read(&text[..length]).map_err(Rejection::from)
                 }
@@ -226,9 +229,11 @@ impl<'c> Counter<'c> {
     pub fn count_unfinished(&mut self, line: &[u8]) {
         self.seen.records += 1;
         let text = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.len() > self.max_line {
+            return self.count_beginning(line);
+        }
         let is_complete = self.reader.is_sure_to_end(text);
         let rejection = match self.reader.read(text) {
-            _ if line.len() > self.max_line => Rejection::Oversize,
             Ok(request) if is_complete => {
                 self.unread_run = 0;
                 return self.add(&request, line);
@@ -239,11 +244,34 @@ impl<'c> Counter<'c> {
         self.refuse(rejection, line);
     }
 
-    /// Counts a line as oversize of which only the beginning was kept.
+    /// Counts a line that is longer than [`Counter::max_line`], and of which at least so much was kept: by its beginning,
+    /// or as oversize when that does not tell enough.
     pub fn count_oversize(&mut self, beginning: &[u8]) {
         self.seen.records += 1;
-        self.unread_run += 1;
-        self.refuse(Rejection::Oversize, beginning);
+        self.count_beginning(beginning);
+    }
+
+    fn count_beginning(&mut self, line: &[u8]) {
+        match self.read_beginning(line) {
+            Ok(request) => {
+                self.unread_run = 0;
+                self.add(&request, line);
+            }
+            Err(rejection) => {
+                self.unread_run += 1;
+                self.refuse(rejection, line);
+            }
+        }
+    }
+
+    /// Reads a line that is too long. However much of it is at hand, no more than `max_line` bytes are looked at, so that
+    /// it comes out the same wherever it is read.
+    #[cold]
+    fn read_beginning<'a>(&mut self, line: &'a [u8]) -> Result<Request<'a>, Rejection> {
+        let kept = &line[..line.len().min(self.max_line)];
+        let request = self.reader.read_beginning(kept, self.classifier.needs_host()).ok_or(Rejection::Oversize)?;
+        self.truncated += 1;
+        Ok(request)
     }
 
     #[inline(always)]
@@ -333,6 +361,7 @@ impl<'c> Counter<'c> {
             newest,
             samples: samples.collect(),
             rejected: std::mem::take(&mut self.rejected),
+            truncated: std::mem::take(&mut self.truncated),
             unmatched: self.unmatched.take(),
             durations,
         }

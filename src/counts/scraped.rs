@@ -504,6 +504,7 @@ impl Counts {
             pages: pages(std::mem::take(&mut self.cells)),
             newest,
             rejected: std::mem::take(&mut self.rejected),
+            truncated: 0,
             records: std::mem::take(&mut self.seen),
             unread_run: 0,
             samples: Vec::new(),

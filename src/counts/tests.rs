@@ -26,7 +26,7 @@ source = "lb"
 requests = ["GET /shop"]
 "#;
 
-/// Each letter is a line: read, not matched, unparsed, too long, of the future. A blank ends a block, `/` a batch. What
+/// Each letter is a line: read, not matched, unparsed, oversize, truncated, of the future. A blank ends a block, `/` a batch. What
 /// every batch says: its records, those not to be read, and how many of its last ones could not be.
 #[track_caller]
 fn check(letters: &str, batches: &[(u64, u64, u64)]) {
@@ -40,6 +40,7 @@ fn check(letters: &str, batches: &[(u64, u64, u64)]) {
         'n' => request(20, "/"),
         'u' => "GET /shop\n".to_owned(),
         'o' => "x".repeat(2_000) + "\n",
+        't' => request(20, "/shop").replace(" 5\n", &format!(" 5{}\n", " x".repeat(1_000))),
         'f' => request(29, "/shop"),
         other => panic!("no line is called {other}"),
     };
@@ -71,6 +72,7 @@ fn b21_a_run_of_records_that_cannot_be_read_goes_over_blocks_and_ends_with_one_t
     check("uu ru", &[(4, 3, 1)]);
     check("uu r", &[(3, 2, 0)]);
     check("uu f u", &[(4, 3, 1)]);
+    check("uot/oo t/to", &[(3, 2, 0), (3, 2, 0), (2, 1, 1)]);
     check("uu  u/r u", &[(3, 3, 3), (2, 1, 1)]);
 }
 
@@ -89,5 +91,26 @@ fn lines_without_an_end_are_records_too() {
     counter.count_oversize(b"xxx");
     counter.count_oversize(b"xxx");
     let batch = counter.take();
-    assert_eq!((batch.records, batch.accounted(), batch.unread_run), (2, 2, 2));
+    assert_eq!((batch.records, batch.accounted(), batch.unread_run, batch.truncated), (2, 2, 2, 0));
+    // a16: however much of a line is at hand, it comes out by what is kept of every line.
+    let head = " [20/Nov/2026:10:12:00 +0000] \"GET /shop HTTP/1.1\" 500 ";
+    for spare in [900, 1, 0, -1, -500] {
+        let user = "x".repeat((1_024 - 4 - head.len() as isize - spare) as usize);
+        let (line, is_within) = (format!("a - {user}{head}{}", "5".repeat(2_000)), spare >= 0);
+        let expected = if is_within { (1, 1, 0, 1, 0) } else { (1, 1, 1, 0, 1) };
+        let mut check = |count: &dyn Fn(&mut Counter<'_>)| {
+            count(&mut counter);
+            let batch = counter.take();
+            let unread = (batch.unread_run, batch.truncated, batch.unread());
+            assert_eq!(
+                (batch.records, batch.accounted(), unread.0, unread.1, unread.2),
+                expected,
+                "{spare} bytes to spare"
+            );
+        };
+        check(&|counter| counter.count(format!("{line}\n").as_bytes()));
+        check(&|counter| counter.count_unfinished(line.as_bytes()));
+        check(&|counter| counter.count_oversize(line.as_bytes()));
+        check(&|counter| counter.count_oversize(&line.as_bytes()[..1_024]));
+    }
 }

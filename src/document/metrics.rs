@@ -2,7 +2,7 @@
 //!
 //! - Labels hold names of the specs and words of this program, never anything that traffic brought along, so that the
 //!   number of series follows from the specs: per SLO 5, one per burn window, 2 per alert rule and up to 10 of latency (20 of
-//!   a histogram), per journey 2, per service 4, per source 24 (30 when it is scraped), two more, and 4 about the specs themselves (see
+//!   a histogram), per journey 2, per service 4, per source 26 (32 when it is scraped), two more, and 4 about the specs themselves (see
 //!   [`SpecsHealth`](super::SpecsHealth)).
 //! - A scraped source has 5 more for each of its targets, which the specs and what they name list (1,000 at most), one for
 //!   each reason why a scrape fails, and one for each kind of thing that happens to counters.
@@ -180,6 +180,10 @@ fn sources(page: &mut Page, catalog: &Catalog, board: &Board) {
             page.sample(name, &[label(id), ("reason", reason)], count);
         }
     }
+
+    let name = "slogate_ingest_truncated_total";
+    page.family(name, "counter", "Records too long to be read whole and read by their beginnings, since it started.");
+    ids().for_each(|id| page.sample(name, &[label(id)], board[id].truncated));
 
     let name = "slogate_ingest_missing_field_total";
     page.family(name, "counter", "Records without a field that an SLI wanted.");

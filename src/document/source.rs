@@ -29,6 +29,8 @@ pub struct SourceStatus<'a> {
     pub rejected: Ordered<&'static str, u64>,
     /// The part of a record that could not be read, for those refused as `unparsed`; only parts that occurred.
     pub rejected_detail: Ordered<&'static str, u64>,
+    /// Records that were longer than `max_line` and read by their beginnings, since the program started.
+    pub truncated: u64,
     /// Fields that an SLI wanted and a record did not carry.
     pub missing: Ordered<&'static str, u64>,
     /// Its newest accepted record.
@@ -88,6 +90,7 @@ impl<'a> SourceStatus<'a> {
             unmatched: found.accepted.bad,
             rejected: counted(found, |rejection| Some(rejection.reason())),
             rejected_detail: counted(found, detail),
+            truncated: found.truncated,
             missing: Ordered(vec![("duration", found.missing_duration)]),
             last_event: found.last_event,
             lag_seconds: lag_ms.map(|millis| millis as f64 / 1_000.0),

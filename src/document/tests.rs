@@ -83,6 +83,7 @@ fn engine(good: u32, bad: u32, newest: Timestamp) -> Engine {
         pages: vec![page],
         newest: vec![Some(newest), Some(newest), None],
         rejected: [(layout, 11), (time, 7), (Rejection::Future, 2), (Rejection::Oversize, 0)].into(),
+        truncated: 0,
         records: u64::from(good) + u64::from(bad) + 120,
         unread_run: 0,
         samples: vec![Sample { rejection: time, text: "no time".into() }],
@@ -144,7 +145,7 @@ fn no_data_is_null_and_never_a_number() {
         value["sources"][0],
         json!({
             "source": "lb", "kind": "file", "records": 0, "matched": 0, "unmatched": 0, "rejected": {},
-            "rejected_detail": {}, "missing": { "duration": 0 }, "last_event": null, "lag_seconds": null,
+            "rejected_detail": {}, "truncated": 0, "missing": { "duration": 0 }, "last_event": null, "lag_seconds": null,
             "bytes_behind": null, "health": "unknown", "reasons": [], "gaps": [], "gaps_total": 0, "samples": []
         })
     );
@@ -174,7 +175,7 @@ fn a_source_is_written_as_the_contract_has_it() {
     let expected = json!({
         "source": "lb", "kind": "file", "records": 2000120, "matched": 2000000, "unmatched": 100,
         "rejected": { "unparsed": 18, "future": 2 }, "rejected_detail": { "layout": 11, "time": 7 },
-        "missing": { "duration": 5 }, "last_event": "2026-11-20T10:11:59.600Z", "lag_seconds": 0.4, "bytes_behind": null,
+        "truncated": 0, "missing": { "duration": 5 }, "last_event": "2026-11-20T10:11:59.600Z", "lag_seconds": 0.4, "bytes_behind": null,
         "health": "ok", "reasons": [], "gaps": [], "gaps_total": 0,
         "samples": [{ "reason": "unparsed", "detail": "time", "text": "no time" }]
     });
@@ -265,6 +266,7 @@ fn a_gate_that_waits_for_recovery_says_what_it_waits_for() {
         pages: vec![page],
         newest: vec![None; 3],
         rejected,
+        truncated: 0,
         records: 0,
         unread_run: 0,
         samples,
@@ -325,6 +327,7 @@ fn a_doubt_is_told_with_the_source_with_its_slos_and_with_the_gate() {
         pages,
         newest,
         rejected,
+        truncated: 0,
         records,
         unread_run,
         samples,

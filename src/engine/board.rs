@@ -124,6 +124,9 @@ pub struct SourceStanding {
     pub missing_duration: u64,
     /// Records refused, by reason.
     pub rejected: BTreeMap<Rejection, u64>,
+    /// Records, whatever became of them, that were longer than `max_line` and read by their beginnings, since the program
+    /// started.
+    pub truncated: u64,
     /// The newest refused records, newest last.
     pub samples: Vec<Sample>,
     /// Its newest accepted record.

@@ -263,6 +263,7 @@ impl Ledger {
             gap_counts: self.gaps.counts.clone(),
             gap_bytes: self.gaps.bytes,
             panics: self.quality.panics(),
+            truncated: self.quality.truncated(),
             bytes_behind,
             accepted: self.lifetime(self.index_of(Column::Records)),
             missing_duration: self.lifetime(self.index_of(Column::Missing)).good,
@@ -404,6 +405,7 @@ impl Ledger {
     /// Counts the records of a batch in the minute in which they come in.
     fn arrive(&mut self, batch: &Batch, now: Timestamp) {
         self.quality.arrived(batch.records, batch.unread_run);
+        self.quality.cut_off(batch.truncated);
         if batch.records == 0 {
             return;
         }

@@ -1,8 +1,8 @@
 //! Quality: whether what a source delivers can be relied upon.
 //!
 //! A record that cannot be read may have been an error. When more than a small share of the newest records cannot, the
-//! counts of the rest prove nothing, and neither do they while much waits to be read. Both are told as a
-//! [`Doubt`]; what follows from it is decided by the gate.
+//! counts of the rest prove nothing, and neither do they while much waits to be read, or a file cannot be read at all.
+//! Each is told as a [`Doubt`]; what follows from it is decided by the gate.
 //!
 //! - Records are looked at as they come in, by the engine's own time: one that cannot be read carries none. They are
 //!   counted by the minute like everything else, so that a restart knows them, and a past instant can be asked about.
@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::gate::Doubt;
+use crate::gate::{Doubt, Unreadable};
 use crate::spec::GatePolicy;
 use crate::tally::Tally;
 use crate::time::{Horizon, Timestamp};
@@ -43,7 +43,7 @@ fn exceeds(records: Tally, limit_billionths: u128) -> bool {
 }
 
 /// How far the reading of a source has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
     /// How much waits to be read, in bytes.
     pub bytes_behind: u64,
@@ -51,6 +51,15 @@ pub struct Reading {
     pub behind_since: Timestamp,
     /// Whether every byte that was passed is accounted for.
     pub is_conserved: bool,
+    /// What cannot be read of it, whose length does not count as waiting.
+    pub unreadable: Option<Unreadable>,
+}
+
+impl Reading {
+    /// Whether everything there is has been read.
+    pub fn is_up_to_date(&self) -> bool {
+        self.bytes_behind == 0 && self.unreadable.is_none()
+    }
 }
 
 /// What a policy finds tolerable, or the strictest of several policies.
@@ -100,6 +109,8 @@ pub(super) struct Quality {
     /// How often whoever reads it panicked, and whether nothing was heard of them since.
     panics: u64,
     is_panicked: bool,
+    /// How many records were read by their beginnings.
+    truncated: u64,
     /// As in the last checkpoint.
     kept: KeptQuality,
 }
@@ -122,10 +133,11 @@ impl Quality {
 
     /// Knows of the present what `before` knew, of the same source in the same process.
     pub(super) fn take_over(&mut self, before: &Self) {
-        self.reading = before.reading;
+        self.reading.clone_from(&before.reading);
         self.was_caught_up = before.was_caught_up;
         self.is_corrupt = before.is_corrupt;
         (self.panics, self.is_panicked) = (before.panics, before.is_panicked);
+        self.truncated = before.truncated;
     }
 
     /// What is to be kept, if that has changed.
@@ -142,6 +154,16 @@ impl Quality {
         self.unread_run = if run >= records { self.unread_run.saturating_add(run) } else { run };
     }
 
+    /// Takes note of records that were read by their beginnings.
+    pub(super) fn cut_off(&mut self, records: u64) {
+        self.truncated = self.truncated.saturating_add(records);
+    }
+
+    /// How many there were, since the program started.
+    pub(super) fn truncated(&self) -> u64 {
+        self.truncated
+    }
+
     /// Forgets in which order records came in.
     pub(super) fn forget_order(&mut self) {
         self.unread_run = 0;
@@ -149,7 +171,7 @@ impl Quality {
 
     /// Takes note of how far the reading has come.
     pub(super) fn read(&mut self, reading: Reading) {
-        self.was_caught_up |= reading.bytes_behind == 0;
+        self.was_caught_up |= reading.is_up_to_date();
         self.is_corrupt |= !reading.is_conserved;
         self.is_panicked = false;
         self.reading = Some(reading);
@@ -178,7 +200,7 @@ impl Quality {
 
     /// How much waits to be read, in bytes, if that is known.
     pub(super) fn bytes_behind(&self) -> Option<u64> {
-        self.reading.map(|reading| reading.bytes_behind)
+        self.reading.as_ref().map(|reading| reading.bytes_behind)
     }
 
     /// Lets the newest records raise and lay doubts.
@@ -197,6 +219,7 @@ impl Quality {
         if self.is_panicked {
             doubts.push(Doubt::Panicked { times: self.panics });
         }
+        doubts.extend(self.unreadable(tolerance, now));
         if self.unread_run >= FORMAT_CHANGED {
             doubts.push(Doubt::FormatChanged { run: self.unread_run });
         }
@@ -208,9 +231,17 @@ impl Quality {
         doubts
     }
 
+    /// What cannot be read for a moment, as while a file is renamed, raises no doubt. What could not be read from the
+    /// start may not have been for long before that.
+    fn unreadable(&self, tolerance: Tolerance, now: Timestamp) -> Option<Doubt> {
+        let unreadable = self.reading.as_ref()?.unreadable.as_ref()?;
+        let is_doubtful = !self.was_caught_up || tolerance.is_too_long(unreadable.since, now);
+        is_doubtful.then(|| Doubt::Unreadable(unreadable.clone()))
+    }
+
     fn behind(&self, tolerance: Tolerance, now: Timestamp) -> Option<Doubt> {
-        let Reading { bytes_behind: bytes, behind_since: since, .. } =
-            self.reading.filter(|reading| reading.bytes_behind > 0)?;
+        let &Reading { bytes_behind: bytes, behind_since: since, .. } =
+            self.reading.as_ref().filter(|reading| reading.bytes_behind > 0)?;
         if !self.was_caught_up {
             return Some(Doubt::CatchingUp { bytes });
         }
@@ -333,6 +364,7 @@ mod tests {
             bytes_behind,
             behind_since: NOW.plus_millis(-waited_ms),
             is_conserved: true,
+            unreadable: None,
         };
         assert_eq!((found(&quality), quality.bytes_behind()), (vec![], None));
         for (bytes, waited_ms, expected) in [

@@ -58,6 +58,22 @@ impl<'t> LineReader<'t> {
         read
     }
 
+    /// Reads a line of which only the beginning is there: what it gives is what the whole line would give. A duration that
+    /// is not in it is `None`, and so is a host, unless `needs_host`. `None` when the rest is not certain.
+    #[cold]
+    pub fn read_beginning<'a>(&mut self, line: &'a [u8], needs_host: bool) -> Option<Request<'a>> {
+        let mut quotes = std::mem::take(&mut self.quotes);
+        bare_quotes(line, &mut quotes);
+        let found = self.template.find_in_beginning(line, &quotes);
+        self.quotes = quotes;
+        let found = found?;
+        let may_lack = |slot: usize| slot == DURATION || slot == HOST && !needs_host;
+        let is_there = |slot: usize| self.template.field(slot).is_none() || found[slot].is_some() || may_lack(slot);
+        let has_all = (0..SLOTS).all(is_there);
+        let spans = has_all.then(|| found.map(Option::unwrap_or_default))?;
+        self.request(line, line, &spans, true, found[DURATION].is_some()).ok()
+    }
+
     /// Reads a line without backslashes, the first `length` bytes of `text`; its quotes, as many as
     /// [`LineReader::quotes`], stand at `quotes` less `base`. What follows the line in `text` is not looked at, but lets the bytes of the line
     /// be loaded in blocks.
@@ -89,7 +105,7 @@ impl<'t> LineReader<'t> {
             Unread::Layout => Refused::Unparsed(Unparsed::Layout),
             Unread::Ambiguous => Refused::Ambiguous,
         })?;
-        self.request(text, line, &spans, escaped)
+        self.request(text, line, &spans, escaped, true)
     }
 
     #[inline(always)]
@@ -99,6 +115,7 @@ impl<'t> LineReader<'t> {
         line: &'a [u8],
         spans: &Spans,
         escaped: bool,
+        has_duration: bool,
     ) -> Result<Request<'a>, Refused> {
         let bytes = |slot: usize| &line[spans[slot].0 as usize..spans[slot].1 as usize];
         let Some(Field::Time(notation)) = self.template.field(TIME) else { return Err(Unparsed::Layout.into()) };
@@ -108,7 +125,7 @@ impl<'t> LineReader<'t> {
             Status::None => return Err(Unparsed::NoStatus.into()),
             Status::Invalid => return Err(Unparsed::Status.into()),
         };
-        let duration = match self.template.field(DURATION) {
+        let duration = match self.template.field(DURATION).filter(|_| has_duration) {
             Some(Field::Duration(unit)) => fields::duration(unit, bytes(DURATION)),
             Some(Field::DurationList(unit)) => fields::duration_list(unit, bytes(DURATION)),
             _ => Duration::None,
@@ -357,7 +374,7 @@ mod tests {
             let compiled = LineReader::new(&template).read(line.as_bytes());
             let mut reader = LineReader::new(&template);
             let exhaustive = match template.spans_exhaustively(line.as_bytes()) {
-                Ok(spans) => reader.request(line.as_bytes(), line.as_bytes(), &spans, true),
+                Ok(spans) => reader.request(line.as_bytes(), line.as_bytes(), &spans, true, true),
                 Err(_) => Err(Refused::Unparsed(Unparsed::Layout)),
             };
             prop_assert!(template.has_program(), "{}", COMPARED[which]);

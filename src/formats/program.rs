@@ -11,7 +11,7 @@
 //! - Without escaping (`escape=none`) quotes mean nothing, and the line is one stretch.
 
 use super::nginx::Escape;
-use super::token::{Class, Field, SLOTS, Shape, Token, Variable};
+use super::token::{Class, Field, SLOTS, Shape, Token, Variable, cut_at_quotes};
 
 /// Where the fields stand in a line: start and end, by [`Field::slot`]. Of a field that the format lacks, `(0, 0)`.
 pub type Spans = [(u32, u32); SLOTS];
@@ -212,28 +212,17 @@ impl Program {
     /// # Errors
     /// What stands in the way of a single, certain reading.
     pub fn compile(tokens: &[Token], escape: Escape) -> Result<Self, Forgeable> {
-        let mut stretches = Vec::new();
         let mut obstacles = Vec::new();
-        let mut quotes = 0;
-        let mut current = Pending::default();
-        for token in tokens {
-            match token {
-                Token::Literal(text) if escape == Escape::Backslash => {
-                    for (number, piece) in text.split(|byte| *byte == b'"').enumerate() {
-                        if number > 0 {
-                            let next = Pending { behind: Some(quotes), ..Pending::default() };
-                            stretches.push(std::mem::replace(&mut current, next).finish(Some(quotes), &mut obstacles));
-                            quotes += 1;
-                        }
-                        if !piece.is_empty() {
-                            current.tokens.push(Token::Literal(piece.to_vec()));
-                        }
-                    }
-                }
-                token => current.tokens.push(token.clone()),
-            }
-        }
-        stretches.push(current.finish(None, &mut obstacles));
+        let between = match escape {
+            Escape::Backslash => cut_at_quotes(tokens),
+            Escape::None => vec![tokens.to_vec()],
+        };
+        let quotes = between.len() - 1;
+        let stretch = |(place, tokens): (usize, Vec<Token>)| {
+            let pending = Pending { behind: place.checked_sub(1), tokens };
+            pending.finish((place < quotes).then_some(place), &mut obstacles)
+        };
+        let stretches = between.into_iter().enumerate().map(stretch).collect();
         match worst(obstacles) {
             Some(obstacle) => Err(obstacle),
             None => Ok(Self::lower(&fold_literals(stretches), quotes, escape)),
@@ -446,8 +435,7 @@ fn contains_in_order(mut text: &[u8], literals: &[Box<[u8]>]) -> Option<()> {
     Some(())
 }
 
-/// A stretch whose tokens are being gathered.
-#[derive(Default)]
+/// The tokens of a stretch.
 struct Pending {
     behind: Option<usize>,
     tokens: Vec<Token>,

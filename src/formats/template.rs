@@ -1,6 +1,7 @@
 //! Compiled log formats.
 
 use super::apache;
+use super::beginning::{Beginning, Found};
 use super::combined::Combined;
 use super::exhaustive::{self, Unread};
 use super::nginx::{self, Escape};
@@ -15,6 +16,8 @@ pub struct Template {
     escape: Escape,
     /// Absent where only trying all readings will do.
     program: Option<Program>,
+    /// Absent where a line is not certain without its end.
+    beginning: Option<Beginning>,
     /// A faster way for lines of the most common format.
     combined: Option<Combined>,
     /// The fields taken, by [`Field::slot`].
@@ -137,8 +140,10 @@ impl Template {
             }
             Err(_) => None,
         };
+        let is_certain = escape == Escape::Backslash && program.is_some();
+        let beginning = is_certain.then(|| Beginning::compile(&tokens)).flatten();
         let combined = Combined::recognise(&tokens).filter(|_| escape == Escape::Backslash);
-        Ok(Self { text: text.to_owned(), tokens, escape, program, combined, fields })
+        Ok(Self { text: text.to_owned(), tokens, escape, program, beginning, combined, fields })
     }
 
     /// The format as the user wrote it.
@@ -203,6 +208,11 @@ impl Template {
             Some(program) => program.run(text, length, quotes, base).ok_or(Unread::Layout),
             None => self.spans_exhaustively(&text[..length]),
         }
+    }
+
+    /// Finds the fields of a line of which only the beginning is there, with all its bare quotes at `quotes`.
+    pub(super) fn find_in_beginning(&self, line: &[u8], quotes: &[u32]) -> Option<Found> {
+        self.beginning.as_ref()?.read(line, quotes)
     }
 
     #[cfg(test)]

@@ -199,6 +199,27 @@ pub fn join_literals(tokens: Vec<Token>) -> Vec<Token> {
     joined
 }
 
+/// The tokens between the quotes of a format, without the quotes: at least one row of them.
+pub fn cut_at_quotes(tokens: &[Token]) -> Vec<Vec<Token>> {
+    let (mut rows, mut current) = (Vec::new(), Vec::new());
+    for token in tokens {
+        let Token::Literal(text) = token else {
+            current.push(token.clone());
+            continue;
+        };
+        for (number, piece) in text.split(|byte| *byte == b'"').enumerate() {
+            if number > 0 {
+                rows.push(std::mem::take(&mut current));
+            }
+            if !piece.is_empty() {
+                current.push(Token::Literal(piece.to_vec()));
+            }
+        }
+    }
+    rows.push(current);
+    rows
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -51,8 +51,19 @@ impl Measurement {
     }
 }
 
+/// Files of a source that cannot be read, of which nobody knows what they hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// How many, at least 1.
+    pub files: usize,
+    /// The one for which that is so for the longest time, and why.
+    pub worst: Arc<str>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 /// Why what a source delivers cannot be relied upon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Doubt {
     /// What was counted of it does not add up, and nothing more of it is counted.
     Corrupt,
@@ -61,6 +72,8 @@ pub enum Doubt {
         /// How often that was, since the program started.
         times: u64,
     },
+    /// Some of its files cannot be read, and errors may be in them.
+    Unreadable(Unreadable),
     /// None of its newest records, one after the other, could be read.
     FormatChanged {
         /// How many.
@@ -102,13 +115,15 @@ pub struct Lost {
 
 impl Doubt {
     /// The names of all of them, the worst first.
-    pub const NAMES: [&'static str; 6] = ["corrupt", "panic", "format_changed", "unparsed", "lag", "catching_up"];
+    pub const NAMES: [&'static str; 7] =
+        ["corrupt", "panic", "unreadable", "format_changed", "unparsed", "lag", "catching_up"];
 
     /// Its name in answers and metrics.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Corrupt => "corrupt",
             Self::Panicked { .. } => "panic",
+            Self::Unreadable(_) => "unreadable",
             Self::FormatChanged { .. } => "format_changed",
             Self::Unparsed { .. } => "unparsed",
             Self::Lag { .. } => "lag",
@@ -128,6 +143,12 @@ impl Doubt {
                     "reading source {source} ended by a fault of slogate, {times} since it started; it begins again \
                      where its counts were committed last"
                 )
+            }
+            Self::Unreadable(Unreadable { files: 1, worst, since }) => {
+                format!("a file of source {source} cannot be read since {since}, and errors may be in it: {worst}")
+            }
+            Self::Unreadable(Unreadable { files, worst, since }) => {
+                format!("{files} files of source {source} cannot be read, the first since {since}: {worst}")
             }
             Self::FormatChanged { run } => {
                 format!("none of the newest {run} records of source {source} could be read; its format has changed")

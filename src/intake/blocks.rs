@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub enum Piece<'a> {
     /// Whole lines, each with its newline.
     Lines(&'a [u8]),
-    /// The beginning of a line that is longer than the buffer; the rest was skipped.
+    /// The beginning of a line that is longer than allowed, as much of it as is allowed; the rest was skipped.
     Oversize(&'a [u8]),
     /// The last line, which has no newline.
     Unfinished(&'a [u8]),
@@ -18,12 +18,12 @@ pub enum Piece<'a> {
 
 /// How much is read at once: enough to make a system call cheap, little enough to stay in a core's own cache.
 const READ_AT_ONCE: usize = 256 * 1024;
-/// How much of an oversize line is shown.
-const SHOWN_OF_OVERSIZE: usize = 512;
 
 /// Reads whole lines, in a buffer of fixed size.
 pub struct LineBlocks<R> {
     bytes: R,
+    /// How much of a line that is too long is yielded; less than the buffer.
+    max_line: usize,
     buffer: Vec<u8>,
     /// The bytes of the buffer that were read and not yet yielded.
     start: usize,
@@ -54,7 +54,7 @@ impl<R: Read> LineBlocks<R> {
 
     fn limited(bytes: R, max_line: usize, limit: u64, state: State) -> Self {
         let size = READ_AT_ONCE.max(2 * max_line + 2);
-        Self { bytes, buffer: vec![0; size], start: 0, end: 0, passed: 0, limit, state }
+        Self { bytes, max_line, buffer: vec![0; size], start: 0, end: 0, passed: 0, limit, state }
     }
 
     /// The next piece; `None` behind the last.
@@ -80,7 +80,7 @@ impl<R: Read> LineBlocks<R> {
                         let bytes = &self.buffer[from..to];
                         return Ok(Some(match kind {
                             Found::Lines => Piece::Lines(bytes),
-                            Found::Oversize => Piece::Oversize(&bytes[..bytes.len().min(SHOWN_OF_OVERSIZE)]),
+                            Found::Oversize => Piece::Oversize(&bytes[..self.max_line]),
                             Found::Unfinished => Piece::Unfinished(bytes),
                         }));
                     }
@@ -266,7 +266,7 @@ mod tests {
         text.extend(b"\nlast\n");
         let found = pieces(LineBlocks::new(Dribble(&text, 10_000), 1_000));
         assert_eq!(found[0], ('l', b"first\n".to_vec()));
-        assert_eq!((found[1].0, found[1].1.len()), ('o', SHOWN_OF_OVERSIZE));
+        assert_eq!((found[1].0, found[1].1.len()), ('o', 1_000), "as much as is allowed");
         assert_eq!(found[2..], [('l', b"last\n".to_vec())]);
         text.truncate(2 * READ_AT_ONCE);
         assert_eq!(pieces(LineBlocks::new(&text[..], 1_000)).len(), 2);

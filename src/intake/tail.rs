@@ -53,7 +53,7 @@ use disk::FileId;
 use packed::Unpacking;
 use print::Print;
 use saved::About;
-use stream::{State, Stream};
+use stream::{State, Stream, Trouble};
 
 /// What to follow, and how.
 #[derive(Clone, Debug)]
@@ -125,7 +125,7 @@ pub struct Progress {
     pub files: usize,
     /// How many files are open.
     pub open: usize,
-    /// Logs that could not be read, or directories not listed, at the last try.
+    /// Logs that could not be read, or directories not listed, at the last try; [`Tail::unreadable`] tells of them.
     pub unreadable: usize,
     /// Generations whose bytes do not add up; nothing more of them is read.
     pub corrupt: usize,
@@ -136,6 +136,19 @@ impl Progress {
     pub fn has_more(&self) -> bool {
         self.bytes_behind > 0 && self.bytes_read > 0
     }
+}
+
+/// Logs that cannot be read, and directories that cannot be listed: nobody knows what they hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// How many, at least 1.
+    pub files: usize,
+    /// The one that could not be read for the longest time.
+    pub path: PathBuf,
+    /// What the system said about that one.
+    pub why: String,
+    /// Since when, on the clock of [`Tail::poll`].
+    pub since_ms: u64,
 }
 
 /// One generation of a log, for people and for checks.
@@ -152,6 +165,9 @@ pub struct Followed {
     /// How many bytes wait.
     pub bytes_behind: u64,
 }
+
+/// Logs and directories that could not be looked at by the last scan.
+type Blind = BTreeMap<PathBuf, Trouble>;
 
 /// How many generations without a file are remembered to know copies of them.
 const MOST_REMEMBERED: usize = 4_096;
@@ -179,8 +195,7 @@ pub struct Tail {
     has_scanned: bool,
     now_ms: u64,
     scan_ms: u64,
-    /// Logs and directories that could not be looked at by the last scan.
-    blind: Vec<PathBuf>,
+    blind: Blind,
     buffer: Vec<u8>,
     /// Streams in the order in which they were opened, some closed since.
     opened: VecDeque<u64>,
@@ -218,7 +233,7 @@ impl Tail {
             has_scanned: false,
             now_ms: 0,
             scan_ms: 0,
-            blind: Vec::new(),
+            blind: Blind::new(),
             opened: VecDeque::new(),
             open: 0,
             served: 0,
@@ -252,6 +267,7 @@ impl Tail {
         self.settle(sink);
         self.give_up();
         self.forget();
+        self.note_readable();
         self.gaps.drain(..).for_each(|gap| sink.gap(gap));
         self.notes.drain(..).for_each(|note| sink.note(note));
         self.progress(bytes_read)
@@ -291,14 +307,33 @@ impl Tail {
         })
     }
 
+    /// What could not be read at the last try, if anything.
+    pub fn unreadable(&self) -> Option<Unreadable> {
+        let (path, trouble) = self.troubles().min_by_key(|(_, trouble)| trouble.since_ms)?;
+        let (path, why, since_ms) = (path.to_owned(), trouble.why.clone(), trouble.since_ms);
+        Some(Unreadable { files: self.troubles().count(), path, why, since_ms })
+    }
+
+    fn troubles(&self) -> impl Iterator<Item = (&Path, &Trouble)> {
+        let streams = self.streams.values();
+        let files = streams.filter_map(|stream| Some((stream.kept.path.as_path(), stream.trouble()?)));
+        self.blind.iter().map(|(path, trouble)| (path.as_path(), trouble)).chain(files)
+    }
+
+    fn note_readable(&mut self) {
+        let unpacking = self.unpacking.as_ref().map(|unpacking| unpacking.key);
+        for (key, stream) in self.streams.iter_mut().filter(|(_, stream)| stream.trouble.is_some()) {
+            stream.note_readable(unpacking == Some(*key));
+        }
+    }
+
     fn progress(&self, bytes_read: u64) -> Progress {
-        let mut progress =
-            Progress { bytes_read, open: self.open, unreadable: self.blind.len(), ..Progress::default() };
+        let unreadable = self.troubles().count();
+        let mut progress = Progress { bytes_read, open: self.open, unreadable, ..Progress::default() };
         for stream in self.streams.values() {
             let behind = stream.behind();
             progress.files += usize::from(stream.has_file());
             progress.bytes_behind += behind;
-            progress.unreadable += usize::from(stream.backoff_ms > 0);
             progress.corrupt += usize::from(!stream.is_conserved());
             if behind > 0 {
                 let since_ms = stream.caught_up_ms.unwrap_or(stream.attached_ms);

@@ -14,7 +14,7 @@ use crate::classify::Classifier;
 use crate::counts::{Batch, Bounds, Counter, Rejection};
 use crate::engine::{self, AHEAD_MS, Gap, Targets};
 use crate::formats::Technique;
-use crate::gate::Measurement;
+use crate::gate::{Measurement, Unreadable};
 use crate::intake::Piece;
 use crate::intake::tail::{self, Log, Note, Progress, SavedError, SavedPosition, Sink, Tail, TailOptions};
 use crate::spec::{Catalog, FileSource, SloId, SourceId};
@@ -56,8 +56,16 @@ pub(super) struct Looking<'f> {
     counter: Counter<'f>,
     reading: &'f mut Reading,
     refused: Refused,
-    /// Whether something was left to read and whether counts did not add up, as it was delivered last.
-    told: Option<(bool, bool)>,
+    /// How it stood as it was delivered last.
+    told: Option<Told>,
+}
+
+/// What is delivered also when nothing was read.
+#[derive(PartialEq, Eq)]
+struct Told {
+    is_behind: bool,
+    is_corrupt: bool,
+    unreadable: Option<tail::Unreadable>,
 }
 
 /// What one look at the files came to.
@@ -147,19 +155,20 @@ impl Looking<'_> {
         let gaps: Vec<Gap> = sink.gaps.iter().map(|gap| reading.gap(name, gap, now, oldest)).collect();
         let changes = reading.tail.changes(reading.sent);
         let is_news = !changes.put.is_empty() || !changes.removed.is_empty() || !gaps.is_empty();
-        let state = Some((progress.bytes_behind > 0, progress.corrupt > 0));
+        let unreadable = reading.tail.unreadable();
+        let come = reading.come(&progress, unreadable.as_ref(), now);
+        let state = Some(Told { is_behind: progress.bytes_behind > 0, is_corrupt: progress.corrupt > 0, unreadable });
         let delivery = (is_news || progress.bytes_read > 0 || state != *told).then(|| {
             (reading.sent, *told) = (changes.revision, state);
             let mut positions = positions(name, &changes);
             positions.append(&mut reading.taken_over);
-            if progress.bytes_behind == 0 && progress.unreadable == 0 {
+            if come.is_up_to_date() {
                 positions.push(read_up_to(name, now));
             }
             // The owner commits deliveries in order, or keeps them until it can.
             reading.tail.committed(reading.sent);
-            let reading = come(&progress, now);
             let (targets, measured) = (None, Vec::new());
-            Delivery { batch: counter.take(), positions, gaps, reading, source: *source, targets, measured }
+            Delivery { batch: counter.take(), positions, gaps, reading: come, source: *source, targets, measured }
         });
         Polled { delivery, has_more: progress.has_more() }
     }
@@ -173,16 +182,6 @@ fn read_up_to(source: &str, at: Timestamp) -> Position {
 
 fn instant(text: &[u8]) -> Option<Timestamp> {
     std::str::from_utf8(text).ok()?.parse().ok().map(Timestamp::from_millis)
-}
-
-/// How far the reading has come at `at`.
-fn come(progress: &Progress, at: Timestamp) -> engine::Reading {
-    let behind_ms = i64::try_from(progress.behind_ms).unwrap_or(i64::MAX);
-    engine::Reading {
-        bytes_behind: progress.bytes_behind,
-        behind_since: at.plus_millis(behind_ms.saturating_neg()),
-        is_conserved: progress.corrupt == 0,
-    }
 }
 
 impl Reading {
@@ -219,11 +218,31 @@ impl Reading {
         FileSource { format: file.format.clone(), ..self.file.clone() } == *file
     }
 
+    /// How far it has come at `at`.
+    fn come(&self, progress: &Progress, unreadable: Option<&tail::Unreadable>, at: Timestamp) -> engine::Reading {
+        let behind_ms = i64::try_from(progress.behind_ms).unwrap_or(i64::MAX);
+        let unreadable = unreadable.map(|found| Unreadable {
+            files: found.files,
+            worst: format!("{}: {}", found.path.display(), found.why).into(),
+            since: self.instant(found.since_ms, at),
+        });
+        engine::Reading {
+            bytes_behind: progress.bytes_behind,
+            behind_since: at.plus_millis(behind_ms.saturating_neg()),
+            is_conserved: progress.corrupt == 0,
+            unreadable,
+        }
+    }
+
+    /// An instant on the clock of the tail, when it is `at` now.
+    fn instant(&self, ms: u64, at: Timestamp) -> Timestamp {
+        let ago = i64::try_from(self.watch.elapsed_ms().saturating_sub(ms)).unwrap_or(i64::MAX);
+        at.plus_millis(ago.saturating_neg())
+    }
+
     /// A gap of `source` that was found at `at`. It begins when everything had been read, or `oldest` if nobody knows.
     fn gap(&self, source: &str, gap: &tail::Gap, at: Timestamp, oldest: Timestamp) -> Gap {
-        let elapsed_ms = self.watch.elapsed_ms();
-        let ago = |since_ms| i64::try_from(elapsed_ms.saturating_sub(since_ms)).unwrap_or(i64::MAX);
-        let in_this_process = gap.since_ms.map(|since_ms| at.plus_millis(ago(since_ms).saturating_neg()));
+        let in_this_process = gap.since_ms.map(|since_ms| self.instant(since_ms, at));
         Gap {
             source: source.to_owned(),
             from: in_this_process.or(self.read_up_to).unwrap_or(oldest).min(at),
@@ -296,3 +315,6 @@ impl Sink for Counting<'_, '_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -238,7 +238,7 @@ impl Owner {
         let Delivery { batch, positions, gaps, reading, source, targets, measured } = delivery;
         let now = self.clock.now();
         self.engine.advance(now);
-        self.caught_up[source.0] = Some(reading.bytes_behind == 0);
+        self.caught_up[source.0] = Some(reading.is_up_to_date());
         let was_corrupt = self.engine.is_corrupt(source);
         self.engine.note_reading(source, reading);
         targets.into_iter().for_each(|targets| self.engine.note_targets(source, targets));

@@ -224,7 +224,7 @@ impl Scraper {
             batch: self.counter.take(self.heard()),
             positions: self.taken_over.drain(..).chain(std::mem::take(&mut self.positions).into_values()).collect(),
             gaps: self.gaps.take(),
-            reading: engine::Reading { bytes_behind: 0, behind_since: at, is_conserved: true },
+            reading: engine::Reading { bytes_behind: 0, behind_since: at, is_conserved: true, unreadable: None },
             source: self.source,
             targets: Some(Arc::new(self.standing.targets())),
         }

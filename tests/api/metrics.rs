@@ -113,7 +113,7 @@ fn j05_the_number_of_series_follows_from_the_specs() {
     let series = catalog.slos.len() * 5 + burns + catalog.journeys.len() * 2;
     let alerts: usize = catalog.slos.iter().map(|slo| slo.alerts.len() * 2).sum();
     let latency = catalog.slos.len() * 2 * 5;
-    let series = series + latency + alerts + catalog.services.len() * 4 + catalog.sources.len() * 24 + 2 + 4;
+    let series = series + latency + alerts + catalog.services.len() * 4 + catalog.sources.len() * 26 + 2 + 4;
     let before = samples(&scrape(&server));
     assert_eq!(before.len(), series, "{before:#?}");
     server.count("search", "availability", 3, 5, 5);
@@ -146,7 +146,7 @@ fn the_exposition_is_sound() {
             [] => panic!("an empty line"),
         }
     }
-    assert_eq!(families.len(), 26, "{families:?}");
+    assert_eq!(families.len(), 27, "{families:?}");
     let promtool = Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).spawn();
     let mut promtool = promtool.expect("promtool, of Debian's package prometheus, which tests/run.sh installs");
     promtool.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("promtool reads");

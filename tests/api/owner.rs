@@ -236,7 +236,7 @@ impl Server {
         }
         self.owner(|owner| {
             let now = owner.clock.now();
-            let reading = Reading { bytes_behind: 0, behind_since: now, is_conserved: true };
+            let reading = Reading { bytes_behind: 0, behind_since: now, is_conserved: true, unreadable: None };
             owner.engine.note_reading(SourceId(0), reading);
             owner.publish();
         });
@@ -300,6 +300,7 @@ impl Server {
                 pages,
                 newest,
                 rejected,
+                truncated: 0,
                 records,
                 unread_run,
                 samples,
@@ -446,6 +447,7 @@ impl Owner {
             pages: Vec::new(),
             newest: vec![None; columns.len()],
             rejected: [(Rejection::Future, 1)].into(),
+            truncated: 0,
             records: u64::from(good) + u64::from(bad) + 1,
             unread_run: 0,
             samples: vec![Sample { rejection: Rejection::Unparsed(Unparsed::Time), text: "no time".into() }],

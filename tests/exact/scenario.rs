@@ -189,6 +189,7 @@ impl Scenario {
             pages,
             newest,
             rejected: BTreeMap::new(),
+            truncated: 0,
             records: events.len() as u64,
             unread_run: 0,
             samples: Vec::new(),

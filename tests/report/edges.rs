@@ -205,19 +205,29 @@ fn a16_lines_are_read_up_to_max_line_and_not_a_byte_more() {
          [gate]\non_unknown = \"deny\"\n",
         crate::desk::FORMAT
     );
-    let desk = Desk::with_engine(&availability("availability", "99.0", "", ""), &engine);
+    let slos =
+        availability("availability", "99.0", "", "") + &slo("latency", "90.0", "latency", "threshold = \"500ms\"");
+    let desk = Desk::with_engine(&slos, &engine);
     let of_length = |length: usize| {
         let plain = line(0, "GET /item/1", 200, "0.100");
         plain.replace("curl/8", &"x".repeat(length + "curl/8".len() - (plain.len() - 1)))
     };
     let log = of_length(2_048) + &of_length(2_049) + &of_length(2_047) + &of_length(300_000) + &of_length(2_048);
     let document = desk.document_of(log);
-    assert_eq!((counts(&document, "availability"), conserved(&document)), ((3, 0), [5, 3, 0, 2]));
+    assert_eq!((counts(&document, "availability"), conserved(&document)), ((5, 0), [5, 5, 0, 0]));
+    assert_eq!(document["sources"][0]["truncated"], 2);
+    assert_eq!(counts(&document, "latency"), (3, 0), "the duration is at the end");
+    assert_eq!(document["sources"][0]["missing"], json!({ "duration": 2 }));
+    // The status lies behind what is kept.
+    let late = |length: usize| line(0, &format!("GET /item/{}", "x".repeat(length)), 200, "0.100");
+    let document = desk.document_of(late(2_048) + &late(300_000) + &late(10));
+    assert_eq!((counts(&document, "availability"), conserved(&document)), ((1, 0), [3, 1, 0, 2]));
     assert_eq!(document["sources"][0]["rejected"], json!({ "oversize": 2 }));
+    assert_eq!(document["sources"][0]["truncated"], 0);
     let samples = document["sources"][0]["samples"].as_array().expect("samples");
     assert!(samples.iter().all(|sample| sample["text"].as_str().is_some_and(|text| text.len() <= 200)));
     // The last line, unfinished.
     assert_eq!(counts(&desk.document_of(of_length(2_048).trim_end()), "availability"), (1, 0));
     let told = desk.report(&["--json", desk.write("access.log", of_length(2_049).trim_end()).to_str().expect("UTF-8")]);
-    assert_eq!(conserved(&told.document()), [1, 0, 0, 1]);
+    assert_eq!(conserved(&told.document()), [1, 1, 0, 0]);
 }

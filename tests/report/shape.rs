@@ -62,7 +62,7 @@ fn every_object_has_the_fields_of_the_contract() {
     let source = &document["sources"][0];
     check_keys(
         source,
-        "source kind records matched unmatched rejected rejected_detail missing last_event lag_seconds \
+        "source kind records matched unmatched rejected rejected_detail truncated missing last_event lag_seconds \
          bytes_behind health reasons gaps gaps_total samples",
     );
     assert_eq!(

@@ -26,7 +26,7 @@ pub struct Format {
     /// Where the time taken is from.
     pub duration: Duration,
     /// Whether it has both user agent and referer, so that a line can be longer than 64 KiB.
-    pub can_be_oversize: bool,
+    pub can_be_too_long: bool,
     /// Reads the time of a harmless line.
     pub time: fn(&str) -> DateTime<Utc>,
 }
@@ -75,9 +75,7 @@ impl Expected {
             expected.set(&format!("profile/{slo}"), (0, 0));
         }
         for Sent { ask, status } in sent {
-            if ask.oversize && format.can_be_oversize {
-                *expected.rejected.entry("oversize".to_owned()).or_default() += 1;
-            } else if !(100..600).contains(status) {
+            if !(100..600).contains(status) {
                 *expected.rejected.entry("unparsed".to_owned()).or_default() += 1;
             } else {
                 expected.count(ask, *status, format);
@@ -111,9 +109,10 @@ impl Expected {
         if route == Route::Tenant {
             self.add("tenant/availability", answered);
         }
+        let is_cut_off = ask.too_long && format.can_be_too_long;
         let has_duration = match format.duration {
             Duration::None => false,
-            Duration::Request => true,
+            Duration::Request => !is_cut_off,
             Duration::Upstream => ask.upstream,
         };
         let wants_duration = matches!(route, Route::Profile | Route::Steady | Route::Glacial);

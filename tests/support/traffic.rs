@@ -33,7 +33,7 @@ pub struct Ask {
     /// Whether it takes longer than [`SLOW_MS`] rather than next to nothing.
     pub slow: bool,
     /// Whether its line is longer than 64 KiB where a format has user agent and referer.
-    pub oversize: bool,
+    pub too_long: bool,
 }
 
 /// How long the backend takes for a slow request. The tests' threshold is 2 s: far from this and far from nothing.
@@ -62,7 +62,7 @@ impl Ask {
             unseen: None,
             upstream: true,
             slow: false,
-            oversize: false,
+            too_long: false,
         }
     }
 
@@ -100,8 +100,8 @@ impl Ask {
         self.by_nginx()
     }
 
-    pub fn oversize(mut self) -> Self {
-        self.oversize = true;
+    pub fn too_long(mut self) -> Self {
+        self.too_long = true;
         self
     }
 
@@ -298,10 +298,10 @@ pub fn hostile_headers() -> Vec<Ask> {
             }
         }
     }
-    // a16: every byte becomes four or more, and the line is longer than what is read of one.
+    // a16: every byte becomes four or more, and the line is longer than what is read of one. Its status is within.
     let long = [1; 7_900];
     let target = [&b"/profile/"[..], &[b'\\'; 7_000]].concat();
-    asks.push(Ask::get(target, Route::Profile).header("User-Agent", long).header("Referer", long).oversize());
+    asks.push(Ask::get(target, Route::Profile).header("User-Agent", long).header("Referer", long).too_long());
     asks.into_iter().map(Ask::finished).collect()
 }
 

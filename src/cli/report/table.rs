@@ -190,6 +190,10 @@ fn lines(source: &SourceStatus<'_>) -> String {
     for sample in source.samples.iter().rev().take(REFUSED_SHOWN) {
         let _ = writeln!(text, "  {} {}: {}", sample.reason, sample.detail.unwrap_or_default(), sample.text);
     }
+    if source.truncated > 0 {
+        let much = grouped(source.truncated);
+        let _ = writeln!(text, "{much} records are longer than `max_line` and were read by their beginnings");
+    }
     for (field, count) in source.missing.0.iter().filter(|(_, count)| *count > 0) {
         let _ = writeln!(text, "{} records carry no {field}, which an SLO needs", grouped(*count));
     }

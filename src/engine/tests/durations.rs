@@ -35,6 +35,7 @@ fn took(engine: &Engine, durations: &[(i64, usize, u64)]) -> Batch {
         pages,
         newest: vec![None; columns(engine.catalog(), SourceId(0)).len()],
         rejected,
+        truncated: 0,
         records: 0,
         unread_run: 0,
         samples,

@@ -1,7 +1,7 @@
 //! What is wrong with a source, over time and over restarts.
 
 use super::*;
-use crate::gate::Lost;
+use crate::gate::{Lost, Unreadable};
 use crate::spec::OnGap;
 use crate::store::{Commit, Memory, Store, restore};
 
@@ -23,6 +23,7 @@ fn arriving(engine: &Engine, read: u32, unread: u64) -> Batch {
         pages: vec![page],
         newest: vec![newest, newest, None],
         rejected: [(Rejection::Unparsed(Unparsed::Layout), unread)].into(),
+        truncated: 0,
         records: u64::from(read) + unread,
         unread_run: unread,
         samples: Vec::new(),
@@ -40,7 +41,7 @@ fn look(engine: &mut Engine, now: Timestamp) -> (Level, Vec<&'static str>, &'sta
 }
 
 fn reading(bytes_behind: u64, behind_since: Timestamp) -> Reading {
-    Reading { bytes_behind, behind_since, is_conserved: true }
+    Reading { bytes_behind, behind_since, is_conserved: true, unreadable: None }
 }
 
 #[test]
@@ -113,6 +114,31 @@ fn a25_a_source_that_is_behind_is_no_sound_evidence() {
     // What follows in the same process knows it as well.
     let mut next = Engine::new(Arc::clone(engine.catalog())).going_on_from(&engine);
     assert_eq!(look(&mut next, now).1, ["lag"]);
+}
+
+#[test]
+fn a21_a_file_that_cannot_be_read_is_doubted_at_the_start_and_later_when_that_lasts() {
+    let mut engine = engine(vec![availability()]);
+    arrive(&mut engine, 1_000, 0);
+    let shut = |since| {
+        let unreadable = Unreadable { files: 2, worst: "/b.log: Permission denied".into(), since };
+        Reading { unreadable: Some(unreadable), ..reading(0, NOW) }
+    };
+    let found = |engine: &mut Engine, reading| {
+        engine.note_reading(SourceId(0), reading);
+        look(engine, NOW)
+    };
+    assert_eq!(found(&mut engine, shut(NOW)), (Level::Unknown, vec!["unreadable"], "degraded"));
+    assert_eq!(found(&mut engine, reading(0, NOW)), (Level::Open, vec![], "ok"));
+    assert_eq!(found(&mut engine, shut(minutes_ago(10))), (Level::Open, vec![], "ok"), "as while it is renamed");
+    let now = NOW.plus_millis(1);
+    assert_eq!(look(&mut engine, now), (Level::Unknown, vec!["unreadable"], "degraded"));
+    let mut next = Engine::new(Arc::clone(engine.catalog())).going_on_from(&engine);
+    assert_eq!(look(&mut next, now).1, ["unreadable"]);
+    let text = engine.tick(now)[SourceId(0)].doubts[0].text("lb");
+    let expected =
+        format!("2 files of source lb cannot be read, the first since {}: /b.log: Permission denied", minutes_ago(10));
+    assert_eq!(text, expected);
 }
 
 #[test]

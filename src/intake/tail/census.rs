@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use super::disk::{self, Stat};
 use super::event::{GapReason, NoteKind};
 use super::names;
-use super::stream::{Lost, State, Stream};
-use super::{Tail, inode};
+use super::stream::{Lost, State, Stream, Trouble};
+use super::{Blind, Tail, inode};
 
 /// So many files may be looked at for each millisecond between two scans.
 const FILES_PER_MS: u64 = 10;
@@ -47,8 +47,8 @@ pub(super) struct Missed {
 impl Tail {
     /// Looks at all paths: follows renamed files, finds new ones, and lets go of those that are gone.
     pub(super) fn scan(&mut self) {
-        self.blind.clear();
-        let (found, by_inode) = self.look_at_globs();
+        let was_blind = std::mem::take(&mut self.blind);
+        let (found, by_inode) = self.look_at_globs(was_blind);
         let paths: BTreeSet<&PathBuf> = found.iter().flat_map(|found| &found.paths).collect();
         let known: Vec<Option<u64>> = found.iter().map(|found| self.owner(found.stat)).collect();
         let mut unseen: BTreeSet<u64> = self.streams.keys().copied().collect();
@@ -83,20 +83,22 @@ impl Tail {
         self.scan_ms = self.now_ms.saturating_add(self.streams.len() as u64 / FILES_PER_MS);
     }
 
-    /// Every file that the globs mean, each once.
-    fn look_at_globs(&mut self) -> (Vec<Found>, HashMap<(u64, u64), usize>) {
+    /// Every file that the globs mean, each once. Of what cannot be looked at, and could not before, `was_blind` tells
+    /// since when.
+    fn look_at_globs(&mut self, mut was_blind: Blind) -> (Vec<Found>, HashMap<(u64, u64), usize>) {
         let (mut paths, mut unlisted) = (BTreeSet::new(), Vec::new());
         for glob in &self.options.globs {
             names::expand(glob, &mut paths, &mut unlisted);
         }
         for (directory, error) in unlisted {
             self.note(NoteKind::Unlisted, &directory, error.to_string());
-            self.blind.push(directory);
+            let trouble = Trouble::again(was_blind.remove(&directory), &error, self.now_ms);
+            self.blind.insert(directory, trouble);
         }
         let mut found: Vec<Found> = Vec::new();
         let mut by_inode: HashMap<(u64, u64), usize> = HashMap::new();
         for path in paths {
-            let Some(stat) = self.look(&path) else { continue };
+            let Some(stat) = self.look(&path, &mut was_blind) else { continue };
             match by_inode.get(&inode(stat.id)) {
                 Some(place) => found[*place].paths.push(path),
                 None => {
@@ -109,7 +111,7 @@ impl Tail {
     }
 
     /// What lies at a path, if it is a log that may be read.
-    fn look(&mut self, path: &Path) -> Option<Stat> {
+    fn look(&mut self, path: &Path, was_blind: &mut Blind) -> Option<Stat> {
         match disk::stat(path) {
             Ok(stat) if !stat.is_regular => self.note(NoteKind::NotRegularFile, path, ""),
             Ok(stat) => match self.outside(path) {
@@ -119,7 +121,8 @@ impl Tail {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
             Err(error) => {
                 self.note(NoteKind::Unreadable, path, error.to_string());
-                self.blind.push(path.to_owned());
+                let trouble = Trouble::again(was_blind.remove(path), &error, self.now_ms);
+                self.blind.insert(path.to_owned(), trouble);
             }
         }
         None
@@ -217,7 +220,7 @@ impl Tail {
 
     /// Whether the scan could not see what is at this path.
     fn is_blind_for(&self, path: &Path) -> bool {
-        self.blind.iter().any(|blind| path.starts_with(blind))
+        self.blind.keys().any(|blind| path.starts_with(blind))
     }
 
     /// A file that holds no known stream.

@@ -6,7 +6,7 @@ use super::cut::{self, Account, Rules, Within};
 use super::disk;
 use super::event::{GapReason, NoteKind};
 use super::print::{ANCHOR, Print};
-use super::stream::{Lost, State, Stream};
+use super::stream::{Lost, State, Stream, Trouble};
 use super::{Log, Sink, Tail};
 
 /// How much is read of one file before it is another's turn.
@@ -209,6 +209,11 @@ impl Tail {
     }
 
     /// The file of a stream is gone, and nobody had it open.
+    ///
+    /// That it had been read to its end is no proof that nothing is missing: whoever writes a log goes on for a while in a
+    /// file that was renamed or deleted, until it opens the new one. A file that is held open is read for `rotate_wait_ms`
+    /// after that, and settled. When the program was killed before, nobody has seen whether more was written, and the
+    /// generation counts as lost: a gap too many rather than one too few.
     pub(super) fn lose(&mut self, key: u64) {
         let now_ms = self.now_ms;
         self.close(key);
@@ -336,6 +341,7 @@ impl Tail {
         stream.backoff_ms = (stream.backoff_ms * 2).clamp(BACKOFF_MS.0, BACKOFF_MS.1);
         stream.retry_ms = now_ms.saturating_add(stream.backoff_ms);
         stream.looked = None;
+        stream.trouble = Some(Trouble::again(stream.trouble.take(), error, now_ms));
         let path = stream.kept.path.clone();
         self.note(NoteKind::Unreadable, &path, error.to_string());
     }

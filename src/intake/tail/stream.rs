@@ -139,6 +139,24 @@ pub(super) struct Stream {
     /// Not opened again before this instant, and how long the next wait will be.
     pub retry_ms: u64,
     pub backoff_ms: u64,
+    /// Why its file cannot be read, until it was.
+    pub trouble: Option<Trouble>,
+}
+
+/// Why something cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trouble {
+    /// When that was found out first.
+    pub since_ms: u64,
+    /// What the system said last.
+    pub why: String,
+}
+
+impl Trouble {
+    /// The same trouble going on, or a new one.
+    pub fn again(before: Option<Self>, error: &io::Error, now_ms: u64) -> Self {
+        Self { since_ms: before.map_or(now_ms, |before| before.since_ms), why: error.to_string() }
+    }
 }
 
 impl Stream {
@@ -185,6 +203,7 @@ impl Stream {
             uncompared: 0,
             retry_ms: 0,
             backoff_ms: 0,
+            trouble: None,
         }
     }
 
@@ -247,6 +266,19 @@ impl Stream {
     /// Whether the bytes that were passed add up. They always do, unless the program is wrong or its store was damaged.
     pub fn is_conserved(&self) -> bool {
         self.kept.account.total() == self.offset()
+    }
+
+    /// Why the file that a glob leads to cannot be read. What a visitor may hold is told as a gap of what is lost.
+    pub fn trouble(&self) -> Option<&Trouble> {
+        self.trouble.as_ref().filter(|_| self.is_seen && !self.is_visitor && !self.is_homeless())
+    }
+
+    /// Lets go of a trouble that is over. That a file can be opened is no proof yet: what was looked at was read.
+    pub fn note_readable(&mut self, is_unpacking: bool) {
+        let was_read = if self.kept.packed.is_some() { !is_unpacking } else { self.was_looked_at() };
+        if self.is_homeless() || (self.backoff_ms == 0 && was_read) {
+            self.trouble = None;
+        }
     }
 
     /// How many bytes wait to be read; the beginning of a last line does not.

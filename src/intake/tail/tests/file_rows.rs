@@ -291,6 +291,57 @@ fn a21_permission_lost_and_restored() {
     assert_eq!(scene.progress.unreadable, 0);
 }
 
+/// What cannot be read: how many, which for the longest time, and since when.
+fn unreadable(scene: &Scene) -> Option<(usize, PathBuf, u64)> {
+    let found = scene.tail.unreadable();
+    assert_eq!(found.as_ref().map_or(0, |found| found.files), scene.progress.unreadable);
+    found.map(|found| (found.files, found.path, found.since_ms))
+}
+
+#[test]
+fn a21_what_cannot_be_read_is_told_with_its_name_and_since_when_until_it_was_read() {
+    let mut scene = Scene::new(&["*.log"]);
+    let (a, b) = (scene.path("a.log"), scene.path("b.log"));
+    scene.append("a.log", text("a", 1..=3));
+    scene.append("b.log", text("b", 1..=3));
+    faults::fail(&b, "open", Some(libc::EACCES));
+    scene.poll();
+    let since_ms = scene.now_ms;
+    scene.expect(lines("a", 1..=3));
+    assert_eq!(unreadable(&scene), Some((1, b.clone(), since_ms)));
+    assert_eq!(scene.tail.unreadable().unwrap().why, "Permission denied (os error 13)");
+    // It can be opened, but that is not all.
+    faults::fail(&b, "open", None);
+    faults::fail(&b, "read", Some(libc::EIO));
+    scene.poll_long();
+    assert_eq!(unreadable(&scene), Some((1, b.clone(), since_ms)), "the same trouble goes on");
+    assert_eq!(scene.tail.unreadable().unwrap().why, "Input/output error (os error 5)");
+    faults::fail(&a, "read", Some(libc::EIO));
+    scene.append("a.log", text("a", 4..=4));
+    scene.poll();
+    assert_eq!(unreadable(&scene), Some((2, b.clone(), since_ms)));
+    faults::fail(&b, "read", None);
+    (0..200).for_each(|_| scene.poll());
+    assert_eq!(unreadable(&scene).map(|(files, path, _)| (files, path)), Some((1, a.clone())));
+    faults::fail(&a, "read", None);
+    (0..200).for_each(|_| scene.poll());
+    assert_eq!(unreadable(&scene), None);
+    scene.expect(lines("a", 1..=4).chain(lines("b", 1..=3)));
+}
+
+#[test]
+fn a21_what_is_gone_without_having_been_readable_is_a_gap() {
+    let mut scene = Scene::new(&["*.log"]);
+    scene.append("b.log", text("b", 1..=3));
+    faults::fail(&scene.path("b.log"), "open", Some(libc::EACCES));
+    scene.poll_long();
+    assert_eq!(unreadable(&scene).map(|(files, ..)| files), Some(1));
+    scene.remove("b.log");
+    scene.poll_long();
+    assert_eq!(unreadable(&scene), None);
+    scene.expect_with_gaps([] as [&str; 0], &[(GapReason::RotatedAway, None)]);
+}
+
 #[test]
 fn a21_a_directory_that_cannot_be_looked_into_hides_nothing_for_good() {
     let mut scene = Scene::new(&["access.log*"]);
@@ -299,10 +350,13 @@ fn a21_a_directory_that_cannot_be_looked_into_hides_nothing_for_good() {
     scene.restart();
     let path = scene.path("access.log");
     faults::fail(&path, "stat", Some(libc::EACCES));
+    let since_ms = scene.now_ms + 200;
     scene.poll_long();
+    assert_eq!(unreadable(&scene), Some((1, path.clone(), since_ms)));
     scene.append("access.log", text("a", 4..=4));
     faults::fail(&path, "stat", None);
     scene.poll();
+    assert_eq!(unreadable(&scene), None);
     scene.expect(lines("a", 1..=4));
 }
 

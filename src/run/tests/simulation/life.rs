@@ -326,7 +326,7 @@ impl Life<'_, '_> {
         let now_ms = self.machine.clock.now().millis();
         check::that("bytes that were read are unaccounted for", delivery.reading.is_conserved)?;
         check::that("a gap ends before it begins", delivery.gaps.iter().all(|gap| gap.from <= gap.to))?;
-        self.machine.model.take(&sent, &delivery.gaps, delivery.reading, now_ms);
+        self.machine.model.take(&sent, &delivery.gaps, &delivery.reading, now_ms);
         if self.machine.defect == Some(Defect::LostLateLine) {
             let hour = now_ms.div_euclid(plan::HOUR);
             delivery.batch.pages.retain(|page| page.hour >= hour - 1);

@@ -660,9 +660,9 @@ impl Model {
 
     /// Takes what a follower sent, with the gaps that it found. When they began is the follower's word; that there are as
     /// many as there have to be is checked when everything is read.
-    pub fn take(&mut self, sent: &Sent, gaps: &[engine::Gap], reading: engine::Reading, now_ms: i64) {
+    pub fn take(&mut self, sent: &Sent, gaps: &[engine::Gap], reading: &engine::Reading, now_ms: i64) {
         self.told_ms = self.told_ms.max(now_ms);
-        let was_caught_up = self.now.behind[sent.log].was_caught_up || reading.bytes_behind == 0;
+        let was_caught_up = self.now.behind[sent.log].was_caught_up || reading.is_up_to_date();
         let since_ms = reading.behind_since.millis();
         self.now.behind[sent.log] = Behind { bytes: reading.bytes_behind, since_ms, was_caught_up };
         self.now.take(sent, self.told_ms);
