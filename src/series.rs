@@ -252,6 +252,7 @@ impl Reader {
             appeared: &mut self.appeared,
             key: target.key,
             scrape: target.scrapes.saturating_add(1),
+            refused_at: None,
         };
         while let Some(entry) = page.next_entry()? {
             let Entry::Sample(sample) = entry else {
@@ -444,14 +445,22 @@ struct Selecting<'a> {
     key: Key,
     /// The number of this page.
     scrape: u32,
+    /// When the sample before is not selected: the byte behind all that made it so.
+    refused_at: Option<usize>,
 }
 
 impl Selecting<'_> {
     /// The slot of a sample's series; `None` when it is not selected.
     #[inline(always)]
     fn slot(&mut self, sample: &Sample<'_, '_>) -> Option<Slot> {
+        // A line that begins like one which is not selected needs no look at its labels.
+        if sample.is_same_name && self.refused_at.is_some_and(|at| at <= sample.shared) {
+            return None;
+        }
+        self.refused_at = None;
         let OfName { selecting, creation } = self.candidates.of(sample, self.selectors);
         if selecting.is_empty() && creation.is_empty() {
+            self.refused_at = Some(0);
             return None;
         }
         let known = self.table.find(sample.identity, sample.key, self.key);
@@ -460,6 +469,7 @@ impl Selecting<'_> {
 
     fn select(&mut self, sample: &Sample<'_, '_>, selecting: Range<usize>, creation: Range<usize>) -> Option<Slot> {
         let accepts = |id: SelectorId, but: &[u8]| self.selectors.get(id).accepts_labels(sample.labels, but);
+        let has_creation = !creation.is_empty();
         let tells_creation = self.candidates.creation[creation].iter().any(|(id, but)| accepts(*id, but));
         let candidates = &self.candidates.selecting[selecting];
         // Most often all of them or none select it, and nothing has to be put together.
@@ -471,6 +481,12 @@ impl Selecting<'_> {
             selected.as_slice()
         };
         if selection.is_empty() && !tells_creation {
+            if !has_creation {
+                let later = |at: usize, id: &SelectorId| {
+                    self.selectors.get(*id).refuses_at(sample.labels).map(|end| end.max(at))
+                };
+                self.refused_at = candidates.iter().try_fold(0, later);
+            }
             return None;
         }
         let told = Told { metric_type: sample.metric_type, tells_creation };

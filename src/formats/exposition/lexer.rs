@@ -131,13 +131,37 @@ impl<'p, 's> Lexer<'p, 's> {
                 while kept > 0 && self.scratch.labels[kept - 1].end() > shared {
                     kept -= 1;
                 }
-                self.scratch.labels.truncate(kept);
-                let at = start + self.scratch.labels.last().map_or(inside, Label::end);
-                self.braces(start, at, kept > 0)?
+                match self.scratch.labels.get(kept) {
+                    Some(label) if label.value.start() <= shared => {
+                        let at = self.other_value(start, kept)?;
+                        self.braces(start, at, true)?
+                    }
+                    _ => {
+                        self.scratch.labels.truncate(kept);
+                        let at = start + self.scratch.labels.last().map_or(inside, Label::end);
+                        self.braces(start, at, kept > 0)?
+                    }
+                }
             }
             _ => self.series_afresh(start)?,
         };
         self.before_value(behind)
+    }
+
+    /// Lexes the value of a label whose name, and all before it, is that of the line before: what was found out about
+    /// the name holds. Gives the byte behind the label.
+    #[inline(always)]
+    fn other_value(&mut self, start: usize, place: usize) -> Result<usize, Refusal> {
+        let value_at = start + self.scratch.labels[place].value.start();
+        let (value, escaped) = self.quoted(value_at - 1)?;
+        let end = value.end + 1;
+        let before = place.checked_sub(1).map_or(0, |before| self.scratch.labels[before].sum);
+        let value = self.value_place(start, value, escaped)?;
+        self.scratch.labels.truncate(place + 1);
+        let label = &mut self.scratch.labels[place];
+        label.value = value;
+        label.sum = before.wrapping_add(self.key.label(label.named, value.text(&self.page[start..])));
+        Ok(end)
     }
 
     /// The same for a line whose name is not that of the sample before.
@@ -233,21 +257,28 @@ impl<'p, 's> Lexer<'p, 's> {
         }
         let (value, value_escaped) = self.quoted(behind)?;
         let end = value.end + 1;
-        self.add_label(start, Place::new(start, name, escaped), Place::new(start, value, value_escaped))?;
+        self.add_label(start, Place::new(start, name, escaped), value, value_escaped)?;
         Ok(end)
     }
 
     #[inline(always)]
-    fn add_label(&mut self, start: usize, name: Place, value: Place) -> Result<(), Refusal> {
+    fn value_place(&self, start: usize, value: Range<usize>, escaped: bool) -> Result<Place, Refusal> {
+        let (place, most) = (Place::new(start, value.clone(), escaped), self.limits.value_bytes);
+        match place.length() > most {
+            true => Err(Fault::TooMany { limit: Limit::ValueBytes, most }.at(value.start)),
+            false => Ok(place),
+        }
+    }
+
+    #[inline(always)]
+    fn add_label(&mut self, start: usize, name: Place, value: Range<usize>, escaped: bool) -> Result<(), Refusal> {
         let line = &self.page[start..];
         let at = start + name.start();
-        let Limits { labels, name_bytes, value_bytes, .. } = self.limits;
+        let Limits { labels, name_bytes, .. } = self.limits;
         if name.length() > name_bytes {
             return Err(Fault::TooMany { limit: Limit::NameBytes, most: name_bytes }.at(at));
         }
-        if value.length() > value_bytes {
-            return Err(Fault::TooMany { limit: Limit::ValueBytes, most: value_bytes }.at(start + value.start()));
-        }
+        let value = self.value_place(start, value, escaped)?;
         if self.scratch.labels.len() >= labels as usize {
             return Err(Fault::TooMany { limit: Limit::Labels, most: labels }.at(at));
         }

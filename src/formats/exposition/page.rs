@@ -59,6 +59,8 @@ pub struct Page<'p, 's> {
     twins: &'s mut Twins,
     /// Where the next line starts.
     next: usize,
+    /// Up to where it is known to be UTF-8, which is at least as far as lines were given.
+    checked: usize,
     line: Range<usize>,
     samples: u32,
     names: RecentNames,
@@ -104,6 +106,8 @@ pub struct Sample<'a, 'p> {
     pub identity: Identity,
     /// How many bytes of the key are those of the sample before.
     pub(crate) shared: usize,
+    /// Whether these are its name, at least, and a brace.
+    pub(crate) is_same_name: bool,
     pub(crate) name_id: NameId,
 }
 
@@ -127,6 +131,9 @@ struct RecentNames {
 /// Where a name is, its length, and what was found out about it.
 type RecentName = (usize, usize, Option<(NameId, MetricType)>);
 
+/// So much of a page is checked to be UTF-8 at once: little enough to be in a near cache still when it is lexed.
+const CHECKED_AT_ONCE: usize = 16 << 10;
+
 /// A page has to be shorter, since places in it are kept in 32 bits.
 const MOST_BYTES: u32 = u32::MAX - 64;
 
@@ -134,7 +141,7 @@ impl<'p, 's> Page<'p, 's> {
     /// Begins to read a page. `key` is what the identities of its series are keyed with.
     ///
     /// # Errors
-    /// When it is too long or not UTF-8.
+    /// When it is too long.
     pub fn new(
         page: &'p [u8],
         (format, end): (Format, End),
@@ -145,9 +152,6 @@ impl<'p, 's> Page<'p, 's> {
         if page.len() > MOST_BYTES as usize {
             let fault = Fault::TooMany { limit: Limit::PageBytes, most: MOST_BYTES };
             return Err(PageError { line: 1, column: 1, fault });
-        }
-        if let Err(error) = std::str::from_utf8(page) {
-            return Err(refused(&Fault::Encoding.at(error.valid_up_to()), page));
         }
         let Scratch { lexer, families, twins } = scratch;
         families.clear();
@@ -165,6 +169,7 @@ impl<'p, 's> Page<'p, 's> {
             families,
             twins,
             next: 0,
+            checked: 0,
             line,
             samples: 0,
             names,
@@ -180,7 +185,11 @@ impl<'p, 's> Page<'p, 's> {
     /// When the page must not be used; nothing that was read of it before must be, either. Asked again, it says so again.
     #[inline(always)]
     pub fn next_entry(&mut self) -> Result<Option<Entry<'_, 'p>>, PageError> {
-        match self.step() {
+        let mut step = self.step();
+        if self.next > self.checked && step.is_ok() {
+            step = self.check_encoding().and(step);
+        }
+        match step {
             Ok(Step::Sample(lexed, name_id, metric_type)) => {
                 Ok(Some(Entry::Sample(self.as_sample(&lexed, name_id, metric_type))))
             }
@@ -203,6 +212,20 @@ impl<'p, 's> Page<'p, 's> {
     /// Whether there is a series with several points in time, as OpenMetrics has them; known at the end of the page.
     pub(crate) fn has_points(&self) -> bool {
         self.has_points
+    }
+
+    /// Checks that the page is UTF-8 to the end of the last line, and some way beyond.
+    #[cold]
+    fn check_encoding(&mut self) -> Result<(), Refusal> {
+        let from = self.checked;
+        let to = (self.next + CHECKED_AT_ONCE).min(self.page.len());
+        match std::str::from_utf8(&self.page[from..to]) {
+            Ok(_) => self.checked = to,
+            // A character that goes on behind the piece is looked at with the next one.
+            Err(error) if error.error_len().is_none() && to < self.page.len() => self.checked += error.valid_up_to(),
+            Err(error) => return Err(Fault::Encoding.at(from + error.valid_up_to())),
+        }
+        Ok(())
     }
 
     #[inline(always)]
@@ -254,6 +277,7 @@ impl<'p, 's> Page<'p, 's> {
             key: &self.page[lexed.start..lexed.key_end],
             identity: self.lexer.identity(),
             shared: lexed.shared,
+            is_same_name: lexed.is_same_name,
             name_id,
         }
     }
@@ -368,7 +392,11 @@ impl<'p, 's> Page<'p, 's> {
 
     #[cold]
     fn refuse(&mut self, refusal: &Refusal) -> PageError {
-        let (at, fault) = refusal.parts();
+        let (at, fault) = match std::str::from_utf8(self.page) {
+            Ok(_) => refusal.parts(),
+            // What is no text is not looked at line by line, wherever the first byte stands that shows it.
+            Err(error) => (error.valid_up_to(), Fault::Encoding),
+        };
         // Whatever is wrong with a line that was cut off, that it was cut off is why.
         let last_line = memchr::memchr(b'\n', &self.page[at.min(self.page.len())..]).is_none();
         let fault = match self.format {
