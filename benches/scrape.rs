@@ -90,12 +90,18 @@ fn main() {
     let directory = directory.join(format!("slogate-bench-scrape-{}", std::process::id()));
     let page = metrics::page_of(HISTOGRAMS, 1_000);
     let series = page.lines().filter(|line| !line.starts_with('#')).count();
-    println!("{targets} targets of {series} series and {} kB, scraped every {} s", page.len() / 1_000, INTERVAL_MS / 1_000);
+    println!(
+        "{targets} targets of {series} series and {} kB, scraped every {} s",
+        page.len() / 1_000,
+        INTERVAL_MS / 1_000
+    );
     println!(
         "{:>8} {:>8} {:>16} {:>15} {:>12} {:>12}",
         "selected", "packed", "core, 1st pages", "core, next ones", "resident MB", "at most MB"
     );
-    for (packing, selection) in ["no", "gzip"].iter().flat_map(|packing| SELECTIONS.iter().map(move |some| (packing, some))) {
+    for (packing, selection) in
+        ["no", "gzip"].iter().flat_map(|packing| SELECTIONS.iter().map(move |some| (packing, some)))
+    {
         let place = directory.join(format!("{packing}-{}", selection.name.trim_end_matches('%')));
         fs::create_dir_all(&place).expect("the temporary directory is writable");
         let served = Targets::start(packing);

@@ -132,9 +132,10 @@ impl Selector {
     /// same bytes up to there is selected. `None` when it selects them, or when it misses a label, which may yet follow
     /// in another line.
     pub(crate) fn refuses_at(&self, labels: Labels<'_, '_>) -> Option<usize> {
-        let refusing = self.matchers.iter().filter(|matcher| {
-            matcher.label != NAME && !matcher.accepts(&labels.get(matcher.label.as_bytes()))
-        });
+        let refusing = self
+            .matchers
+            .iter()
+            .filter(|matcher| matcher.label != NAME && !matcher.accepts(&labels.get(matcher.label.as_bytes())));
         refusing.filter_map(|matcher| labels.end_of(matcher.label.as_bytes())).min()
     }
 

@@ -25,7 +25,7 @@ use outline::{Outline, Recorder};
 use table::{Table, Told};
 
 use crate::formats::exposition::{
-    End, Entry, Format, Key, Limits, MetricType, Page, PageError, Sample, Scratch, SeriesText, Value,
+    End, Format, Key, Limits, MetricType, Page, PageError, Sample, Scratch, SeriesText, Step, Value,
 };
 use crate::selector::{SelectorId, Selectors};
 use crate::time::Timestamp;
@@ -254,17 +254,26 @@ impl Reader {
             scrape: target.scrapes.saturating_add(1),
             refused_at: None,
         };
-        while let Some(entry) = page.next_entry()? {
-            let Entry::Sample(sample) = entry else {
-                self.recorder.remark(&bytes[page.line()]);
-                continue;
-            };
-            let slot = selecting.slot(&sample);
-            self.recorder.sample(sample.shared, sample.key, slot);
+        loop {
+            match page.next_line() {
+                Step::Over => break,
+                Step::Other => {
+                    self.recorder.remark(&bytes[page.line()]);
+                    continue;
+                }
+                Step::Sample => {}
+            }
+            let (key, shared) = page.key();
+            let slot = if selecting.is_refused(page.shared()) { None } else { selecting.slot(&page.sample()) };
+            self.recorder.sample(shared, key, slot);
             if let Some(slot) = slot {
+                let sample = page.sample();
                 self.values.push(Read { slot, value: sample.value, at: sample.at });
                 self.types.push(sample.metric_type);
             }
+        }
+        if let Some(error) = page.refused() {
+            return Err(error);
         }
         let (samples, has_points) = (page.samples(), page.has_points());
         if has_points {
@@ -450,13 +459,15 @@ struct Selecting<'a> {
 }
 
 impl Selecting<'_> {
+    /// Whether a sample is not selected because of what it shares with the one before: its labels need no look then.
+    #[inline(always)]
+    fn is_refused(&self, shared: Option<usize>) -> bool {
+        matches!((self.refused_at, shared), (Some(at), Some(shared)) if at <= shared)
+    }
+
     /// The slot of a sample's series; `None` when it is not selected.
     #[inline(always)]
     fn slot(&mut self, sample: &Sample<'_, '_>) -> Option<Slot> {
-        // A line that begins like one which is not selected needs no look at its labels.
-        if sample.is_same_name && self.refused_at.is_some_and(|at| at <= sample.shared) {
-            return None;
-        }
         self.refused_at = None;
         let OfName { selecting, creation } = self.candidates.of(sample, self.selectors);
         if selecting.is_empty() && creation.is_empty() {

@@ -58,4 +58,5 @@ fn histogram(page: &mut String, metric: &str, series: usize, scrape: u64) {
 pub const ALL: &str = r#"{__name__=~".+"}"#;
 
 /// Selects about 2% of them, by name and labels.
-pub const SOME: &str = r#"http_request_duration_seconds_bucket{route=~"/api/v[0-9]+/orders",code!~"5.."}"#;
+pub const SOME: &str =
+    r#"http_request_duration_seconds_bucket{route=~"/api/v[0-9]+/(orders|users)",code!~"5..",le!="+Inf"}"#;

@@ -31,6 +31,7 @@ pub(crate) struct Lexer<'p, 's> {
     key: Key,
     scratch: &'s mut LexerScratch,
     head: Head,
+    lexed: Lexed,
 }
 
 /// The last line with a sample.
@@ -46,7 +47,7 @@ struct Head {
 }
 
 /// What stands behind the labels.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tail {
     pub value: Value,
     pub at: Option<Timestamp>,
@@ -57,7 +58,7 @@ pub(crate) struct Tail {
 }
 
 /// A line with a sample; its name and labels are the lexer's until it lexes the next.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Lexed {
     pub start: usize,
     /// The bytes before the value, from the start of the page.
@@ -79,24 +80,32 @@ impl<'p, 's> Lexer<'p, 's> {
     ) -> Self {
         scratch.labels.clear();
         let strict = format == Format::OpenMetrics;
-        Self { page, strict, end, limits, key, scratch, head: Head::default() }
+        Self { page, strict, end, limits, key, scratch, head: Head::default(), lexed: Lexed::default() }
     }
 
     /// Lexes the line at `start`.
     #[inline]
-    pub(super) fn line(&mut self, start: usize) -> Result<Lexed, Refusal> {
+    pub(super) fn line(&mut self, start: usize) -> Result<(), Refusal> {
         let before = &self.page[self.head.start..][..self.head.key_length];
         let shared = common_prefix(before, &self.page[start..]);
         let is_same_name = self.head.inside.is_some_and(|inside| inside <= shared);
         let key_end = self.series(start, shared)?;
         self.head.start = start;
         self.head.key_length = key_end - start;
-        Ok(Lexed { start, key_end, shared, is_same_name, tail: self.tail(key_end)? })
+        let tail = self.tail(key_end)?;
+        self.lexed = Lexed { start, key_end, shared, is_same_name, tail };
+        Ok(())
+    }
+
+    /// The last line.
+    #[inline(always)]
+    pub(super) fn lexed(&self) -> &Lexed {
+        &self.lexed
     }
 
     /// Lexes name and labels of the line that the page starts with, and nothing behind them.
     pub(crate) fn key_only(&mut self) -> Result<(), Refusal> {
-        self.series_afresh(0).map(|_| ())
+        self.series_afresh(0, 0).map(|_| ())
     }
 
     /// The name in the last line.
@@ -143,7 +152,7 @@ impl<'p, 's> Lexer<'p, 's> {
                     }
                 }
             }
-            _ => self.series_afresh(start)?,
+            _ => self.series_afresh(start, shared)?,
         };
         self.before_value(behind)
     }
@@ -165,11 +174,14 @@ impl<'p, 's> Lexer<'p, 's> {
     }
 
     /// The same for a line whose name is not that of the sample before.
-    fn series_afresh(&mut self, start: usize) -> Result<usize, Refusal> {
+    fn series_afresh(&mut self, start: usize, shared: usize) -> Result<usize, Refusal> {
         let before = std::mem::take(&mut self.head);
         let mut at = self.blanks(start);
         if name_class(self.byte(at)) & METRIC_START != 0 {
-            let end = self.run(at, METRIC);
+            // What both names begin with are bytes of a name.
+            let is_plain = before.inside.is_some() && before.name.start() == 0;
+            let known = if is_plain { shared.min(before.name.length() as usize) } else { 0 };
+            let end = self.run(at.max(start + known), METRIC);
             self.set_name(start, at..end, false)?;
             at = self.blanks(end);
             if self.byte(at) != b'{' {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::comment::{self, Comment, Keyword};
 use super::families::{Families, MetricType, NameId};
 use super::labels::{Identity, Key, Labels, SeriesText, Text};
-use super::lexer::{Lexed, Lexer, LexerScratch};
+use super::lexer::{Lexer, LexerScratch};
 use super::twins::Twins;
 use super::value::Value;
 use super::{End, Fault, Format, Limit, Limits, PageError, Refusal, position};
@@ -59,9 +59,9 @@ pub struct Page<'p, 's> {
     twins: &'s mut Twins,
     /// Where the next line starts.
     next: usize,
-    /// Up to where it is known to be UTF-8, which is at least as far as lines were given.
-    checked: usize,
     line: Range<usize>,
+    /// The last line without a sample.
+    other: Entry<'p, 'p>,
     samples: u32,
     names: RecentNames,
     has_points: bool,
@@ -104,18 +104,18 @@ pub struct Sample<'a, 'p> {
     pub key: &'p [u8],
     /// Equal for equal series, under one [`Key`].
     pub identity: Identity,
-    /// How many bytes of the key are those of the sample before.
-    pub(crate) shared: usize,
-    /// Whether these are its name, at least, and a brace.
-    pub(crate) is_same_name: bool,
     pub(crate) name_id: NameId,
 }
 
-/// What a line turned out to be.
-enum Step<'p> {
-    Sample(Lexed, NameId, MetricType),
-    Other(Entry<'p, 'p>),
-    /// There are no more.
+/// What a line turned out to be. What is in it stays where it was read: moving a whole sample at every line took as
+/// long as half of the lexing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// One with a [sample](Page::sample).
+    Sample,
+    /// Another.
+    Other,
+    /// There are no more, or the page is [refused](Page::refused).
     Over,
 }
 
@@ -131,9 +131,6 @@ struct RecentNames {
 /// Where a name is, its length, and what was found out about it.
 type RecentName = (usize, usize, Option<(NameId, MetricType)>);
 
-/// So much of a page is checked to be UTF-8 at once: little enough to be in a near cache still when it is lexed.
-const CHECKED_AT_ONCE: usize = 16 << 10;
-
 /// A page has to be shorter, since places in it are kept in 32 bits.
 const MOST_BYTES: u32 = u32::MAX - 64;
 
@@ -141,7 +138,7 @@ impl<'p, 's> Page<'p, 's> {
     /// Begins to read a page. `key` is what the identities of its series are keyed with.
     ///
     /// # Errors
-    /// When it is too long.
+    /// When it is too long or not UTF-8.
     pub fn new(
         page: &'p [u8],
         (format, end): (Format, End),
@@ -152,6 +149,9 @@ impl<'p, 's> Page<'p, 's> {
         if page.len() > MOST_BYTES as usize {
             let fault = Fault::TooMany { limit: Limit::PageBytes, most: MOST_BYTES };
             return Err(PageError { line: 1, column: 1, fault });
+        }
+        if let Err(error) = std::str::from_utf8(page) {
+            return Err(refused(&Fault::Encoding.at(error.valid_up_to()), page));
         }
         let Scratch { lexer, families, twins } = scratch;
         families.clear();
@@ -169,8 +169,8 @@ impl<'p, 's> Page<'p, 's> {
             families,
             twins,
             next: 0,
-            checked: 0,
             line,
+            other: Entry::Remark,
             samples: 0,
             names,
             has_points: false,
@@ -185,17 +185,58 @@ impl<'p, 's> Page<'p, 's> {
     /// When the page must not be used; nothing that was read of it before must be, either. Asked again, it says so again.
     #[inline(always)]
     pub fn next_entry(&mut self) -> Result<Option<Entry<'_, 'p>>, PageError> {
-        let mut step = self.step();
-        if self.next > self.checked && step.is_ok() {
-            step = self.check_encoding().and(step);
+        match self.next_line() {
+            Step::Sample => Ok(Some(Entry::Sample(self.sample()))),
+            Step::Other => Ok(Some(self.other)),
+            Step::Over => self.refused.map_or(Ok(None), Err),
         }
-        match step {
-            Ok(Step::Sample(lexed, name_id, metric_type)) => {
-                Ok(Some(Entry::Sample(self.as_sample(&lexed, name_id, metric_type))))
+    }
+
+    /// Reads the next line, and says what it is.
+    #[inline(always)]
+    pub(crate) fn next_line(&mut self) -> Step {
+        match self.step() {
+            Ok(step) => step,
+            Err(refusal) => {
+                self.refuse(&refusal);
+                Step::Over
             }
-            Ok(Step::Other(entry)) => Ok(Some(entry)),
-            Ok(Step::Over) => self.refused.map_or(Ok(None), Err),
-            Err(refusal) => Err(self.refuse(&refusal)),
+        }
+    }
+
+    /// Why the page must not be used, once it is [over](Step::Over).
+    pub(crate) fn refused(&self) -> Option<PageError> {
+        self.refused
+    }
+
+    /// How many bytes the last sample's key shares with that of the sample before, if the name is among them.
+    #[inline(always)]
+    pub(crate) fn shared(&self) -> Option<usize> {
+        let lexed = self.lexer.lexed();
+        lexed.is_same_name.then_some(lexed.shared)
+    }
+
+    /// What stands before the value of the last sample, and how much of it the sample before has as well.
+    #[inline(always)]
+    pub(crate) fn key(&self) -> (&'p [u8], usize) {
+        let lexed = self.lexer.lexed();
+        (&self.page[lexed.start..lexed.key_end], lexed.shared)
+    }
+
+    /// The sample in the last line.
+    #[inline(always)]
+    pub(crate) fn sample(&self) -> Sample<'_, 'p> {
+        let (name_id, metric_type) = self.names.last.unwrap_or_default();
+        let (lexed, (key, _)) = (self.lexer.lexed(), self.key());
+        Sample {
+            name: self.lexer.name(),
+            labels: self.lexer.labels(),
+            value: lexed.tail.value,
+            at: lexed.tail.at,
+            metric_type,
+            key,
+            identity: self.lexer.identity(),
+            name_id,
         }
     }
 
@@ -214,22 +255,8 @@ impl<'p, 's> Page<'p, 's> {
         self.has_points
     }
 
-    /// Checks that the page is UTF-8 to the end of the last line, and some way beyond.
-    #[cold]
-    fn check_encoding(&mut self) -> Result<(), Refusal> {
-        let from = self.checked;
-        let to = (self.next + CHECKED_AT_ONCE).min(self.page.len());
-        match std::str::from_utf8(&self.page[from..to]) {
-            Ok(_) => self.checked = to,
-            // A character that goes on behind the piece is looked at with the next one.
-            Err(error) if error.error_len().is_none() && to < self.page.len() => self.checked += error.valid_up_to(),
-            Err(error) => return Err(Fault::Encoding.at(from + error.valid_up_to())),
-        }
-        Ok(())
-    }
-
     #[inline(always)]
-    fn step(&mut self) -> Result<Step<'p>, Refusal> {
+    fn step(&mut self) -> Result<Step, Refusal> {
         let start = self.next;
         if self.over {
             return Ok(Step::Over);
@@ -239,47 +266,31 @@ impl<'p, 's> Page<'p, 's> {
             Some(b'\n') => self.blank_line(start)?,
             Some(b' ' | b'\t') if self.format == Format::Text => match self.indented(start)? {
                 Some(entry) => entry,
-                None => return self.sample(start),
+                None => return self.read_sample(start),
             },
-            Some(_) => return self.sample(start),
+            Some(_) => return self.read_sample(start),
             None => return self.finish(),
         };
-        Ok(Step::Other(other))
+        self.other = other;
+        Ok(Step::Other)
     }
 
     #[inline(always)]
-    fn sample(&mut self, start: usize) -> Result<Step<'p>, Refusal> {
+    fn read_sample(&mut self, start: usize) -> Result<Step, Refusal> {
         if self.samples >= self.limits.samples {
             return Err(Fault::TooMany { limit: Limit::Samples, most: self.limits.samples }.at(start));
         }
-        let lexed = self.lexer.line(start)?;
+        self.lexer.line(start)?;
+        let lexed = self.lexer.lexed();
         self.samples += 1;
         self.next = lexed.tail.next;
         self.line = start..self.next;
         // Only a sample can have been between, and what it says of its name holds.
-        let (name_id, metric_type) = match self.names.last {
-            Some(last) if lexed.is_same_name && self.format == Format::Text => last,
-            _ => self.name().map_err(|fault| fault.at(start))?,
-        };
-        self.names.last = Some((name_id, metric_type));
-        self.twins.add(self.lexer.identity(), start as u32);
-        Ok(Step::Sample(lexed, name_id, metric_type))
-    }
-
-    #[inline(always)]
-    fn as_sample(&self, lexed: &Lexed, name_id: NameId, metric_type: MetricType) -> Sample<'_, 'p> {
-        Sample {
-            name: self.lexer.name(),
-            labels: self.lexer.labels(),
-            value: lexed.tail.value,
-            at: lexed.tail.at,
-            metric_type,
-            key: &self.page[lexed.start..lexed.key_end],
-            identity: self.lexer.identity(),
-            shared: lexed.shared,
-            is_same_name: lexed.is_same_name,
-            name_id,
+        if !lexed.is_same_name || self.format != Format::Text || self.names.last.is_none() {
+            self.names.last = Some(self.name().map_err(|fault| fault.at(start))?);
         }
+        self.twins.add(self.lexer.identity(), start as u32);
+        Ok(Step::Sample)
     }
 
     /// The last line's name.
@@ -358,7 +369,7 @@ impl<'p, 's> Page<'p, 's> {
         }
     }
 
-    fn finish(&mut self) -> Result<Step<'p>, Refusal> {
+    fn finish(&mut self) -> Result<Step, Refusal> {
         self.over = true;
         if self.format == Format::OpenMetrics {
             return Err(Fault::NoEof.at(self.page.len()));
@@ -387,16 +398,13 @@ impl<'p, 's> Page<'p, 's> {
     fn time_of(&self, start: usize) -> Result<Option<Timestamp>, Refusal> {
         let mut memory = LexerScratch::default();
         let mut lexer = Lexer::new(self.page, (self.format, self.end), self.limits, self.key, &mut memory);
-        Ok(lexer.line(start)?.tail.at)
+        lexer.line(start)?;
+        Ok(lexer.lexed().tail.at)
     }
 
     #[cold]
-    fn refuse(&mut self, refusal: &Refusal) -> PageError {
-        let (at, fault) = match std::str::from_utf8(self.page) {
-            Ok(_) => refusal.parts(),
-            // What is no text is not looked at line by line, wherever the first byte stands that shows it.
-            Err(error) => (error.valid_up_to(), Fault::Encoding),
-        };
+    fn refuse(&mut self, refusal: &Refusal) {
+        let (at, fault) = refusal.parts();
         // Whatever is wrong with a line that was cut off, that it was cut off is why.
         let last_line = memchr::memchr(b'\n', &self.page[at.min(self.page.len())..]).is_none();
         let fault = match self.format {
@@ -406,7 +414,6 @@ impl<'p, 's> Page<'p, 's> {
         };
         let error = refused(&fault.at(at), self.page);
         (self.over, self.refused) = (true, Some(error));
-        error
     }
 }
 
