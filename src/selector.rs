@@ -128,6 +128,17 @@ impl Selector {
         self.matchers.iter().filter(|matcher| matcher.label == NAME).all(|matcher| matcher.accepts(name))
     }
 
+    /// Where in the line the label ends that makes it not select series with these labels: no line that begins with the
+    /// same bytes up to there is selected. `None` when it selects them, or when it misses a label, which may yet follow
+    /// in another line.
+    pub(crate) fn refuses_at(&self, labels: Labels<'_, '_>) -> Option<usize> {
+        let refusing = self
+            .matchers
+            .iter()
+            .filter(|matcher| matcher.label != NAME && !matcher.accepts(&labels.get(matcher.label.as_bytes())));
+        refusing.filter_map(|matcher| labels.end_of(matcher.label.as_bytes())).min()
+    }
+
     /// Whether it selects series with these labels, whatever the label `but` is and whatever their name.
     pub(crate) fn accepts_labels(&self, labels: Labels<'_, '_>, but: &[u8]) -> bool {
         let mut matchers =

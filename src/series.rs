@@ -25,7 +25,7 @@ use outline::{Outline, Recorder};
 use table::{Table, Told};
 
 use crate::formats::exposition::{
-    End, Entry, Format, Key, Limits, MetricType, Page, PageError, Sample, Scratch, SeriesText, Value,
+    End, Format, Key, Limits, MetricType, Page, PageError, Sample, Scratch, SeriesText, Step, Value,
 };
 use crate::selector::{SelectorId, Selectors};
 use crate::time::Timestamp;
@@ -252,18 +252,28 @@ impl Reader {
             appeared: &mut self.appeared,
             key: target.key,
             scrape: target.scrapes.saturating_add(1),
+            refused_at: None,
         };
-        while let Some(entry) = page.next_entry()? {
-            let Entry::Sample(sample) = entry else {
-                self.recorder.remark(&bytes[page.line()]);
-                continue;
-            };
-            let slot = selecting.slot(&sample);
-            self.recorder.sample(sample.shared, sample.key, slot);
+        loop {
+            match page.next_line() {
+                Step::Over => break,
+                Step::Other => {
+                    self.recorder.remark(&bytes[page.line()]);
+                    continue;
+                }
+                Step::Sample => {}
+            }
+            let (key, shared) = page.key();
+            let slot = if selecting.is_refused(page.shared()) { None } else { selecting.slot(&page.sample()) };
+            self.recorder.sample(shared, key, slot);
             if let Some(slot) = slot {
+                let sample = page.sample();
                 self.values.push(Read { slot, value: sample.value, at: sample.at });
                 self.types.push(sample.metric_type);
             }
+        }
+        if let Some(error) = page.refused() {
+            return Err(error);
         }
         let (samples, has_points) = (page.samples(), page.has_points());
         if has_points {
@@ -444,14 +454,24 @@ struct Selecting<'a> {
     key: Key,
     /// The number of this page.
     scrape: u32,
+    /// When the sample before is not selected: the byte behind all that made it so.
+    refused_at: Option<usize>,
 }
 
 impl Selecting<'_> {
+    /// Whether a sample is not selected because of what it shares with the one before: its labels need no look then.
+    #[inline(always)]
+    fn is_refused(&self, shared: Option<usize>) -> bool {
+        matches!((self.refused_at, shared), (Some(at), Some(shared)) if at <= shared)
+    }
+
     /// The slot of a sample's series; `None` when it is not selected.
     #[inline(always)]
     fn slot(&mut self, sample: &Sample<'_, '_>) -> Option<Slot> {
+        self.refused_at = None;
         let OfName { selecting, creation } = self.candidates.of(sample, self.selectors);
         if selecting.is_empty() && creation.is_empty() {
+            self.refused_at = Some(0);
             return None;
         }
         let known = self.table.find(sample.identity, sample.key, self.key);
@@ -460,6 +480,7 @@ impl Selecting<'_> {
 
     fn select(&mut self, sample: &Sample<'_, '_>, selecting: Range<usize>, creation: Range<usize>) -> Option<Slot> {
         let accepts = |id: SelectorId, but: &[u8]| self.selectors.get(id).accepts_labels(sample.labels, but);
+        let has_creation = !creation.is_empty();
         let tells_creation = self.candidates.creation[creation].iter().any(|(id, but)| accepts(*id, but));
         let candidates = &self.candidates.selecting[selecting];
         // Most often all of them or none select it, and nothing has to be put together.
@@ -471,6 +492,12 @@ impl Selecting<'_> {
             selected.as_slice()
         };
         if selection.is_empty() && !tells_creation {
+            if !has_creation {
+                let later = |at: usize, id: &SelectorId| {
+                    self.selectors.get(*id).refuses_at(sample.labels).map(|end| end.max(at))
+                };
+                self.refused_at = candidates.iter().try_fold(0, later);
+            }
             return None;
         }
         let told = Told { metric_type: sample.metric_type, tells_creation };

@@ -46,7 +46,7 @@ pub use page::{Entry, Page, Sample, Scratch};
 pub use value::Value;
 
 pub(crate) use lexer::{Lexer, LexerScratch};
-pub(crate) use page::same_series;
+pub(crate) use page::{Step, same_series};
 pub(crate) use prefix::common_prefix;
 
 /// The format of a page, as its `Content-Type` names it.

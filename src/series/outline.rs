@@ -82,10 +82,8 @@ impl Recorder {
         if self.given_up {
             return Outline::default();
         }
-        let Outline { mut lines, mut fresh, .. } = std::mem::take(&mut self.outline);
-        lines.shrink_to_fit();
-        fresh.shrink_to_fit();
-        Outline { format: Some(format), lines, fresh }
+        // Copied, so that the next page need not find room for each of its lines again.
+        Outline { format: Some(format), lines: self.outline.lines.clone(), fresh: self.outline.fresh.clone() }
     }
 
     #[inline(always)]

@@ -63,7 +63,7 @@ impl MetricType {
 }
 
 /// A name of the page, numbered in the order of appearance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NameId(pub(crate) u32);
 
 /// The names of a page.

@@ -158,6 +158,11 @@ impl<'a, 'p> Labels<'a, 'p> {
         value.map_or(Cow::Borrowed(&[]), |value| value.text(self.line).bytes())
     }
 
+    /// Where in the line the label with this name ends, its quote included.
+    pub(crate) fn end_of(self, name: &[u8]) -> Option<usize> {
+        self.labels.iter().find(|label| label.name.text(self.line) == *name).map(Label::end)
+    }
+
     /// All of them, name and value; those with an empty value as well.
     pub fn iter(self) -> impl Iterator<Item = (Text<'p>, Text<'p>)> + 'a
     where

@@ -31,6 +31,7 @@ pub(crate) struct Lexer<'p, 's> {
     key: Key,
     scratch: &'s mut LexerScratch,
     head: Head,
+    lexed: Lexed,
 }
 
 /// The last line with a sample.
@@ -46,7 +47,7 @@ struct Head {
 }
 
 /// What stands behind the labels.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tail {
     pub value: Value,
     pub at: Option<Timestamp>,
@@ -57,7 +58,7 @@ pub(crate) struct Tail {
 }
 
 /// A line with a sample; its name and labels are the lexer's until it lexes the next.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Lexed {
     pub start: usize,
     /// The bytes before the value, from the start of the page.
@@ -79,24 +80,32 @@ impl<'p, 's> Lexer<'p, 's> {
     ) -> Self {
         scratch.labels.clear();
         let strict = format == Format::OpenMetrics;
-        Self { page, strict, end, limits, key, scratch, head: Head::default() }
+        Self { page, strict, end, limits, key, scratch, head: Head::default(), lexed: Lexed::default() }
     }
 
     /// Lexes the line at `start`.
     #[inline]
-    pub(super) fn line(&mut self, start: usize) -> Result<Lexed, Refusal> {
+    pub(super) fn line(&mut self, start: usize) -> Result<(), Refusal> {
         let before = &self.page[self.head.start..][..self.head.key_length];
         let shared = common_prefix(before, &self.page[start..]);
         let is_same_name = self.head.inside.is_some_and(|inside| inside <= shared);
         let key_end = self.series(start, shared)?;
         self.head.start = start;
         self.head.key_length = key_end - start;
-        Ok(Lexed { start, key_end, shared, is_same_name, tail: self.tail(key_end)? })
+        let tail = self.tail(key_end)?;
+        self.lexed = Lexed { start, key_end, shared, is_same_name, tail };
+        Ok(())
+    }
+
+    /// The last line.
+    #[inline(always)]
+    pub(super) fn lexed(&self) -> &Lexed {
+        &self.lexed
     }
 
     /// Lexes name and labels of the line that the page starts with, and nothing behind them.
     pub(crate) fn key_only(&mut self) -> Result<(), Refusal> {
-        self.series_afresh(0).map(|_| ())
+        self.series_afresh(0, 0).map(|_| ())
     }
 
     /// The name in the last line.
@@ -131,21 +140,48 @@ impl<'p, 's> Lexer<'p, 's> {
                 while kept > 0 && self.scratch.labels[kept - 1].end() > shared {
                     kept -= 1;
                 }
-                self.scratch.labels.truncate(kept);
-                let at = start + self.scratch.labels.last().map_or(inside, Label::end);
-                self.braces(start, at, kept > 0)?
+                match self.scratch.labels.get(kept) {
+                    Some(label) if label.value.start() <= shared => {
+                        let at = self.other_value(start, kept)?;
+                        self.braces(start, at, true)?
+                    }
+                    _ => {
+                        self.scratch.labels.truncate(kept);
+                        let at = start + self.scratch.labels.last().map_or(inside, Label::end);
+                        self.braces(start, at, kept > 0)?
+                    }
+                }
             }
-            _ => self.series_afresh(start)?,
+            _ => self.series_afresh(start, shared)?,
         };
         self.before_value(behind)
     }
 
+    /// Lexes the value of a label whose name, and all before it, is that of the line before: what was found out about
+    /// the name holds. Gives the byte behind the label.
+    #[inline(always)]
+    fn other_value(&mut self, start: usize, place: usize) -> Result<usize, Refusal> {
+        let value_at = start + self.scratch.labels[place].value.start();
+        let (value, escaped) = self.quoted(value_at - 1)?;
+        let end = value.end + 1;
+        let before = place.checked_sub(1).map_or(0, |before| self.scratch.labels[before].sum);
+        let value = self.value_place(start, value, escaped)?;
+        self.scratch.labels.truncate(place + 1);
+        let label = &mut self.scratch.labels[place];
+        label.value = value;
+        label.sum = before.wrapping_add(self.key.label(label.named, value.text(&self.page[start..])));
+        Ok(end)
+    }
+
     /// The same for a line whose name is not that of the sample before.
-    fn series_afresh(&mut self, start: usize) -> Result<usize, Refusal> {
+    fn series_afresh(&mut self, start: usize, shared: usize) -> Result<usize, Refusal> {
         let before = std::mem::take(&mut self.head);
         let mut at = self.blanks(start);
         if name_class(self.byte(at)) & METRIC_START != 0 {
-            let end = self.run(at, METRIC);
+            // What both names begin with are bytes of a name.
+            let is_plain = before.inside.is_some() && before.name.start() == 0;
+            let known = if is_plain { shared.min(before.name.length() as usize) } else { 0 };
+            let end = self.run(at.max(start + known), METRIC);
             self.set_name(start, at..end, false)?;
             at = self.blanks(end);
             if self.byte(at) != b'{' {
@@ -233,21 +269,28 @@ impl<'p, 's> Lexer<'p, 's> {
         }
         let (value, value_escaped) = self.quoted(behind)?;
         let end = value.end + 1;
-        self.add_label(start, Place::new(start, name, escaped), Place::new(start, value, value_escaped))?;
+        self.add_label(start, Place::new(start, name, escaped), value, value_escaped)?;
         Ok(end)
     }
 
     #[inline(always)]
-    fn add_label(&mut self, start: usize, name: Place, value: Place) -> Result<(), Refusal> {
+    fn value_place(&self, start: usize, value: Range<usize>, escaped: bool) -> Result<Place, Refusal> {
+        let (place, most) = (Place::new(start, value.clone(), escaped), self.limits.value_bytes);
+        match place.length() > most {
+            true => Err(Fault::TooMany { limit: Limit::ValueBytes, most }.at(value.start)),
+            false => Ok(place),
+        }
+    }
+
+    #[inline(always)]
+    fn add_label(&mut self, start: usize, name: Place, value: Range<usize>, escaped: bool) -> Result<(), Refusal> {
         let line = &self.page[start..];
         let at = start + name.start();
-        let Limits { labels, name_bytes, value_bytes, .. } = self.limits;
+        let Limits { labels, name_bytes, .. } = self.limits;
         if name.length() > name_bytes {
             return Err(Fault::TooMany { limit: Limit::NameBytes, most: name_bytes }.at(at));
         }
-        if value.length() > value_bytes {
-            return Err(Fault::TooMany { limit: Limit::ValueBytes, most: value_bytes }.at(start + value.start()));
-        }
+        let value = self.value_place(start, value, escaped)?;
         if self.scratch.labels.len() >= labels as usize {
             return Err(Fault::TooMany { limit: Limit::Labels, most: labels }.at(at));
         }

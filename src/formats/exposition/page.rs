@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::comment::{self, Comment, Keyword};
 use super::families::{Families, MetricType, NameId};
 use super::labels::{Identity, Key, Labels, SeriesText, Text};
-use super::lexer::{Lexed, Lexer, LexerScratch};
+use super::lexer::{Lexer, LexerScratch};
 use super::twins::Twins;
 use super::value::Value;
 use super::{End, Fault, Format, Limit, Limits, PageError, Refusal, position};
@@ -60,6 +60,8 @@ pub struct Page<'p, 's> {
     /// Where the next line starts.
     next: usize,
     line: Range<usize>,
+    /// The last line without a sample.
+    other: Entry<'p, 'p>,
     samples: u32,
     names: RecentNames,
     has_points: bool,
@@ -102,16 +104,18 @@ pub struct Sample<'a, 'p> {
     pub key: &'p [u8],
     /// Equal for equal series, under one [`Key`].
     pub identity: Identity,
-    /// How many bytes of the key are those of the sample before.
-    pub(crate) shared: usize,
     pub(crate) name_id: NameId,
 }
 
-/// What a line turned out to be.
-enum Step<'p> {
-    Sample(Lexed, NameId, MetricType),
-    Other(Entry<'p, 'p>),
-    /// There are no more.
+/// What a line turned out to be. What is in it stays where it was read: moving a whole sample at every line took as
+/// long as half of the lexing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// One with a [sample](Page::sample).
+    Sample,
+    /// Another.
+    Other,
+    /// There are no more, or the page is [refused](Page::refused).
     Over,
 }
 
@@ -166,6 +170,7 @@ impl<'p, 's> Page<'p, 's> {
             twins,
             next: 0,
             line,
+            other: Entry::Remark,
             samples: 0,
             names,
             has_points: false,
@@ -180,13 +185,58 @@ impl<'p, 's> Page<'p, 's> {
     /// When the page must not be used; nothing that was read of it before must be, either. Asked again, it says so again.
     #[inline(always)]
     pub fn next_entry(&mut self) -> Result<Option<Entry<'_, 'p>>, PageError> {
+        match self.next_line() {
+            Step::Sample => Ok(Some(Entry::Sample(self.sample()))),
+            Step::Other => Ok(Some(self.other)),
+            Step::Over => self.refused.map_or(Ok(None), Err),
+        }
+    }
+
+    /// Reads the next line, and says what it is.
+    #[inline(always)]
+    pub(crate) fn next_line(&mut self) -> Step {
         match self.step() {
-            Ok(Step::Sample(lexed, name_id, metric_type)) => {
-                Ok(Some(Entry::Sample(self.as_sample(&lexed, name_id, metric_type))))
+            Ok(step) => step,
+            Err(refusal) => {
+                self.refuse(&refusal);
+                Step::Over
             }
-            Ok(Step::Other(entry)) => Ok(Some(entry)),
-            Ok(Step::Over) => self.refused.map_or(Ok(None), Err),
-            Err(refusal) => Err(self.refuse(&refusal)),
+        }
+    }
+
+    /// Why the page must not be used, once it is [over](Step::Over).
+    pub(crate) fn refused(&self) -> Option<PageError> {
+        self.refused
+    }
+
+    /// How many bytes the last sample's key shares with that of the sample before, if the name is among them.
+    #[inline(always)]
+    pub(crate) fn shared(&self) -> Option<usize> {
+        let lexed = self.lexer.lexed();
+        lexed.is_same_name.then_some(lexed.shared)
+    }
+
+    /// What stands before the value of the last sample, and how much of it the sample before has as well.
+    #[inline(always)]
+    pub(crate) fn key(&self) -> (&'p [u8], usize) {
+        let lexed = self.lexer.lexed();
+        (&self.page[lexed.start..lexed.key_end], lexed.shared)
+    }
+
+    /// The sample in the last line.
+    #[inline(always)]
+    pub(crate) fn sample(&self) -> Sample<'_, 'p> {
+        let (name_id, metric_type) = self.names.last.unwrap_or_default();
+        let (lexed, (key, _)) = (self.lexer.lexed(), self.key());
+        Sample {
+            name: self.lexer.name(),
+            labels: self.lexer.labels(),
+            value: lexed.tail.value,
+            at: lexed.tail.at,
+            metric_type,
+            key,
+            identity: self.lexer.identity(),
+            name_id,
         }
     }
 
@@ -206,7 +256,7 @@ impl<'p, 's> Page<'p, 's> {
     }
 
     #[inline(always)]
-    fn step(&mut self) -> Result<Step<'p>, Refusal> {
+    fn step(&mut self) -> Result<Step, Refusal> {
         let start = self.next;
         if self.over {
             return Ok(Step::Over);
@@ -216,46 +266,31 @@ impl<'p, 's> Page<'p, 's> {
             Some(b'\n') => self.blank_line(start)?,
             Some(b' ' | b'\t') if self.format == Format::Text => match self.indented(start)? {
                 Some(entry) => entry,
-                None => return self.sample(start),
+                None => return self.read_sample(start),
             },
-            Some(_) => return self.sample(start),
+            Some(_) => return self.read_sample(start),
             None => return self.finish(),
         };
-        Ok(Step::Other(other))
+        self.other = other;
+        Ok(Step::Other)
     }
 
     #[inline(always)]
-    fn sample(&mut self, start: usize) -> Result<Step<'p>, Refusal> {
+    fn read_sample(&mut self, start: usize) -> Result<Step, Refusal> {
         if self.samples >= self.limits.samples {
             return Err(Fault::TooMany { limit: Limit::Samples, most: self.limits.samples }.at(start));
         }
-        let lexed = self.lexer.line(start)?;
+        self.lexer.line(start)?;
+        let lexed = self.lexer.lexed();
         self.samples += 1;
         self.next = lexed.tail.next;
         self.line = start..self.next;
         // Only a sample can have been between, and what it says of its name holds.
-        let (name_id, metric_type) = match self.names.last {
-            Some(last) if lexed.is_same_name && self.format == Format::Text => last,
-            _ => self.name().map_err(|fault| fault.at(start))?,
-        };
-        self.names.last = Some((name_id, metric_type));
-        self.twins.add(self.lexer.identity(), start as u32);
-        Ok(Step::Sample(lexed, name_id, metric_type))
-    }
-
-    #[inline(always)]
-    fn as_sample(&self, lexed: &Lexed, name_id: NameId, metric_type: MetricType) -> Sample<'_, 'p> {
-        Sample {
-            name: self.lexer.name(),
-            labels: self.lexer.labels(),
-            value: lexed.tail.value,
-            at: lexed.tail.at,
-            metric_type,
-            key: &self.page[lexed.start..lexed.key_end],
-            identity: self.lexer.identity(),
-            shared: lexed.shared,
-            name_id,
+        if !lexed.is_same_name || self.format != Format::Text || self.names.last.is_none() {
+            self.names.last = Some(self.name().map_err(|fault| fault.at(start))?);
         }
+        self.twins.add(self.lexer.identity(), start as u32);
+        Ok(Step::Sample)
     }
 
     /// The last line's name.
@@ -334,7 +369,7 @@ impl<'p, 's> Page<'p, 's> {
         }
     }
 
-    fn finish(&mut self) -> Result<Step<'p>, Refusal> {
+    fn finish(&mut self) -> Result<Step, Refusal> {
         self.over = true;
         if self.format == Format::OpenMetrics {
             return Err(Fault::NoEof.at(self.page.len()));
@@ -363,11 +398,12 @@ impl<'p, 's> Page<'p, 's> {
     fn time_of(&self, start: usize) -> Result<Option<Timestamp>, Refusal> {
         let mut memory = LexerScratch::default();
         let mut lexer = Lexer::new(self.page, (self.format, self.end), self.limits, self.key, &mut memory);
-        Ok(lexer.line(start)?.tail.at)
+        lexer.line(start)?;
+        Ok(lexer.lexed().tail.at)
     }
 
     #[cold]
-    fn refuse(&mut self, refusal: &Refusal) -> PageError {
+    fn refuse(&mut self, refusal: &Refusal) {
         let (at, fault) = refusal.parts();
         // Whatever is wrong with a line that was cut off, that it was cut off is why.
         let last_line = memchr::memchr(b'\n', &self.page[at.min(self.page.len())..]).is_none();
@@ -378,7 +414,6 @@ impl<'p, 's> Page<'p, 's> {
         };
         let error = refused(&fault.at(at), self.page);
         (self.over, self.refused) = (true, Some(error));
-        error
     }
 }
 

@@ -20,6 +20,12 @@ pub enum Value {
     Real(f64),
 }
 
+impl Default for Value {
+    fn default() -> Self {
+        Self::Whole(0)
+    }
+}
+
 /// The largest number up to which every whole number is a `f64`.
 const EXACT_IN_F64: u64 = 1 << 53;
 
