@@ -54,6 +54,16 @@ impl Scraper {
 }
 
 #[test]
+fn a_line_that_begins_like_one_that_is_not_selected_is_looked_at_when_it_may_be() {
+    let mut scraper = Scraper::new(&[r#"a{x="1",y!="2"}"#, r#"b{z="3"}"#]);
+    let page = "a{w=\"\",x=\"0\",y=\"1\"} 1\na{w=\"\",x=\"0\",y=\"3\"} 2\na{w=\"\",x=\"1\",y=\"2\"} 3\n\
+        a{w=\"\",x=\"1\",y=\"22\"} 4\na{w=\"\",x=\"1\"} 5\na 6\n\
+        b{y=\"2\"} 7\nb{y=\"2\",z=\"3\"} 8\nb{y=\"2\",z=\"33\"} 9\nbb{z=\"3\"} 10\nb{z=\"3\"} 11\n";
+    let values = [r#"a{x="1",y="22"} 4 by 0"#, r#"a{x="1"} 5 by 0"#, r#"b{y="2",z="3"} 8 by 1"#, r#"b{z="3"} 11 by 1"#];
+    scraper.check(page, &values, (4, 0), false);
+}
+
+#[test]
 fn selected_series_are_given_and_others_are_not() {
     let mut scraper = Scraper::new(&["a", r#"a{x="1"}"#, r#"{x=~".+"}"#]);
     let page = "# TYPE a counter\na 1\na{x=\"1\"} 2 77\nb 3\nb{x=\"\"} 4.5\n";

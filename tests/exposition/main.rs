@@ -160,12 +160,11 @@ fn lex(page: &[u8], read: (Format, End), limits: Limits) -> Result<Vec<Read>, Pa
     Ok(samples)
 }
 
+/// A series with its value, its time, and how many selectors select it.
+type Selected = (String, Value, Option<i64>, usize);
+
 /// The samples of a page that are selected, each asked for on its own; with how many selectors select it.
-fn select_one_by_one(
-    page: &[u8],
-    format: Format,
-    selectors: &[Selector],
-) -> Result<Vec<(String, Value, Option<i64>, usize)>, PageError> {
+fn select_one_by_one(page: &[u8], format: Format, selectors: &[Selector]) -> Result<Vec<Selected>, PageError> {
     let mut scratch = Scratch::default();
     let mut page = Page::new(page, (format, End::Certain), Limits::default(), Key::random(), &mut scratch)?;
     let mut selected = Vec::new();
