@@ -30,7 +30,7 @@ fn durations_that_could_not_be_read_are_read_again_and_nothing_is_told_before() 
     let (writer, access) = (Writer::new(store.clone(), loaded.revision), Access::new(catalog.server.listen, None));
     let (mut owner, _snapshots) = Owner::new(engine, writer, store, clock, now, stop, access);
     let told = |owner: &Owner| {
-        owner.engine.latency_at(SloId(0), Horizon::of_minutes(60), SystemClock.now()).map(|spread| spread.requests)
+        owner.engine.latency_at(SloId(0), Horizon::of_minutes(60), owner.engine.now()).map(|spread| spread.requests)
     };
     let failing: ReadDurations = Box::new(|_| Err(StoreError::Failed { path: "gone".into() }));
     owner.durations = Some(std::thread::spawn(move || failing(&mut |_| ()).map(|()| unreachable!("it fails"))));
