@@ -21,7 +21,7 @@ use crate::time::{Clock, Stopwatch, Timestamp};
 /// One in so many fails, and one in so many is slow.
 const FAILS: u64 = 1_000;
 const DAWDLES: u64 = 150;
-/// One in a million so many is declined.
+/// So many in a million are declined.
 const DECLINED: u64 = 30_000;
 /// At least and at most so many payments a second.
 const RATE: (u64, u64) = (5, 10);
