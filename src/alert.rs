@@ -169,8 +169,9 @@ pub fn burns(rule: &AlertRule, objective: Objective, long: Tally, short: Tally) 
     [long, short].into_iter().all(|tally| reaches(rule, objective, tally))
 }
 
+/// Whether what happened in one window burns the budget at least as fast as the rule says:
 /// bad / total / (1 - objective) >= factor, multiplied out.
-fn reaches(rule: &AlertRule, objective: Objective, tally: Tally) -> bool {
+pub fn reaches(rule: &AlertRule, objective: Objective, tally: Tally) -> bool {
     let (share, whole) = budget_share(objective);
     let (numerator, denominator) = rule.factor.parts();
     let total = u128::from(tally.good) + u128::from(tally.bad);

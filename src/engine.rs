@@ -494,9 +494,9 @@ impl Engine {
         let oldest = self.oldest_accepted(t).plus(rule.long.minutes() - 1);
         let burns = |minute: Minute| {
             let end = if minute == t.minute() { t } else { minute.plus(1).start().plus_millis(-1) };
-            // The short window is empty in most of a quiet SLO's minutes, and costs less to look at.
-            let short = self.tally_at(id, rule.short, end);
-            short.bad > 0 && alert::burns(rule, self.catalog[id].objective, self.tally_at(id, rule.long, end), short)
+            // Both windows have to burn. The short one does in few minutes, and only then is the long one summed up.
+            let burns_in = |window| alert::reaches(rule, self.catalog[id].objective, self.tally_at(id, window, end));
+            burns_in(rule.short) && burns_in(rule.long)
         };
         Course::of_past(rule, t, oldest, burns)
     }
