@@ -26,8 +26,8 @@ use std::sync::Arc;
 
 use crate::engine::{AuditEntry, Checkpoint, Engine, Gap, Kept, Recall, RestoringDurations, SeriesId, SlotCounts};
 use crate::spec::Catalog;
-use crate::tally::Tally;
 use crate::time::{Horizon, Minute, Timestamp};
+use crate::window::PackedHour;
 
 pub use self::redb::{Claim, Redb, look_at_file};
 pub use damaged::{Damaged, set_aside};
@@ -77,8 +77,8 @@ pub struct Loaded {
     pub gaps: Vec<Gap>,
 }
 
-/// What is told the counts of one minute after the other.
-pub type EachMinute<'a> = dyn FnMut(Minute, &[(SeriesId, Tally)]) + 'a;
+/// What is told the counts of one hour after the other; hours are numbered from the epoch.
+pub type EachHour<'a> = dyn FnMut(i64, &[(SeriesId, PackedHour<'_>)]) + 'a;
 
 /// What is told the durations of one slot after the other.
 pub type EachSlot<'a> = dyn FnMut(&SlotCounts) + 'a;
@@ -103,12 +103,12 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// When it cannot be read, or is not what was written.
     fn load(&self) -> Result<Loaded, StoreError>;
 
-    /// Hands over the counts of every minute from `from` on that has any, in ascending order: series in ascending order,
-    /// none with an empty tally.
+    /// Hands over the counts of every hour from that of `from` on that has any, in ascending order, an hour in one or more
+    /// parts: each series that was counted in it is in one of them.
     ///
     /// # Errors
     /// When they cannot be read, or are not what was written.
-    fn minutes(&self, from: Minute, each: &mut EachMinute<'_>) -> Result<(), StoreError>;
+    fn hours(&self, from: Minute, each: &mut EachHour<'_>) -> Result<(), StoreError>;
 
     /// Hands over the durations of every slot from the day of `from` on, by day, series and hour.
     ///
@@ -288,7 +288,7 @@ pub fn restore_counts(
     let loaded = store.load()?;
     let (mut restoring, into) = Engine::keeping(catalog, kept).restore(&loaded.kept, now);
     let from = restoring.from();
-    store.minutes(from, &mut |minute, counts| restoring.add(minute, counts))?;
+    store.hours(from, &mut |hour, counts| restoring.add(hour, counts))?;
     let read = store.durations_later(from)?;
     let mut engine = restoring.finish();
     engine.note_gaps(loaded.gaps.iter().cloned());

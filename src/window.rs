@@ -24,8 +24,9 @@ use crate::counts::{HourCells, PAGE_MINUTES};
 use crate::tally::Tally;
 use crate::time::{Horizon, Minute};
 
-pub(crate) use packed::Packed;
-use packed::{Lanes, PADDING};
+pub use packed::PackedHour;
+pub(crate) use packed::{PADDING, Packed};
+use packed::Lanes;
 
 const HOURS: usize = 24;
 const DAY_MINUTES: i64 = 24 * 60;
@@ -40,7 +41,7 @@ pub struct Window {
 }
 
 /// The counts of one hour, minute by minute: what is added to a window at once.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HourCounts {
     /// Good events of each minute.
     pub good: [u64; PAGE_MINUTES],
@@ -63,6 +64,18 @@ impl HourCounts {
             counts.bad[row] = u64::from(hour.bad[row]);
         }
         counts
+    }
+
+    /// Adds events to minute `row` of the hour.
+    pub fn add(&mut self, row: usize, tally: Tally) {
+        self.good[row] = self.good[row].saturating_add(tally.good);
+        self.bad[row] = self.bad[row].saturating_add(tally.bad);
+    }
+
+    /// Empties some minutes.
+    pub fn clear(&mut self, rows: Range<usize>) {
+        self.good[rows.clone()].fill(0);
+        self.bad[rows].fill(0);
     }
 
     /// All of the hour.
@@ -126,6 +139,22 @@ impl Window {
         }
         let (day, hour, _) = self.place(Minute::from_number(hour.saturating_mul(60)));
         day.add(hour, counts);
+        day.sum += sum;
+        day.hours[hour].sum += sum;
+        sum
+    }
+
+    /// Adds an hour of events that is packed already, and returns how many those were.
+    pub fn add_packed_hour(&mut self, hour: i64, counts: PackedHour<'_>) -> Tally {
+        let sum = counts.sum();
+        if sum.is_empty() {
+            return sum;
+        }
+        let (day, hour, _) = self.place(Minute::from_number(hour.saturating_mul(60)));
+        match day.hours[hour].lanes.len() {
+            0 => day.put_packed(hour, counts),
+            _ => day.add(hour, &counts.counts()),
+        }
         day.sum += sum;
         day.hours[hour].sum += sum;
         sum
@@ -259,21 +288,35 @@ impl Day {
 
     /// Keeps these counts of an hour instead, and makes room for them where they need more.
     fn put(&mut self, hour: usize, counts: &HourCounts) {
+        let Hour { lanes, start, .. } = self.hours[hour];
+        let lanes = lanes.holding(counts);
+        self.make_room(hour, lanes);
+        lanes.write(&mut self.bytes[start.into()..], counts);
+    }
+
+    /// Keeps these counts of an hour that has none.
+    fn put_packed(&mut self, hour: usize, counts: PackedHour<'_>) {
+        self.make_room(hour, counts.lanes());
+        let (start, lanes) = (usize::from(self.hours[hour].start), counts.lane_bytes());
+        self.bytes[start..start + lanes.len()].copy_from_slice(lanes);
+    }
+
+    /// Gives an hour lanes that are at least as wide as those that it has. What is in them has to be written after that.
+    fn make_room(&mut self, hour: usize, lanes: Lanes) {
         let Hour { lanes: old, start, .. } = self.hours[hour];
-        let (lanes, start) = (old.holding(counts), usize::from(start));
-        if lanes != old {
-            let more = lanes.len() - old.len();
-            let padding = if self.bytes.is_empty() { PADDING } else { 0 };
-            let mut bytes = Vec::with_capacity(self.bytes.len() + more + padding);
-            bytes.extend_from_slice(&self.bytes[..start]);
-            bytes.resize(start + lanes.len(), 0);
-            bytes.extend_from_slice(&self.bytes[start + old.len()..]);
-            bytes.resize(bytes.len() + padding, 0);
-            self.bytes = bytes.into();
-            self.hours[hour].lanes = lanes;
-            self.hours[hour + 1..].iter_mut().for_each(|later| later.start += more as u16);
+        if lanes == old {
+            return;
         }
-        lanes.write(&mut self.bytes[start..], counts);
+        let (start, more) = (usize::from(start), lanes.len() - old.len());
+        let padding = if self.bytes.is_empty() { PADDING } else { 0 };
+        let mut bytes = Vec::with_capacity(self.bytes.len() + more + padding);
+        bytes.extend_from_slice(&self.bytes[..start]);
+        bytes.resize(start + lanes.len(), 0);
+        bytes.extend_from_slice(&self.bytes[start + old.len()..]);
+        bytes.resize(bytes.len() + padding, 0);
+        self.bytes = bytes.into();
+        self.hours[hour].lanes = lanes;
+        self.hours[hour + 1..].iter_mut().for_each(|later| later.start += more as u16);
     }
 
     fn sum_of(&self, minutes: Range<usize>) -> Tally {
@@ -392,18 +435,24 @@ mod tests {
             state >> (64 - bits)
         };
         for (good_bits, bad_bits) in [(1, 1), (8, 1), (9, 8), (16, 17), (33, 2), (60, 60)] {
-            let (mut at_once, mut one_by_one) = (Window::new(Horizon::DAYS_28), Window::new(Horizon::DAYS_28));
+            let empty = || Window::new(Horizon::DAYS_28);
+            let (mut at_once, mut packed, mut one_by_one) = (empty(), empty(), empty());
             for _ in 0..3 {
                 let mut counts = HourCounts::ZERO;
                 for row in 0..PAGE_MINUTES {
                     (counts.good[row], counts.bad[row]) = (next(good_bits), next(bad_bits));
                     one_by_one.add(Minute::from_number(600 + row as i64), counts.minute(row));
                 }
-                at_once.add_hour(10, &counts);
+                let mut bytes = Vec::new();
+                PackedHour::write(&counts, &mut bytes);
+                bytes.resize(bytes.len() + PADDING, 0);
+                let (hour, _) = PackedHour::read(&bytes).expect("it was just written");
+                assert_eq!(packed.add_packed_hour(10, hour), at_once.add_hour(10, &counts));
             }
             for (first, last) in [(600, 659), (600, 630), (631, 659), (640, 640), (0, 10_000)] {
                 let (first, last) = (Minute::from_number(first), Minute::from_number(last));
                 assert_eq!(at_once.sum(first, last), one_by_one.sum(first, last));
+                assert_eq!(packed.sum(first, last), one_by_one.sum(first, last));
             }
         }
     }

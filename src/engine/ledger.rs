@@ -22,7 +22,7 @@ use crate::gate::Doubt;
 use crate::spec::{Catalog, SloId, SourceId};
 use crate::tally::Tally;
 use crate::time::{Horizon, Minute, Timestamp};
-use crate::window::{HourCounts, Window};
+use crate::window::{HourCounts, PackedHour, Window};
 
 /// How many refused records are kept for people to look at.
 const SAMPLES: usize = 10;
@@ -331,19 +331,18 @@ impl Ledger {
         }
     }
 
-    /// Takes over an hour of counts of an earlier ledger, which are in the totals already, and says whether there are any.
-    pub(super) fn restore_hour(&mut self, column: usize, start: Minute, counts: &HourCounts, kept: Minute) -> bool {
+    /// Takes over an hour of counts of an earlier ledger, which are in the totals already.
+    pub(super) fn restore_hour(&mut self, column: usize, start: Minute, counts: PackedHour<'_>, kept: Minute) {
         let Counted { window, slices, newest, ahead, .. } = &mut self.columns[column];
-        if window.add_hour(start.hour(), counts).is_empty() {
-            return false;
+        if window.add_packed_hour(start.hour(), counts).is_empty() {
+            return;
         }
         if newest.is_none_or(|newest| newest.minute() < start.plus(PAGE_MINUTES as i64 - 1)) {
-            *ahead = (*ahead).max(counts.occupied().map(|(_, last)| start.plus(last as i64)));
+            *ahead = (*ahead).max(counts.counts().occupied().map(|(_, last)| start.plus(last as i64)));
         }
         if let Some(slices) = slices {
-            slices.judge_restored(window, start, counts, kept);
+            slices.judge_restored(window, start, &counts.counts(), kept);
         }
-        true
     }
 
     /// Looks whether every record became one thing, before anything of it is kept. What does not add up is not handed

@@ -1,7 +1,6 @@
 //! Restoring: an engine that goes on where a checkpoint ended.
 //!
-//! Counts come minute by minute and are gathered into hours, because adding an hour to a window costs little more than
-//! adding a minute. What is derived, the verdicts on slices, is derived anew.
+//! Counts come by the hour, packed as the windows hold them. What is derived, the verdicts on slices, is derived anew.
 //!
 //! The windows are rings around `now`. When the clock is put right by more than they have room for, what they should
 //! hold is no longer in them, but it is in the store: [`Coverage`] knows that, and the engine asks to be restored.
@@ -17,9 +16,8 @@ use crate::engine::{Engine, Kept, KeptGate, SeriesId, SeriesName, SlotCounts, Te
 use crate::gate::GateState;
 use crate::latency::Slot;
 use crate::spec::{Catalog, ServiceId, SloId, SourceId};
-use crate::tally::Tally;
 use crate::time::{Horizon, Minute, Timestamp};
-use crate::window::{HourCounts, Window};
+use crate::window::{PackedHour, Window};
 
 /// The minutes whose counts, if there are any, are in the windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +41,6 @@ pub struct Restoring {
     engine: Engine,
     /// By number of a series: its source and column, if the catalog has one.
     places: Vec<Option<Place>>,
-    /// The hour that is being gathered.
-    hour: i64,
-    /// By place.
-    gathered: Vec<HourCounts>,
     from: Minute,
     last: Minute,
     until: Option<Minute>,
@@ -68,7 +62,6 @@ pub struct RestoringDurations {
 struct Place {
     source: SourceId,
     column: usize,
-    gathered: usize,
 }
 
 impl Engine {
@@ -85,7 +78,7 @@ impl Engine {
         self.restore_totals(kept, &book);
         // A whole day, so that a clock that wavers around a minute needs nothing that is not there.
         let from = Minute::from_number(self.kept.first_minute(now.minute()).number().div_euclid(1_440) * 1_440);
-        let (places, count) = places(&self.catalog, &book);
+        let places = places(&self.catalog, &book);
         let sets = book.sets().iter().enumerate();
         let sets = sets.flat_map(|(source, sets)| sets.iter().enumerate().map(move |(set, id)| (*id, (source, set))));
         let sets = sets.collect();
@@ -96,12 +89,11 @@ impl Engine {
         self.ledgers.iter_mut().for_each(|ledger| ledger.remember());
         self.durations.remember();
         let last = Window::last_beside(from, self.kept);
-        let gathered = vec![HourCounts::ZERO; count];
         let rings = self.durations.await_past();
         let oldest = self.kept.first_minute(now.minute());
         let last_day = Slot::Hour(self.newest_accepted().hour()).day();
         let durations = RestoringDurations { rings, sets, oldest, last_day, now };
-        (Restoring { engine: self, places, hour: 0, gathered, from, last, until: None }, durations)
+        (Restoring { engine: self, places, from, last, until: None }, durations)
     }
 
     /// Takes over the durations of an earlier engine, and adds those that were counted since this one began.
@@ -201,63 +193,54 @@ impl Restoring {
         self.from
     }
 
-    /// Takes the counts of a minute; minutes come in ascending order. Counts of series that no spec names are left out.
-    pub fn add(&mut self, minute: Minute, counts: &[(SeriesId, Tally)]) {
-        if minute < self.from {
+    /// Takes the counts of an hour, or some of them; hours come in ascending order, and each series once in an hour.
+    /// Counts of series that no spec names are left out.
+    pub fn add(&mut self, hour: i64, counts: &[(SeriesId, PackedHour<'_>)]) {
+        let start = Minute::from_number(hour.saturating_mul(PAGE_MINUTES as i64));
+        if start < self.from {
             return;
         }
-        if minute > self.last {
-            self.until = self.until.or(Some(minute));
+        if start > self.last {
+            if self.until.is_none_or(|until| until.hour() == hour) {
+                self.until = self.until.into_iter().chain(first_of(start, counts)).min();
+            }
             return;
         }
-        if minute.hour() != self.hour {
-            self.flush();
-            self.hour = minute.hour();
-        }
-        let row = minute.number().rem_euclid(PAGE_MINUTES as i64) as usize;
-        for (series, tally) in counts {
-            if let Some(Some(place)) = self.places.get(series.0 as usize) {
-                let gathered = &mut self.gathered[place.gathered];
-                (gathered.good[row], gathered.bad[row]) = (tally.good, tally.bad);
+        for (series, counts) in counts {
+            if let Some(Some(Place { source, column })) = self.places.get(series.0 as usize) {
+                self.engine.ledgers[source.0].restore_hour(*column, start, *counts, self.from);
             }
         }
     }
 
     /// The engine, as it was, but for the durations: it tells none before it has [taken](Engine::take_durations) them.
     pub fn finish(mut self) -> Engine {
-        self.flush();
         if let Some(tracking) = &mut self.engine.tracking {
             tracking.coverage.until = self.until;
         }
         self.engine
     }
-
-    fn flush(&mut self) {
-        let start = Minute::from_number(self.hour.saturating_mul(PAGE_MINUTES as i64));
-        for Place { source, column, gathered } in self.places.iter().flatten() {
-            let counts = &mut self.gathered[*gathered];
-            if self.engine.ledgers[source.0].restore_hour(*column, start, counts, self.from) {
-                *counts = HourCounts::ZERO;
-            }
-        }
-    }
 }
 
-/// Where each series goes, and how many do.
-fn places(catalog: &Catalog, book: &Book) -> (Vec<Option<Place>>, usize) {
+/// The first minute of an hour that has counts.
+fn first_of(start: Minute, counts: &[(SeriesId, PackedHour<'_>)]) -> Option<Minute> {
+    let rows = counts.iter().filter_map(|(_, counts)| counts.counts().occupied());
+    rows.map(|(first, _)| start.plus(first as i64)).min()
+}
+
+/// Where each series goes.
+fn places(catalog: &Catalog, book: &Book) -> Vec<Option<Place>> {
     let mut places = Vec::new();
-    let mut count = 0;
     for source in (0..catalog.sources.len()).map(SourceId) {
         for (column, series) in book.columns(source).iter().enumerate() {
             let index = series.0 as usize;
             if places.len() <= index {
                 places.resize(index + 1, None);
             }
-            places[index] = Some(Place { source, column, gathered: count });
-            count += 1;
+            places[index] = Some(Place { source, column });
         }
     }
-    (places, count)
+    places
 }
 
 /// A name for people.

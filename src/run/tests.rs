@@ -17,7 +17,7 @@ use crate::document::Actor;
 use crate::engine::{AuditEntry, CommandError};
 use crate::gate::{Hold, Level, Reason};
 use crate::spec::OnUnknown;
-use crate::store::{Claim, Commit, EachMinute, EachSlot, Loaded, Memory, Reserve, Reserved, Store, restore};
+use crate::store::{Claim, Commit, EachHour, EachSlot, Loaded, Memory, Reserve, Reserved, Store, restore};
 use crate::time::{Minute, Stopwatch};
 
 /// A store on a disk that can be full.
@@ -36,8 +36,8 @@ impl Store for Full {
         self.memory.load()
     }
 
-    fn minutes(&self, from: Minute, each: &mut EachMinute<'_>) -> Result<(), StoreError> {
-        self.memory.minutes(from, each)
+    fn hours(&self, from: Minute, each: &mut EachHour<'_>) -> Result<(), StoreError> {
+        self.memory.hours(from, each)
     }
 
     fn durations(&self, from: Minute, each: &mut EachSlot<'_>) -> Result<(), StoreError> {
@@ -77,8 +77,8 @@ impl Store for Slow {
         self.memory.load()
     }
 
-    fn minutes(&self, from: Minute, each: &mut EachMinute<'_>) -> Result<(), StoreError> {
-        self.memory.minutes(from, each)
+    fn hours(&self, from: Minute, each: &mut EachHour<'_>) -> Result<(), StoreError> {
+        self.memory.hours(from, each)
     }
 
     fn durations(&self, from: Minute, each: &mut EachSlot<'_>) -> Result<(), StoreError> {

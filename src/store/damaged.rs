@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::redb::{Claim, beside, io_error, sync_directory};
-use super::{Commit, EachMinute, EachSlot, Loaded, Store, StoreError};
+use super::{Commit, EachHour, EachSlot, Loaded, Store, StoreError};
 use crate::engine::AuditEntry;
 use crate::time::{Minute, Timestamp};
 
@@ -40,7 +40,7 @@ impl Store for Damaged {
         Ok(Loaded::default())
     }
 
-    fn minutes(&self, _from: Minute, _each: &mut EachMinute<'_>) -> Result<(), StoreError> {
+    fn hours(&self, _from: Minute, _each: &mut EachHour<'_>) -> Result<(), StoreError> {
         Ok(())
     }
 

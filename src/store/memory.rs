@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Commit, EachMinute, EachSlot, Loaded, MOST_AUDIT, MOST_GAPS, Position, Store, StoreError};
-use crate::counts::Took;
+use super::{Commit, EachHour, EachSlot, Loaded, MOST_AUDIT, MOST_GAPS, Position, Store, StoreError};
+use crate::counts::{PAGE_MINUTES, Took};
 use crate::engine::{AuditEntry, Gap, Kept, KeptGate, Series, SeriesId, SlotCounts, SourceTotals, Totals};
 use crate::latency::Slot;
 use crate::tally::Tally;
 use crate::time::Minute;
+use crate::window::{HourCounts, PADDING, PackedHour};
 
 /// Keeps everything as long as it lives.
 #[derive(Debug, Default)]
@@ -69,10 +70,22 @@ impl Store for Memory {
         Ok(Loaded { revision: tables.revision, kept, positions, gaps })
     }
 
-    fn minutes(&self, from: Minute, each: &mut EachMinute<'_>) -> Result<(), StoreError> {
-        for (minute, counts) in self.tables().minutes.range(from..) {
-            let counts: Vec<_> = counts.iter().map(|(series, tally)| (*series, *tally)).collect();
-            each(*minute, &counts);
+    fn hours(&self, from: Minute, each: &mut EachHour<'_>) -> Result<(), StoreError> {
+        let mut hours: BTreeMap<i64, BTreeMap<SeriesId, HourCounts>> = BTreeMap::new();
+        let start = Minute::from_number(from.hour().saturating_mul(PAGE_MINUTES as i64));
+        for (minute, counts) in self.tables().minutes.range(start..) {
+            let row = minute.number().rem_euclid(PAGE_MINUTES as i64) as usize;
+            let hour = hours.entry(minute.hour()).or_default();
+            counts.iter().for_each(|(series, tally)| hour.entry(*series).or_insert(HourCounts::ZERO).add(row, *tally));
+        }
+        for (hour, counts) in hours {
+            for (series, counts) in counts {
+                let mut bytes = Vec::new();
+                PackedHour::write(&counts, &mut bytes);
+                bytes.resize(bytes.len() + PADDING, 0);
+                let packed = PackedHour::read(&bytes).map(|(packed, _)| (series, packed));
+                each(hour, packed.as_slice());
+            }
         }
         Ok(())
     }

@@ -1,15 +1,17 @@
-//! Counts as bytes: a page holds the counts of one minute, or the totals, of up to [`SERIES`] neighbouring series.
+//! Counts as bytes: a page holds the counts of one minute or hour, or the totals, of up to [`SERIES`] neighbouring series.
 //!
 //! Most minutes of most series see a few requests and not one bad one; such a count takes two bytes. Everything is a
 //! sequence of little-endian base-128 integers (7 bits a byte, the highest bit says that more follow). An entry is the
 //! distance from the entry before, doubled, with the lowest bit for whether its last part follows: the bad count of a
-//! minute, the newest event of a total.
+//! minute, the newest event of a total. The counts of an hour are packed as they are in memory, and no part of them is
+//! ever missing.
 //!
 //! Reading checks everything: numbers that do not fit, pages that end in the middle, series that belong to another page.
 
 use crate::engine::{SeriesId, Totals};
 use crate::tally::Tally;
 use crate::time::Timestamp;
+use crate::window::{HourCounts, PADDING, PackedHour};
 
 /// How many series a page is for.
 pub(super) const SERIES: u32 = 256;
@@ -45,6 +47,35 @@ pub(super) fn read_counts(page: u32, bytes: &[u8], counts: &mut Vec<(SeriesId, T
         let good = reader.number()?;
         let bad = if has_bad { reader.number()? } else { 0 };
         counts.push((series, Tally::new(good, bad)));
+    }
+    Ok(())
+}
+
+/// Writes the counts of one page over an hour, ascending.
+pub(super) fn write_hours<'c>(counts: impl IntoIterator<Item = (&'c SeriesId, &'c HourCounts)>) -> Vec<u8> {
+    let (mut bytes, mut next) = (Vec::new(), None);
+    for (series, counts) in counts {
+        let from = next.unwrap_or_else(|| page_of(*series) * SERIES);
+        write(&mut bytes, u64::from(series.0 - from) << 1);
+        PackedHour::write(counts, &mut bytes);
+        next = Some(series.0 + 1);
+    }
+    bytes.resize(bytes.len() + PADDING, 0);
+    bytes
+}
+
+/// Reads the counts of page number `page` over an hour, behind those in `counts`.
+pub(super) fn read_hours<'b>(
+    page: u32,
+    bytes: &'b [u8],
+    counts: &mut Vec<(SeriesId, PackedHour<'b>)>,
+) -> Result<(), Unreadable> {
+    let mut reader = Reader::new(page, bytes);
+    while reader.bytes.len() > PADDING {
+        let (series, _) = reader.next_series()?.ok_or(Unreadable)?;
+        let (hour, behind) = PackedHour::read(reader.bytes).ok_or(Unreadable)?;
+        reader.bytes = behind;
+        counts.push((series, hour));
     }
     Ok(())
 }
@@ -163,6 +194,18 @@ mod tests {
             prop_assert_eq!(read_counts(page, &write_counts(&counts), &mut read), Ok(()));
             prop_assert_eq!(read, counts);
 
+            let hour = |good: &u64, bad: &u64| {
+                let mut hour = HourCounts::ZERO;
+                (hour.good[*good as usize % 60], hour.bad[*bad as usize % 60]) = (*good, *bad);
+                hour
+            };
+            let hours: Vec<_> = rows.iter().map(|(at, (good, bad, _))| (series(at), hour(good, bad))).collect();
+            let bytes = write_hours(hours.iter().map(|(series, hour)| (series, hour)));
+            let mut read = Vec::new();
+            prop_assert_eq!(read_hours(page, &bytes, &mut read), Ok(()));
+            let read: Vec<_> = read.into_iter().map(|(series, hour)| (series, hour.counts())).collect();
+            prop_assert_eq!(read, hours);
+
             let newest = |millis: &Option<i64>| millis.map(Timestamp::from_millis);
             let totals = rows.iter().map(|(at, (good, bad, millis))| {
                 Totals { series: series(at), lifetime: Tally::new(*good, *bad), newest: newest(millis) }
@@ -181,7 +224,26 @@ mod tests {
                 prop_assert!(counts.is_sorted_by(|a, b| a.0 < b.0));
             }
             prop_assert!(read_totals(page, &bytes, &mut Vec::new()).is_ok() || !bytes.is_empty());
+            let mut hours = Vec::new();
+            if read_hours(page, &bytes, &mut hours).is_ok() {
+                prop_assert!(hours.iter().all(|(series, _)| page_of(*series) == page));
+                prop_assert!(hours.is_sorted_by(|a, b| a.0 < b.0));
+                prop_assert!(hours.iter().all(|(_, hour)| hour.counts().sum() == hour.sum()));
+            }
         }
+    }
+
+    #[test]
+    fn hours_keep_their_shape() {
+        let mut counts = HourCounts::ZERO;
+        (counts.good[0], counts.good[1], counts.bad[59]) = (5, 2, 1);
+        let hours = [(SeriesId(257), HourCounts::ZERO), (SeriesId(259), counts)];
+        let bytes = write_hours(hours.iter().map(|(series, hour)| (series, hour)));
+        let (mut good, mut bad) = (vec![0; 23], vec![0; 8]);
+        // Three bits a good count, one a bad one.
+        (good[0], bad[7]) = (5 | 2 << 3, 1 << 3);
+        let expected = [vec![2, 0, 0], vec![2, 3, 1], good, bad, vec![0; 7]].concat();
+        assert_eq!(bytes, expected);
     }
 
     #[test]

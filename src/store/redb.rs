@@ -4,7 +4,8 @@
 //! the header to them, with a second sync; until then the file is what it was. Quick repair keeps the allocator's state
 //! in every commit, so that opening after a crash takes milliseconds, however large the file.
 //!
-//! - Counts are keyed minute first: those of one minute lie side by side, and old minutes go in one range.
+//! - Counts are keyed by time first: those of one minute lie side by side, and old ones go in one range. Hours that are
+//!   over lie in one packed row each (see `hours`).
 //! - *An error closes the file.* What redb holds in memory after a failed write is not what is on the disk, so the next
 //!   call opens the file anew and sees what it holds. A full disk needs nothing more when there is room again.
 //! - *A failed sync is never tried again as if it had worked.* The kernel may have dropped what it could not write and
@@ -14,6 +15,7 @@
 //! - The file is looked at before it is touched: a damaged one, or one of a later version, is refused as it is.
 
 mod disk;
+mod hours;
 mod open;
 mod tables;
 
@@ -22,7 +24,7 @@ use std::sync::{PoisonError, RwLock};
 
 use ::redb::Database;
 
-use super::{Commit, EachMinute, EachSlot, Loaded, ReadDurations, Store, StoreError};
+use super::{Commit, EachHour, EachSlot, Loaded, ReadDurations, Store, StoreError};
 use crate::engine::AuditEntry;
 use crate::time::Minute;
 
@@ -30,8 +32,9 @@ pub(super) use disk::{Disk, io_error};
 pub use open::{Claim, look_at_file};
 pub(super) use open::{beside, sync_directory};
 
-/// The version of what is in the file; a later one may mean something else.
-const SCHEMA: u64 = 1;
+/// The version of what is in the file; a later one may mean something else. The first one had no hours; such a file is
+/// read as it is, and gets this version with the first commit.
+const SCHEMA: u64 = 2;
 /// How much of the file redb keeps in memory, in bytes. The engine has the counts; what is left are the pages of the
 /// minutes that are being written.
 const CACHE_BYTES: usize = 16 << 20;
@@ -161,8 +164,8 @@ impl Store for Redb {
         self.with(tables::load)
     }
 
-    fn minutes(&self, from: Minute, each: &mut EachMinute<'_>) -> Result<(), StoreError> {
-        self.with(|database| tables::minutes(database, from, each))
+    fn hours(&self, from: Minute, each: &mut EachHour<'_>) -> Result<(), StoreError> {
+        self.with(|database| tables::hours(database, from, each))
     }
 
     fn durations(&self, from: Minute, each: &mut EachSlot<'_>) -> Result<(), StoreError> {

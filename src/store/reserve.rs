@@ -26,7 +26,7 @@ mod slots;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Commit, EachMinute, EachSlot, Loaded, Position, ReadDurations, Store, StoreError};
+use super::{Commit, EachHour, EachSlot, Loaded, Position, ReadDurations, Store, StoreError};
 use crate::engine::{Action, AuditEntry, Kept, KeptGate, Terms};
 use crate::gate::{Hold, Level};
 use crate::time::Minute;
@@ -106,8 +106,8 @@ impl Store for Reserved {
         Ok(loaded)
     }
 
-    fn minutes(&self, from: Minute, each: &mut EachMinute<'_>) -> Result<(), StoreError> {
-        self.store.minutes(from, each)
+    fn hours(&self, from: Minute, each: &mut EachHour<'_>) -> Result<(), StoreError> {
+        self.store.hours(from, each)
     }
 
     fn durations(&self, from: Minute, each: &mut EachSlot<'_>) -> Result<(), StoreError> {

@@ -23,6 +23,16 @@ pub(crate) struct Packed {
     bytes: Box<[u8]>,
 }
 
+/// The counts of one hour's minutes, in bytes that somebody else holds: how hours are kept on disks.
+///
+/// It begins with how many bits a good and a bad count have, a byte each; then come the lanes.
+#[derive(Clone, Copy, Debug)]
+pub struct PackedHour<'b> {
+    lanes: Lanes,
+    /// From the lanes on, at least to [`PADDING`] bytes behind them.
+    bytes: &'b [u8],
+}
+
 /// How the counts of an hour lie in bytes: first the lane of the good ones, then that of the bad ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Lanes {
@@ -35,7 +45,7 @@ pub(super) struct Lanes {
 struct Bits(u8);
 
 /// Bytes behind the last lanes: a load at the last bit of them reads seven more.
-pub(super) const PADDING: usize = 7;
+pub(crate) const PADDING: usize = 7;
 /// The widest count that eight bytes hold wherever it begins in the first of them.
 const WIDEST_ANYWHERE: u8 = 56;
 
@@ -59,6 +69,45 @@ impl Packed {
             self.bytes = vec![0; lanes.len() + PADDING].into();
         }
         lanes.write(&mut self.bytes, &sums);
+    }
+}
+
+impl<'b> PackedHour<'b> {
+    /// Writes counts behind `bytes`, in as few bits as they need. [`PADDING`] bytes have to follow before they are read.
+    pub(crate) fn write(counts: &HourCounts, bytes: &mut Vec<u8>) {
+        let lanes = Lanes::default().holding(counts);
+        bytes.extend([lanes.good.0, lanes.bad.0]);
+        let start = bytes.len();
+        bytes.resize(start + lanes.len(), 0);
+        lanes.write(&mut bytes[start..], counts);
+    }
+
+    /// Finds the counts that `bytes` begin with, and what follows them; `None` when there are none, or fewer than
+    /// [`PADDING`] bytes behind them.
+    pub(crate) fn read(bytes: &'b [u8]) -> Option<(Self, &'b [u8])> {
+        let ([good, bad], lanes_on) = bytes.split_first_chunk()?;
+        let lanes = Lanes { good: Bits::checked(*good)?, bad: Bits::checked(*bad)? };
+        let (_, behind) = lanes_on.split_at_checked(lanes.len())?;
+        (behind.len() >= PADDING).then_some((Self { lanes, bytes: lanes_on }, behind))
+    }
+
+    /// The counts of every minute.
+    pub fn counts(self) -> HourCounts {
+        self.lanes.read(self.bytes)
+    }
+
+    /// All of the hour.
+    pub fn sum(self) -> Tally {
+        self.lanes.sum(self.bytes, 0..PAGE_MINUTES)
+    }
+
+    pub(super) fn lanes(self) -> Lanes {
+        self.lanes
+    }
+
+    /// The lanes and nothing else.
+    pub(super) fn lane_bytes(self) -> &'b [u8] {
+        &self.bytes[..self.lanes.len()]
     }
 }
 
@@ -141,6 +190,11 @@ impl Bits {
     fn of(count: u64) -> Self {
         let bits = (u64::BITS - count.leading_zeros()) as u8;
         Self(if bits > WIDEST_ANYWHERE { u64::BITS as u8 } else { bits })
+    }
+
+    /// As many bits as a disk says.
+    fn checked(bits: u8) -> Option<Self> {
+        (bits <= WIDEST_ANYWHERE || u32::from(bits) == u64::BITS).then_some(Self(bits))
     }
 
     /// How long a lane is.

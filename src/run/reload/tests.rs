@@ -20,7 +20,7 @@ use crate::gate::{GateState, Hold, Level};
 use crate::run::owner::Published;
 use crate::run::specs::Watch;
 use crate::spec;
-use crate::store::{Commit, EachMinute, EachSlot, Loaded, Memory, Store, StoreError, Writer};
+use crate::store::{Commit, EachHour, EachSlot, Loaded, Memory, Store, StoreError, Writer};
 use crate::tally::Tally;
 use crate::time::{Clock, Minute, Stopwatch, SystemClock};
 
@@ -54,8 +54,8 @@ impl Store for Moody {
         self.store.load()
     }
 
-    fn minutes(&self, from: Minute, each: &mut EachMinute<'_>) -> Result<(), StoreError> {
-        self.store.minutes(from, each)
+    fn hours(&self, from: Minute, each: &mut EachHour<'_>) -> Result<(), StoreError> {
+        self.store.hours(from, each)
     }
 
     fn durations(&self, from: Minute, each: &mut EachSlot<'_>) -> Result<(), StoreError> {

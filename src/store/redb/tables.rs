@@ -3,27 +3,28 @@
 use std::collections::BTreeMap;
 
 use ::redb::{
-    Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
+    Database, Durability, Key, ReadOnlyTable, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError, Value,
     WriteTransaction,
 };
 
-use super::{SCHEMA, Trouble};
+use super::{SCHEMA, Trouble, hours};
 use crate::counts::Took;
 use crate::engine::{AuditEntry, Checkpoint, Gap, Kept, MinuteCounts, SeriesId, SlotCounts, SourceTotals, Totals};
 use crate::latency::Slot;
 use crate::latency::stored::{Decoder, encode};
 use crate::store::pages::{page_of, read_counts, read_totals, write_counts, write_totals};
 use crate::store::record::{self, Stored};
-use crate::store::{Commit, EachMinute, EachSlot, Loaded, MOST_AUDIT, MOST_GAPS, Position, StoreError};
-use crate::tally::Tally;
+use crate::store::{Commit, EachHour, EachSlot, Loaded, MOST_AUDIT, MOST_GAPS, Position, StoreError};
 use crate::time::Minute;
 
-type Bytes = &'static [u8];
+pub(super) type Bytes = &'static [u8];
 
 /// `schema` and `revision`.
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
-/// By minute and page of series.
-const MINUTES: TableDefinition<'_, (i64, u32), Bytes> = TableDefinition::new("minutes");
+/// By minute and page of series: those that are not in [`HOURS`] yet.
+pub(super) const MINUTES: TableDefinition<'_, (i64, u32), Bytes> = TableDefinition::new("minutes");
+/// By hour and page of series.
+pub(super) const HOURS: TableDefinition<'_, (i64, u32), Bytes> = TableDefinition::new("hours");
 /// By day, series, and hour of the day, 24 for the day as a whole.
 const DURATIONS: TableDefinition<'_, (i64, u32, u8), Bytes> = TableDefinition::new("durations");
 /// By page of series.
@@ -54,6 +55,7 @@ pub(super) fn create(database: &Database) -> Result<(), Trouble> {
         about.insert("schema", SCHEMA)?;
         about.insert("revision", 0)?;
         transaction.open_table(MINUTES)?;
+        transaction.open_table(HOURS)?;
         transaction.open_table(DURATIONS)?;
         transaction.open_table(TOTALS)?;
         transaction.open_table(SERIES)?;
@@ -111,42 +113,34 @@ pub(super) fn load(database: &Database) -> Result<Loaded, Trouble> {
         kept.gates.push(decode("gate", row?.1.value())?);
     }
     kept.last_audit = read.open_table(AUDIT)?.last()?.map_or(0, |(number, _)| number.value());
-    kept.earliest = read.open_table(MINUTES)?.first()?.map(|(key, _)| Minute::from_number(key.value().0));
+    let folded = existing(read.open_table(HOURS))?.map_or(Ok(None), |table| hours::earliest(&table))?;
+    let unfolded = read.open_table(MINUTES)?.first()?.map(|(key, _)| Minute::from_number(key.value().0));
+    kept.earliest = folded.into_iter().chain(unfolded).min();
     let revision = about(&read.open_table(ABOUT)?, "revision")?;
     Ok(Loaded { revision, kept, positions, gaps })
 }
 
-pub(super) fn minutes(database: &Database, from: Minute, each: &mut EachMinute<'_>) -> Result<(), Trouble> {
-    let table = database.begin_read()?.open_table(MINUTES)?;
-    let mut counts: Vec<(SeriesId, Tally)> = Vec::new();
-    let mut gathered = from;
-    for row in table.range((from.number(), 0)..)? {
-        let (key, bytes) = row?;
-        let (number, page) = key.value();
-        let minute = Minute::from_number(number);
-        if minute != gathered {
-            if !counts.is_empty() {
-                each(gathered, &counts);
-                counts.clear();
-            }
-            gathered = minute;
-        }
-        read_counts(page, bytes.value(), &mut counts).map_err(|_| unreadable(format!("counts of {minute:?}")))?;
+pub(super) fn hours(database: &Database, from: Minute, each: &mut EachHour<'_>) -> Result<(), Trouble> {
+    let read = database.begin_read()?;
+    let folded = existing(read.open_table(HOURS))?;
+    hours::read(&read.open_table(MINUTES)?, folded.as_ref(), from.hour(), each)
+}
+
+/// A table, unless the file was written by a version that had none of them.
+fn existing<K: Key, V: Value>(
+    table: Result<ReadOnlyTable<K, V>, TableError>,
+) -> Result<Option<ReadOnlyTable<K, V>>, Trouble> {
+    match table {
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        table => Ok(Some(table?)),
     }
-    if !counts.is_empty() {
-        each(gathered, &counts);
-    }
-    Ok(())
 }
 
 /// The durations as they were at one commit; none when the file was written by a version that kept none.
 pub(super) struct DurationsThen(Option<ReadOnlyTable<(i64, u32, u8), Bytes>>);
 
 pub(super) fn durations(database: &Database) -> Result<DurationsThen, Trouble> {
-    match database.begin_read()?.open_table(DURATIONS) {
-        Err(TableError::TableDoesNotExist(_)) => Ok(DurationsThen(None)),
-        table => Ok(DurationsThen(Some(table?))),
-    }
+    Ok(DurationsThen(existing(database.begin_read()?.open_table(DURATIONS))?))
 }
 
 impl DurationsThen {
@@ -211,6 +205,7 @@ pub(super) fn commit(database: &Database, revision: u64, commit: &Commit) -> Res
             return Err(Trouble::Refused(StoreError::OutOfOrder { stored, given: revision }));
         }
         table.insert("revision", revision)?;
+        table.insert("schema", SCHEMA)?;
         let checkpoint = &commit.checkpoint;
         let Checkpoint { series, counts, totals, sources, gates, audit, expire_before, forget, .. } = checkpoint;
         let mut table = transaction.open_table(SERIES)?;
@@ -220,10 +215,14 @@ pub(super) fn commit(database: &Database, revision: u64, commit: &Commit) -> Res
         for id in forget {
             table.remove(id.0)?;
         }
-        let mut table = transaction.open_table(MINUTES)?;
-        add_counts(&mut table, counts)?;
+        let (mut minutes, mut hours) = (transaction.open_table(MINUTES)?, transaction.open_table(HOURS)?);
+        add_counts(&mut minutes, counts)?;
+        if let Some(newest) = counts.iter().map(|counts| counts.minute).max() {
+            hours::fold(&mut minutes, &mut hours, newest)?;
+        }
         if let Some(cut) = expire_before {
-            table.retain_in(..(cut.number(), 0), |_, _| false)?;
+            minutes.retain_in(..(cut.number(), 0), |_, _| false)?;
+            hours::expire(&mut hours, *cut)?;
         }
         change_durations(&transaction, checkpoint)?;
         change_totals(&mut transaction.open_table(TOTALS)?, totals, forget)?;
@@ -387,6 +386,21 @@ fn decode<T: Stored>(what: &str, bytes: &[u8]) -> Result<T, Trouble> {
     record::read(bytes).map_err(|error| Trouble::Unreadable(format!("a {what} cannot be read: {error}")))
 }
 
-fn unreadable(what: String) -> Trouble {
+pub(super) fn unreadable(what: String) -> Trouble {
     Trouble::Unreadable(format!("{what} cannot be read"))
+}
+
+/// Writes tables as the first version did, with counts as it kept them.
+#[cfg(test)]
+pub(super) fn create_as_version_1(database: &Database, commit: &Commit) -> Result<(), Trouble> {
+    create(database)?;
+    let transaction = database.begin_write()?;
+    {
+        let mut about = transaction.open_table(ABOUT)?;
+        about.insert("schema", 1)?;
+        about.insert("revision", 1)?;
+        add_counts(&mut transaction.open_table(MINUTES)?, &commit.checkpoint.counts)?;
+    }
+    transaction.delete_table(HOURS)?;
+    Ok(transaction.commit()?)
 }

@@ -2,6 +2,7 @@
 
 pub(in crate::store) mod disks;
 mod faults;
+mod folding;
 mod power;
 mod syncs;
 
@@ -13,6 +14,7 @@ use super::disk::Disk;
 use super::{Opener, Redb};
 use crate::engine::{Action, AuditEntry, Checkpoint, Gap, MinuteCounts, SeriesId, Totals};
 use crate::gate::Level;
+use crate::store::tests::minutes_of;
 use crate::store::{Commit, Memory, Position, Store, StoreError, Writer};
 use crate::tally::Tally;
 use crate::time::{Minute, Timestamp};
@@ -36,10 +38,10 @@ impl Random {
 }
 
 /// The commit that makes `revision`, with something of everything, the audit going on after entry `last_audit`. What is
-/// counted is never older than what has expired.
+/// counted is never older than what has expired, and some of it is hours late.
 fn commit(random: &mut Random, revision: u64, last_audit: u64) -> Commit {
-    let oldest = revision as i64 * 5;
-    let first = oldest + random.below(50) as i64;
+    let oldest = revision as i64 * 20;
+    let first = oldest + random.below(240) as i64;
     let minute = |minute: i64, random: &mut Random| {
         let series = (0..600).filter(|series| series % (1 + random.0 % 40) == 0);
         let counts = series.map(|series| (SeriesId(series as u32), Tally::new(1 + series, random.0 % 3)));
@@ -83,9 +85,7 @@ fn commit(random: &mut Random, revision: u64, last_audit: u64) -> Commit {
 /// Everything that a store says, for comparison.
 fn contents(store: &dyn Store) -> String {
     let loaded = store.load().expect("the store can be read");
-    let mut minutes = Vec::new();
-    let each = &mut |minute: Minute, counts: &[(SeriesId, Tally)]| minutes.push((minute, counts.to_vec()));
-    store.minutes(Minute::from_number(i64::MIN), each).expect("the minutes can be read");
+    let minutes = minutes_of(store, Minute::from_number(i64::MIN));
     let audit = store.audit(0, usize::MAX, None).expect("the audit can be read");
     let of_api = store.audit(0, usize::MAX, Some("api")).expect("the audit can be read");
     format!("{loaded:?} {minutes:?} {audit:?} {of_api:?}")

@@ -7,6 +7,7 @@ use crate::gate::{Hold, Level};
 use crate::increase::Bound;
 use crate::latency::Slot;
 use crate::store::*;
+use crate::tally::Tally;
 
 /// A place where stores are kept, so that one can be opened again.
 trait Place {
@@ -59,13 +60,9 @@ fn counted(counts: &[(i64, &[Count])]) -> Commit {
 }
 
 fn minutes_of(store: &dyn Store, from: i64) -> Vec<(i64, Vec<Count>)> {
-    let mut found = Vec::new();
-    let each = &mut |minute: Minute, counts: &[(SeriesId, Tally)]| {
-        let counts = counts.iter().map(|(id, tally)| (id.0, tally.good, tally.bad)).collect();
-        found.push((minute.number(), counts));
-    };
-    store.minutes(Minute::from_number(from), each).unwrap();
-    found
+    let found = super::minutes_of(store, Minute::from_number(from));
+    let counts = |counts: Vec<(SeriesId, Tally)>| counts.iter().map(|(id, tally)| (id.0, tally.good, tally.bad)).collect();
+    found.into_iter().map(|(minute, found)| (minute.number(), counts(found))).collect()
 }
 
 /// What a slot of a series adds to its buckets.
@@ -147,8 +144,9 @@ fn counts_add_up_minute_by_minute() {
         let ten = vec![(0, 1, 0), (1, 1, 1), (3, 3, 2), (255, 1, 0), (256, u64::MAX, 6), (700, 0, 1)];
         let all = [(-5, vec![(0, 1, 0)]), (10, ten), (11, vec![(700, 1, 0)])];
         assert_eq!(minutes_of(store, i64::MIN), all);
-        assert_eq!(minutes_of(store, 10), all[1..]);
-        assert_eq!(minutes_of(store, 12), []);
+        // From the hour on.
+        assert_eq!(minutes_of(store, 59), all[1..]);
+        assert_eq!(minutes_of(store, 60), []);
         assert_eq!(store.load().unwrap().kept.earliest, Some(Minute::from_number(-5)));
     });
 }

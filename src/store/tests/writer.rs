@@ -1,7 +1,9 @@
 use std::sync::{Arc, Mutex};
 
 use crate::engine::{AuditEntry, Checkpoint, Gap, MinuteCounts};
+use crate::store::tests::minutes_of;
 use crate::store::*;
+use crate::tally::Tally;
 
 /// What becomes of a commit, or of a question for the revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +39,8 @@ impl Store for Fated {
         self.memory.load()
     }
 
-    fn minutes(&self, from: Minute, each: &mut EachMinute<'_>) -> Result<(), StoreError> {
-        self.memory.minutes(from, each)
+    fn hours(&self, from: Minute, each: &mut EachHour<'_>) -> Result<(), StoreError> {
+        self.memory.hours(from, each)
     }
 
     fn durations(&self, from: Minute, each: &mut EachSlot<'_>) -> Result<(), StoreError> {
@@ -90,8 +92,7 @@ fn check(fates: [Fate; 5]) {
     // Some fates may be left when the store was silent for a while.
     (0..5).for_each(|_| drop(writer.commit(Commit::default())));
     assert!(!writer.is_behind());
-    let mut found = Vec::new();
-    store.minutes(Minute::from_number(0), &mut |_, counts| found.extend_from_slice(counts)).unwrap();
+    let found: Vec<_> = minutes_of(&*store, Minute::from_number(0)).into_iter().flat_map(|(_, counts)| counts).collect();
     let expected: Vec<_> = (0..7).map(|id| (SeriesId(id), Tally::new(if id == 0 { 63 } else { 1 }, 0))).collect();
     assert_eq!(found, expected, "{fates:?}");
     let loaded = store.load().unwrap();

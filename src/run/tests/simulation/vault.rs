@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::Defect;
 use super::plan::Trouble;
 use crate::engine::{AuditEntry, Checkpoint};
-use crate::store::{Commit, EachMinute, EachSlot, Loaded, Memory, Redb, Store, StoreError};
+use crate::store::{Commit, EachHour, EachSlot, Loaded, Memory, Redb, Store, StoreError};
 use crate::time::Minute;
 
 /// What outlives the process: a file, or its twin in memory.
@@ -186,9 +186,9 @@ impl Store for Vault {
         Ok(Loaded { revision: self.revision_of(loaded.revision), ..loaded })
     }
 
-    fn minutes(&self, from: Minute, each: &mut EachMinute<'_>) -> Result<(), StoreError> {
+    fn hours(&self, from: Minute, each: &mut EachHour<'_>) -> Result<(), StoreError> {
         self.check_power()?;
-        self.store.minutes(from, each)
+        self.store.hours(from, each)
     }
 
     fn durations(&self, from: Minute, each: &mut EachSlot<'_>) -> Result<(), StoreError> {

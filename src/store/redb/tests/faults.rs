@@ -116,14 +116,14 @@ fn f08_a_store_of_a_newer_version_is_refused_and_left_as_it_is() {
         let database = ::redb::Database::open(&path).unwrap();
         let transaction = database.begin_write().unwrap();
         let about: ::redb::TableDefinition<'_, &str, u64> = ::redb::TableDefinition::new("about");
-        transaction.open_table(about).unwrap().insert("schema", 2).unwrap();
+        transaction.open_table(about).unwrap().insert("schema", 3).unwrap();
         transaction.commit().unwrap();
     }
     let before = fs::read(&path).unwrap();
     let error = Redb::open(&path).unwrap_err();
-    assert!(matches!(error, StoreError::VersionNewer { found: 2, known: 1, .. }));
+    assert!(matches!(error, StoreError::VersionNewer { found: 3, known: 2, .. }));
     let name = path.display();
-    let text = format!("{name}: the store has version 2, and this program knows up to 1; use a newer slogate");
+    let text = format!("{name}: the store has version 3, and this program knows up to 2; use a newer slogate");
     assert_eq!(error.to_string(), text);
     assert!(fs::read(&path).unwrap() == before);
 }
