@@ -24,9 +24,9 @@ use crate::counts::{HourCells, PAGE_MINUTES};
 use crate::tally::Tally;
 use crate::time::{Horizon, Minute};
 
+use packed::Lanes;
 pub use packed::PackedHour;
 pub(crate) use packed::{PADDING, Packed};
-use packed::Lanes;
 
 const HOURS: usize = 24;
 const DAY_MINUTES: i64 = 24 * 60;

@@ -17,11 +17,10 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, FileFailurePersistence};
-use slogate::engine::{AuditEntry, Board, Command, Engine, SeriesId};
+use slogate::engine::{AuditEntry, Board, Command, Engine};
 use slogate::gate::Hold;
 use slogate::spec::ServiceId;
-use slogate::store::{Commit, EachMinute, EachSlot, Loaded, Memory, Position, Redb, Store, StoreError, Writer};
-use slogate::tally::Tally;
+use slogate::store::{Commit, EachHour, EachSlot, Loaded, Memory, Position, Redb, Store, StoreError, Writer};
 use slogate::time::{Horizon, Minute, Timestamp};
 
 use scenario::{Event, LONGEST, SOURCES, Scenario, Step, scenarios};
@@ -100,8 +99,8 @@ impl Store for Flaky {
         self.store.load()
     }
 
-    fn minutes(&self, from: Minute, each: &mut EachMinute<'_>) -> Result<(), StoreError> {
-        self.store.minutes(from, each)
+    fn hours(&self, from: Minute, each: &mut EachHour<'_>) -> Result<(), StoreError> {
+        self.store.hours(from, each)
     }
 
     fn durations(&self, from: Minute, each: &mut EachSlot<'_>) -> Result<(), StoreError> {
@@ -260,8 +259,7 @@ fn restored(scenario: &Scenario, store: &dyn Store, now: i64) -> (Engine, Loaded
     let kept = Horizon::of_minutes(LONGEST as u32 + scenario.kept_more);
     let engine = Engine::keeping(scenario.catalog(), kept);
     let (mut restoring, durations) = engine.restore(&loaded.kept, Timestamp::from_millis(now));
-    let each = &mut |minute: Minute, counts: &[(SeriesId, Tally)]| restoring.add(minute, counts);
-    store.minutes(Minute::from_number(i64::MIN), each).unwrap();
+    store.hours(Minute::from_number(i64::MIN), &mut |hour, counts| restoring.add(hour, counts)).unwrap();
     (
         {
             let mut engine = restoring.finish();

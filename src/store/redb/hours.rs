@@ -111,7 +111,8 @@ pub(super) fn read(
             while let Some(before) = unfolded.take_if(|unfolded| unfolded.hour < hour) {
                 unfolded = before.hand_over(minutes, each)?;
             }
-            match unfolded.as_mut().filter(|unfolded| unfolded.hour == hour).and_then(|same| same.pages.get_mut(&page)) {
+            match unfolded.as_mut().filter(|unfolded| unfolded.hour == hour).and_then(|same| same.pages.get_mut(&page))
+            {
                 Some(late) => add_hour(late, hour, page, bytes.value())?,
                 None => hand_over(hour, page, bytes.value(), each)?,
             }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use ::redb::{
-    Database, Durability, Key, ReadOnlyTable, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError, Value,
-    WriteTransaction,
+    Database, Durability, Key, ReadOnlyTable, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
+    Value, WriteTransaction,
 };
 
 use super::{SCHEMA, Trouble, hours};

@@ -61,7 +61,8 @@ fn counted(counts: &[(i64, &[Count])]) -> Commit {
 
 fn minutes_of(store: &dyn Store, from: i64) -> Vec<(i64, Vec<Count>)> {
     let found = super::minutes_of(store, Minute::from_number(from));
-    let counts = |counts: Vec<(SeriesId, Tally)>| counts.iter().map(|(id, tally)| (id.0, tally.good, tally.bad)).collect();
+    let counts =
+        |counts: Vec<(SeriesId, Tally)>| counts.iter().map(|(id, tally)| (id.0, tally.good, tally.bad)).collect();
     found.into_iter().map(|(minute, found)| (minute.number(), counts(found))).collect()
 }
 

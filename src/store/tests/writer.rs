@@ -92,7 +92,8 @@ fn check(fates: [Fate; 5]) {
     // Some fates may be left when the store was silent for a while.
     (0..5).for_each(|_| drop(writer.commit(Commit::default())));
     assert!(!writer.is_behind());
-    let found: Vec<_> = minutes_of(&*store, Minute::from_number(0)).into_iter().flat_map(|(_, counts)| counts).collect();
+    let found: Vec<_> =
+        minutes_of(&*store, Minute::from_number(0)).into_iter().flat_map(|(_, counts)| counts).collect();
     let expected: Vec<_> = (0..7).map(|id| (SeriesId(id), Tally::new(if id == 0 { 63 } else { 1 }, 0))).collect();
     assert_eq!(found, expected, "{fates:?}");
     let loaded = store.load().unwrap();
