@@ -107,8 +107,8 @@ impl Course {
     }
 
     /// Its course at `now` by the counts alone. `burns` tells of any minute not before `oldest` whether the rule burnt
-    /// with its windows ending there.
-    pub fn of_past(rule: &AlertRule, now: Timestamp, oldest: Minute, burns: impl Fn(Minute) -> bool) -> Self {
+    /// with its windows ending there; it is asked of one minute after the other, backwards from now.
+    pub fn of_past(rule: &AlertRule, now: Timestamp, oldest: Minute, mut burns: impl FnMut(Minute) -> bool) -> Self {
         let current = now.minute();
         let earliest = current.plus(-LOOKED_BACK).max(oldest).min(current);
         let mut last = current;

@@ -492,11 +492,13 @@ impl Engine {
     fn course_of_past(&self, id: SloId, rule: &AlertRule, t: Timestamp) -> Course {
         // Further back, the long window would reach to minutes of which only a part may be kept.
         let oldest = self.oldest_accepted(t).plus(rule.long.minutes() - 1);
+        let tallies = |window| self.ledgers[self.catalog[id].source.0].tallies(self.columns[id.0], window);
+        let (mut long, mut short) = (tallies(rule.long), tallies(rule.short));
         let burns = |minute: Minute| {
             let end = if minute == t.minute() { t } else { minute.plus(1).start().plus_millis(-1) };
-            // Both windows have to burn. The short one does in few minutes, and only then is the long one summed up.
-            let burns_in = |window| alert::reaches(rule, self.catalog[id].objective, self.tally_at(id, window, end));
-            burns_in(rule.short) && burns_in(rule.long)
+            let reaches = |tally| alert::reaches(rule, self.catalog[id].objective, tally);
+            // Both windows have to burn. The short one does in few minutes, and only then is the long one looked at.
+            reaches(short.at(end)) && reaches(long.at(end))
         };
         Course::of_past(rule, t, oldest, burns)
     }

@@ -17,6 +17,7 @@
 //! arrival, so the engine refuses what lies outside before it writes.
 
 mod packed;
+mod sliding;
 
 use std::ops::Range;
 
@@ -26,6 +27,7 @@ use crate::time::{Horizon, Minute};
 
 pub(crate) use packed::Packed;
 use packed::{Lanes, PADDING};
+pub use sliding::Sliding;
 
 const HOURS: usize = 24;
 const DAY_MINUTES: i64 = 24 * 60;
@@ -150,6 +152,11 @@ impl Window {
         self.days(first, last).map(|(day, minutes)| day.sum_of(minutes)).sum()
     }
 
+    /// Sums over one stretch after the other, for whoever asks for many that lie close together.
+    pub fn sliding(&self) -> Sliding<'_> {
+        Sliding::new(self)
+    }
+
     /// The earliest minute from `first` to `last`, both included, that saw an event.
     pub fn first_occupied(&self, first: Minute, last: Minute) -> Option<Minute> {
         self.days(first, last).find_map(|(day, minutes)| {
@@ -168,9 +175,8 @@ impl Window {
 
     /// The days of a stretch that saw events, in order, each with the minutes of it that belong to the stretch.
     fn days(&self, first: Minute, last: Minute) -> impl Iterator<Item = (&Day, Range<usize>)> {
-        let (first, last) = (first.number(), last.number());
-        let last_day = last.div_euclid(DAY_MINUTES);
-        let first_day = first.div_euclid(DAY_MINUTES).max(last_day - (self.ring.len() as i64 - 1));
+        let (first, last) = (first.max(self.first_with(last)).number(), last.number());
+        let (first_day, last_day) = (first.div_euclid(DAY_MINUTES), last.div_euclid(DAY_MINUTES));
         let mut slot = self.slot(first_day);
         (first_day..=last_day).filter_map(move |number| {
             let day = self.ring[slot].as_ref().filter(|day| day.number == number);
@@ -180,6 +186,20 @@ impl Window {
             let to = (last + 1 - start).clamp(0, DAY_MINUTES) as usize;
             Some((day?, from..to)).filter(|_| from < to)
         })
+    }
+
+    /// The first minute that can be in one stretch with `last`: of days further apart than the ring is long, only one is
+    /// sure to be there.
+    fn first_with(&self, last: Minute) -> Minute {
+        let first_day = last.number().div_euclid(DAY_MINUTES) - (self.ring.len() as i64 - 1);
+        Minute::from_number(first_day * DAY_MINUTES)
+    }
+
+    /// The events of one minute.
+    fn minute(&self, minute: Minute) -> Tally {
+        let (number, within) = (minute.number().div_euclid(DAY_MINUTES), minute.number().rem_euclid(DAY_MINUTES));
+        let day = self.ring[self.slot(number)].as_ref().filter(|day| day.number == number);
+        day.map_or(Tally::ZERO, |day| day.minute(within as usize))
     }
 
     /// The day, hour and row of a minute, made empty first when its place holds another day.
