@@ -494,11 +494,11 @@ impl Engine {
         let oldest = self.oldest_accepted(t).plus(rule.long.minutes() - 1);
         let tallies = |window| self.ledgers[self.catalog[id].source.0].tallies(self.columns[id.0], window);
         let (mut long, mut short) = (tallies(rule.long), tallies(rule.short));
+        let threshold = alert::Threshold::new(rule, self.catalog[id].objective);
         let burns = |minute: Minute| {
             let end = if minute == t.minute() { t } else { minute.plus(1).start().plus_millis(-1) };
-            let reaches = |tally| alert::reaches(rule, self.catalog[id].objective, tally);
             // Both windows have to burn. The short one does in few minutes, and only then is the long one looked at.
-            reaches(short.at(end)) && reaches(long.at(end))
+            threshold.is_reached(short.at(end)) && threshold.is_reached(long.at(end))
         };
         Course::of_past(rule, t, oldest, burns)
     }

@@ -195,11 +195,13 @@ impl Window {
         Minute::from_number(first_day * DAY_MINUTES)
     }
 
-    /// The events of one minute.
-    fn minute(&self, minute: Minute) -> Tally {
-        let (number, within) = (minute.number().div_euclid(DAY_MINUTES), minute.number().rem_euclid(DAY_MINUTES));
-        let day = self.ring[self.slot(number)].as_ref().filter(|day| day.number == number);
-        day.map_or(Tally::ZERO, |day| day.minute(within as usize))
+    /// The counts of an hour, the hours being numbered from the epoch: its lanes and the bytes from them on; `None` when
+    /// it saw no event.
+    fn hour(&self, hour: i64) -> Option<(Lanes, &[u8])> {
+        let number = hour.div_euclid(HOURS as i64);
+        let day = self.ring[self.slot(number)].as_ref().filter(|day| day.number == number)?;
+        let Hour { lanes, start, .. } = day.hours[hour.rem_euclid(HOURS as i64) as usize];
+        Some((lanes, &day.bytes[start.into()..]))
     }
 
     /// The day, hour and row of a minute, made empty first when its place holds another day.

@@ -10,6 +10,8 @@
 //! - Nothing can be subtracted from a sum that has saturated: the next one is made anew as well.
 
 use super::Window;
+use super::packed::Lanes;
+use crate::counts::PAGE_MINUTES;
 use crate::tally::Tally;
 use crate::time::Minute;
 
@@ -26,12 +28,14 @@ pub struct Sliding<'w> {
     end: i64,
     /// What happened in it.
     sum: Tally,
+    /// Where the stretch begins, and where it ends.
+    edges: [Edge<'w>; 2],
 }
 
 impl<'w> Sliding<'w> {
     /// Begins with a stretch of no minutes.
     pub(super) fn new(window: &'w Window) -> Self {
-        Self { window, first: 0, end: 0, sum: Tally::ZERO }
+        Self { window, first: 0, end: 0, sum: Tally::ZERO, edges: [Edge::at(window, 0); 2] }
     }
 
     /// The events from `first` to `last`, both included; nothing when `last` is before `first`.
@@ -40,21 +44,57 @@ impl<'w> Sliding<'w> {
         let has_saturated = self.sum.good == u64::MAX || self.sum.bad == u64::MAX;
         let is_near = self.first.abs_diff(from) <= FARTHEST && self.end.abs_diff(end) <= FARTHEST;
         let overlaps = self.first.max(from) < self.end.min(end);
-        self.sum = match is_near && overlaps && !has_saturated {
+        match is_near && overlaps && !has_saturated {
             true => self.slide(from, end),
-            false => self.window.sum(first, last),
-        };
+            false => self.sum = self.window.sum(first, last),
+        }
         (self.first, self.end) = (from, end);
         self.sum
     }
 
-    /// The sum of a stretch that overlaps with the last one. What goes out goes first: it is a part of the sum, which has
+    /// Slides to a stretch that overlaps with the last one. What goes out goes first: it is a part of the sum, which has
     /// not saturated, and what comes in may make it saturate as any other sum.
-    fn slide(&self, first: i64, end: i64) -> Tally {
-        let minute = |minute: i64| self.window.minute(Minute::from_number(minute));
-        let out = (self.first..first).chain(end..self.end).map(minute);
-        let rest = out.fold(self.sum, |sum, out| Tally::new(sum.good - out.good, sum.bad - out.bad));
-        (first..self.first).chain(self.end..end).map(minute).fold(rest, |sum, minute| sum + minute)
+    fn slide(&mut self, first: i64, end: i64) {
+        let [beginning, ending] = &mut self.edges;
+        let outgoing = [(&mut *beginning, self.first..first), (&mut *ending, end..self.end)];
+        for (edge, minutes) in outgoing {
+            for minute in minutes {
+                let tally = edge.minute(self.window, minute);
+                self.sum = Tally::new(self.sum.good - tally.good, self.sum.bad - tally.bad);
+            }
+        }
+        let incoming = [(beginning, first..self.first), (ending, self.end..end)];
+        for (edge, minutes) in incoming {
+            for minute in minutes {
+                self.sum += edge.minute(self.window, minute);
+            }
+        }
+    }
+}
+
+/// The hour in which a stretch begins or ends, found once for all minutes of it.
+#[derive(Clone, Copy, Debug)]
+struct Edge<'w> {
+    hour: i64,
+    lanes: Lanes,
+    /// From the lanes on.
+    bytes: &'w [u8],
+}
+
+impl<'w> Edge<'w> {
+    fn at(window: &'w Window, hour: i64) -> Self {
+        let (lanes, bytes) = window.hour(hour).unwrap_or_default();
+        Self { hour, lanes, bytes }
+    }
+
+    /// The events of a minute, in whatever hour.
+    #[inline(always)]
+    fn minute(&mut self, window: &'w Window, minute: i64) -> Tally {
+        let hour = minute.div_euclid(PAGE_MINUTES as i64);
+        if hour != self.hour {
+            *self = Self::at(window, hour);
+        }
+        self.lanes.get(self.bytes, (minute - hour * PAGE_MINUTES as i64) as usize)
     }
 }
 
