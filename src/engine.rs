@@ -21,6 +21,7 @@
 mod absence;
 mod audit;
 mod board;
+mod burning;
 mod checkpoint;
 mod durations;
 mod expiry;
@@ -51,6 +52,7 @@ use crate::time::{Horizon, Minute, Timestamp};
 pub use absence::{Absence, MOST_ABSENCES};
 pub use audit::{Action, AuditEntry, ITSELF, SPECS};
 pub use board::{Board, Burn, Health, JourneyStanding, SloStanding, SourceStanding};
+use burning::Burning;
 use checkpoint::Tracking;
 use durations::Rings;
 pub use durations::{LATEST, Latency};
@@ -492,15 +494,15 @@ impl Engine {
     fn course_of_past(&self, id: SloId, rule: &AlertRule, t: Timestamp) -> Course {
         // Further back, the long window would reach to minutes of which only a part may be kept.
         let oldest = self.oldest_accepted(t).plus(rule.long.minutes() - 1);
+        let mut burning = self.burning(id, rule, t);
+        Course::of_past(rule, t, oldest, |minute| burning.at(minute))
+    }
+
+    /// Whether a rule burnt, for minutes up to `t`.
+    fn burning(&self, id: SloId, rule: &AlertRule, t: Timestamp) -> Burning<'_> {
         let tallies = |window| self.ledgers[self.catalog[id].source.0].tallies(self.columns[id.0], window);
-        let (mut long, mut short) = (tallies(rule.long), tallies(rule.short));
         let threshold = alert::Threshold::new(rule, self.catalog[id].objective);
-        let burns = |minute: Minute| {
-            let end = if minute == t.minute() { t } else { minute.plus(1).start().plus_millis(-1) };
-            // Both windows have to burn. The short one does in few minutes, and only then is the long one looked at.
-            threshold.is_reached(short.at(end)) && threshold.is_reached(long.at(end))
-        };
-        Course::of_past(rule, t, oldest, burns)
+        Burning::new(threshold, [tallies(rule.short), tallies(rule.long)], t)
     }
 
     fn rules_changed_in(&self, slo: SloId, window: Horizon, t: Timestamp) -> Option<Timestamp> {

@@ -108,6 +108,7 @@ struct Slices {
 /// What happened in a column in windows of one length. Instants that lie close to the one asked of before cost least.
 #[derive(Clone, Debug)]
 pub(super) struct Tallies<'l> {
+    events: &'l Window,
     slices: Option<&'l Slices>,
     first_heard: Option<Minute>,
     length: Horizon,
@@ -197,7 +198,7 @@ impl Ledger {
     pub(super) fn tallies(&self, column: usize, length: Horizon) -> Tallies<'_> {
         let Counted { window, slices, .. } = &self.columns[column];
         let sums = slices.as_ref().map_or(window, |slices| &slices.verdicts).sliding();
-        Tallies { slices: slices.as_ref(), first_heard: self.first_heard, length, sums }
+        Tallies { events: window, slices: slices.as_ref(), first_heard: self.first_heard, length, sums }
     }
 
     /// The newest event of a column that is not in a minute after `t` and not before `oldest`.
@@ -490,6 +491,17 @@ impl Tallies<'_> {
         match self.slices {
             None => self.sums.sum(first, t.minute()),
             Some(slices) => slices.tally(&mut self.sums, first, t, self.first_heard),
+        }
+    }
+
+    /// A tally that burns no faster than any window that ends in a minute from `first` to `last`: the bad events that all
+    /// of those have in common, and the events that any of them has. Nothing where that is not known.
+    pub(super) fn mildest(&self, first: Minute, last: Minute) -> Tally {
+        let common = self.events.sum(self.length.first_minute(last), first);
+        let all = self.events.sum(self.length.first_minute(first), last);
+        match all.total().checked_sub(common.bad) {
+            Some(others) if self.slices.is_none() && all.total() < u64::MAX => Tally::new(others, common.bad),
+            _ => Tally::ZERO,
         }
     }
 }

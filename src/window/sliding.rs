@@ -75,26 +75,28 @@ impl<'w> Sliding<'w> {
 /// The hour in which a stretch begins or ends, found once for all minutes of it.
 #[derive(Clone, Copy, Debug)]
 struct Edge<'w> {
-    hour: i64,
+    /// The first minute of the hour.
+    start: i64,
     lanes: Lanes,
     /// From the lanes on.
     bytes: &'w [u8],
 }
 
 impl<'w> Edge<'w> {
-    fn at(window: &'w Window, hour: i64) -> Self {
+    /// The hour of a minute.
+    fn at(window: &'w Window, minute: i64) -> Self {
+        let hour = minute.div_euclid(PAGE_MINUTES as i64);
         let (lanes, bytes) = window.hour(hour).unwrap_or_default();
-        Self { hour, lanes, bytes }
+        Self { start: hour * PAGE_MINUTES as i64, lanes, bytes }
     }
 
     /// The events of a minute, in whatever hour.
     #[inline(always)]
     fn minute(&mut self, window: &'w Window, minute: i64) -> Tally {
-        let hour = minute.div_euclid(PAGE_MINUTES as i64);
-        if hour != self.hour {
-            *self = Self::at(window, hour);
+        if !(0..PAGE_MINUTES as i64).contains(&(minute - self.start)) {
+            *self = Self::at(window, minute);
         }
-        self.lanes.get(self.bytes, (minute - hour * PAGE_MINUTES as i64) as usize)
+        self.lanes.get(self.bytes, (minute - self.start) as usize)
     }
 }
 
