@@ -52,7 +52,6 @@ use crate::time::{Horizon, Minute, Timestamp};
 pub use absence::{Absence, MOST_ABSENCES};
 pub use audit::{Action, AuditEntry, ITSELF, SPECS};
 pub use board::{Board, Burn, Health, JourneyStanding, SloStanding, SourceStanding};
-use burning::Burning;
 use checkpoint::Tracking;
 use durations::Rings;
 pub use durations::{LATEST, Latency};
@@ -489,20 +488,6 @@ impl Engine {
             AlertStanding { rule: *rule, long, short, course }
         };
         slo.alerts.iter().enumerate().map(standing).collect()
-    }
-
-    fn course_of_past(&self, id: SloId, rule: &AlertRule, t: Timestamp) -> Course {
-        // Further back, the long window would reach to minutes of which only a part may be kept.
-        let oldest = self.oldest_accepted(t).plus(rule.long.minutes() - 1);
-        let mut burning = self.burning(id, rule, t);
-        Course::of_past(rule, t, oldest, |minute| burning.at(minute))
-    }
-
-    /// Whether a rule burnt, for minutes up to `t`.
-    fn burning(&self, id: SloId, rule: &AlertRule, t: Timestamp) -> Burning<'_> {
-        let tallies = |window| self.ledgers[self.catalog[id].source.0].tallies(self.columns[id.0], window);
-        let threshold = alert::Threshold::new(rule, self.catalog[id].objective);
-        Burning::new(threshold, [tallies(rule.short), tallies(rule.long)], t)
     }
 
     fn rules_changed_in(&self, slo: SloId, window: Horizon, t: Timestamp) -> Option<Timestamp> {

@@ -1,7 +1,7 @@
 //! Whether a rule burnt in minutes of the past, one after the other backwards.
 //!
-//! Since when an alert burns is found by going back until it did not (see [`Course::of_past`](crate::alert::Course)). That
-//! may be weeks, and there may be thousands of alerts when a server starts, so that a minute has to cost little:
+//! Since when an alert burns is found by going back until it did not (see [`Course::of_past`]). That may be weeks, and
+//! there may be thousands of alerts when a server starts, so that a minute has to cost little:
 //!
 //! - The sums of its windows slide from one minute to the next (see [`Sliding`](crate::window::Sliding)).
 //! - Of a whole hour one comparison may be enough: what all windows that end in it have in common holds so many bad
@@ -11,9 +11,11 @@
 
 use std::ops::Range;
 
-use crate::alert::Threshold;
+use crate::alert::{Course, Threshold};
 use crate::counts::PAGE_MINUTES;
+use crate::engine::Engine;
 use crate::engine::ledger::Tallies;
+use crate::spec::{AlertRule, SloId};
 use crate::time::{Minute, Timestamp};
 
 /// Tells whether a rule burnt. It costs least to ask of one minute after the other, backwards.
@@ -28,12 +30,24 @@ pub(super) struct Burning<'l> {
     certain: Range<i64>,
 }
 
-impl<'l> Burning<'l> {
-    /// Of a rule with this threshold, the short and the long window of which saw this.
-    pub(super) fn new(threshold: Threshold, windows: [Tallies<'l>; 2], now: Timestamp) -> Self {
-        Self { threshold, windows, now, certain: 0..0 }
+impl Engine {
+    /// The course of an alert at `t`, by the counts alone.
+    pub(super) fn course_of_past(&self, id: SloId, rule: &AlertRule, t: Timestamp) -> Course {
+        // Further back, the long window would reach to minutes of which only a part may be kept.
+        let oldest = self.oldest_accepted(t).plus(rule.long.minutes() - 1);
+        let mut burning = self.burning(id, rule, t);
+        Course::of_past(rule, t, oldest, |minute| burning.at(minute))
     }
 
+    /// Whether a rule burnt, for minutes up to `t`.
+    pub(super) fn burning(&self, id: SloId, rule: &AlertRule, t: Timestamp) -> Burning<'_> {
+        let tallies = |window| self.ledgers[self.catalog[id].source.0].tallies(self.columns[id.0], window);
+        let threshold = Threshold::new(rule, self.catalog[id].objective);
+        Burning { threshold, windows: [tallies(rule.short), tallies(rule.long)], now: t, certain: 0..0 }
+    }
+}
+
+impl Burning<'_> {
     /// Whether it burnt with its windows ending in this minute.
     pub(super) fn at(&mut self, minute: Minute) -> bool {
         if self.certain.contains(&minute.number()) {
