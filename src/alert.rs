@@ -107,8 +107,8 @@ impl Course {
     }
 
     /// Its course at `now` by the counts alone. `burns` tells of any minute not before `oldest` whether the rule burnt
-    /// with its windows ending there.
-    pub fn of_past(rule: &AlertRule, now: Timestamp, oldest: Minute, burns: impl Fn(Minute) -> bool) -> Self {
+    /// with its windows ending there; it is asked of one minute after the other, backwards from now.
+    pub fn of_past(rule: &AlertRule, now: Timestamp, oldest: Minute, mut burns: impl FnMut(Minute) -> bool) -> Self {
         let current = now.minute();
         let earliest = current.plus(-LOOKED_BACK).max(oldest).min(current);
         let mut last = current;
@@ -166,27 +166,40 @@ pub fn most_urgent(alerts: &[AlertStanding]) -> Option<AlertStanding> {
 
 /// Whether what happened in both windows burns the budget at least as fast as the rule says.
 pub fn burns(rule: &AlertRule, objective: Objective, long: Tally, short: Tally) -> bool {
-    [long, short].into_iter().all(|tally| reaches(rule, objective, tally))
+    let threshold = Threshold::new(rule, objective);
+    [long, short].into_iter().all(|tally| threshold.is_reached(tally))
 }
 
-/// Whether what happened in one window burns the budget at least as fast as the rule says:
-/// bad / total / (1 - objective) >= factor, multiplied out.
-pub fn reaches(rule: &AlertRule, objective: Objective, tally: Tally) -> bool {
-    let (share, whole) = budget_share(objective);
-    let (numerator, denominator) = rule.factor.parts();
-    let total = u128::from(tally.good) + u128::from(tally.bad);
-    let product = |a: u128, b: u128, c: u64| a.checked_mul(b)?.checked_mul(u128::from(c));
-    let spent = product(u128::from(tally.bad), whole, denominator);
-    let allowed = product(total, share, numerator);
-    tally.bad > 0
-        && match (spent, allowed) {
+/// The burn rate from which a rule burns: bad / total / (1 - objective) >= factor, multiplied out.
+#[derive(Clone, Copy, Debug)]
+pub struct Threshold {
+    /// What a bad event spends of the budget.
+    spends: u128,
+    /// What every event adds to a budget that is spent as fast as the rule says, in the same unit.
+    allows: u128,
+}
+
+impl Threshold {
+    /// That of a rule about an SLO with this objective.
+    pub fn new(rule: &AlertRule, objective: Objective) -> Self {
+        let (share, whole) = budget_share(objective);
+        let (numerator, denominator) = rule.factor.parts();
+        // The parts of a share are at most a billion, so that neither product overflows.
+        Self { spends: whole * u128::from(denominator), allows: share * u128::from(numerator) }
+    }
+
+    /// Whether what happened in one window burns as fast as that. Nothing bad never does.
+    pub fn is_reached(self, tally: Tally) -> bool {
+        if tally.bad == 0 {
+            return false;
+        }
+        let (bad, total) = (u128::from(tally.bad), u128::from(tally.good) + u128::from(tally.bad));
+        match (bad.checked_mul(self.spends), total.checked_mul(self.allows)) {
             (Some(spent), Some(allowed)) => spent >= allowed,
             // Beyond 2^53 events in a window the comparison need not be exact.
-            _ => {
-                let rate = tally.bad as f64 / total as f64 * whole as f64 / share as f64;
-                rate >= rule.factor.value()
-            }
+            _ => bad as f64 * self.spends as f64 >= total as f64 * self.allows as f64,
         }
+    }
 }
 
 #[cfg(test)]

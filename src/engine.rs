@@ -21,6 +21,7 @@
 mod absence;
 mod audit;
 mod board;
+mod burning;
 mod checkpoint;
 mod durations;
 mod expiry;
@@ -487,18 +488,6 @@ impl Engine {
             AlertStanding { rule: *rule, long, short, course }
         };
         slo.alerts.iter().enumerate().map(standing).collect()
-    }
-
-    fn course_of_past(&self, id: SloId, rule: &AlertRule, t: Timestamp) -> Course {
-        // Further back, the long window would reach to minutes of which only a part may be kept.
-        let oldest = self.oldest_accepted(t).plus(rule.long.minutes() - 1);
-        let burns = |minute: Minute| {
-            let end = if minute == t.minute() { t } else { minute.plus(1).start().plus_millis(-1) };
-            // Both windows have to burn. The short one does in few minutes, and only then is the long one summed up.
-            let burns_in = |window| alert::reaches(rule, self.catalog[id].objective, self.tally_at(id, window, end));
-            burns_in(rule.short) && burns_in(rule.long)
-        };
-        Course::of_past(rule, t, oldest, burns)
     }
 
     fn rules_changed_in(&self, slo: SloId, window: Horizon, t: Timestamp) -> Option<Timestamp> {

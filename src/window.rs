@@ -17,6 +17,7 @@
 //! arrival, so the engine refuses what lies outside before it writes.
 
 mod packed;
+mod sliding;
 
 use std::ops::Range;
 
@@ -27,6 +28,7 @@ use crate::time::{Horizon, Minute};
 use packed::Lanes;
 pub use packed::PackedHour;
 pub(crate) use packed::{PADDING, Packed};
+pub use sliding::Sliding;
 
 const HOURS: usize = 24;
 const DAY_MINUTES: i64 = 24 * 60;
@@ -179,6 +181,11 @@ impl Window {
         self.days(first, last).map(|(day, minutes)| day.sum_of(minutes)).sum()
     }
 
+    /// Sums over one stretch after the other, for whoever asks for many that lie close together.
+    pub fn sliding(&self) -> Sliding<'_> {
+        Sliding::new(self)
+    }
+
     /// The earliest minute from `first` to `last`, both included, that saw an event.
     pub fn first_occupied(&self, first: Minute, last: Minute) -> Option<Minute> {
         self.days(first, last).find_map(|(day, minutes)| {
@@ -197,9 +204,8 @@ impl Window {
 
     /// The days of a stretch that saw events, in order, each with the minutes of it that belong to the stretch.
     fn days(&self, first: Minute, last: Minute) -> impl Iterator<Item = (&Day, Range<usize>)> {
-        let (first, last) = (first.number(), last.number());
-        let last_day = last.div_euclid(DAY_MINUTES);
-        let first_day = first.div_euclid(DAY_MINUTES).max(last_day - (self.ring.len() as i64 - 1));
+        let (first, last) = (first.max(self.first_with(last)).number(), last.number());
+        let (first_day, last_day) = (first.div_euclid(DAY_MINUTES), last.div_euclid(DAY_MINUTES));
         let mut slot = self.slot(first_day);
         (first_day..=last_day).filter_map(move |number| {
             let day = self.ring[slot].as_ref().filter(|day| day.number == number);
@@ -209,6 +215,22 @@ impl Window {
             let to = (last + 1 - start).clamp(0, DAY_MINUTES) as usize;
             Some((day?, from..to)).filter(|_| from < to)
         })
+    }
+
+    /// The first minute that can be in one stretch with `last`: of days further apart than the ring is long, only one is
+    /// sure to be there.
+    fn first_with(&self, last: Minute) -> Minute {
+        let first_day = last.number().div_euclid(DAY_MINUTES) - (self.ring.len() as i64 - 1);
+        Minute::from_number(first_day * DAY_MINUTES)
+    }
+
+    /// The counts of an hour, the hours being numbered from the epoch: its lanes and the bytes from them on; `None` when
+    /// it saw no event.
+    fn hour(&self, hour: i64) -> Option<(Lanes, &[u8])> {
+        let number = hour.div_euclid(HOURS as i64);
+        let day = self.ring[self.slot(number)].as_ref().filter(|day| day.number == number)?;
+        let Hour { lanes, start, .. } = day.hours[hour.rem_euclid(HOURS as i64) as usize];
+        Some((lanes, &day.bytes[start.into()..]))
     }
 
     /// The day, hour and row of a minute, made empty first when its place holds another day.

@@ -121,7 +121,16 @@ pub(super) struct Sorter {
     /// By outcome: where its buckets begin in `sorted`.
     starts: Vec<u32>,
     sorted: Vec<u16>,
-    cells: Box<[u32; BUCKETS]>,
+    tray: Tray,
+}
+
+/// Counts of all buckets, of which few are not zero.
+#[derive(Debug)]
+struct Tray {
+    counts: Box<[u32; BUCKETS]>,
+    /// By bucket a bit, the lowest first: whether its count is not zero. To look for those in the counts themselves, a
+    /// hundred in 16 KiB, would cost more than to count them.
+    occupied: [u64; BUCKETS / 64],
 }
 
 impl Sorter {
@@ -136,7 +145,7 @@ impl Sorter {
         };
         let outcomes = request_sets(catalog, source).into_iter().map(of_set).collect();
         let starts = vec![0; classifier.outcomes() + 1];
-        Self { outcomes, starts, sorted: Vec::new(), cells: Box::new([0; BUCKETS]) }
+        Self { outcomes, starts, sorted: Vec::new(), tray: Tray::new() }
     }
 
     /// Whether nobody wants to know durations.
@@ -149,16 +158,13 @@ impl Sorter {
         self.sort_by_outcome(notes);
         let mut found = Vec::new();
         for (set, outcomes) in self.outcomes.iter().enumerate() {
-            let mut any = false;
             for outcome in outcomes {
                 let (from, to) = (self.starts[*outcome as usize], self.starts[*outcome as usize + 1]);
-                for bucket in &self.sorted[from as usize..to as usize] {
-                    self.cells[usize::from(*bucket) % BUCKETS] += 1;
-                }
-                any |= from < to;
+                self.sorted[from as usize..to as usize].iter().for_each(|bucket| self.tray.count(*bucket));
             }
-            if any {
-                found.push(Durations { hour, set, took: Took::Cells(drain(&mut self.cells)) });
+            let cells = self.tray.drain();
+            if !cells.is_empty() {
+                found.push(Durations { hour, set, took: Took::Cells(cells) });
             }
         }
         found
@@ -187,19 +193,31 @@ impl Sorter {
     }
 }
 
-/// The cells that are not zero, which are zero afterwards.
-fn drain(cells: &mut [u32; BUCKETS]) -> Cells {
-    const STRETCH: usize = 16;
-    let mut found = Vec::new();
-    for (place, stretch) in cells.chunks_exact_mut(STRETCH).enumerate() {
-        if stretch.iter().fold(0, |any, count| any | count) == 0 {
-            continue;
-        }
-        for (offset, count) in stretch.iter_mut().enumerate().filter(|(_, count)| **count > 0) {
-            found.push(((place * STRETCH + offset) as u16, u64::from(std::mem::take(count))));
-        }
+impl Tray {
+    fn new() -> Self {
+        Self { counts: Box::new([0; BUCKETS]), occupied: [0; BUCKETS / 64] }
     }
-    found
+
+    #[inline(always)]
+    fn count(&mut self, bucket: u16) {
+        let bucket = usize::from(bucket) % BUCKETS;
+        self.counts[bucket] += 1;
+        self.occupied[bucket / 64] |= 1 << (bucket % 64);
+    }
+
+    /// The counts that are not zero, which are zero afterwards.
+    fn drain(&mut self) -> Cells {
+        let found = self.occupied.iter().map(|word| word.count_ones() as usize).sum();
+        let mut cells = Vec::with_capacity(found);
+        for (place, word) in self.occupied.iter_mut().enumerate() {
+            while *word != 0 {
+                let bucket = place * 64 + word.trailing_zeros() as usize;
+                cells.push((bucket as u16, u64::from(std::mem::take(&mut self.counts[bucket % BUCKETS]))));
+                *word &= *word - 1;
+            }
+        }
+        cells
+    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use crate::gate::Doubt;
 use crate::spec::{Catalog, SloId, SourceId};
 use crate::tally::Tally;
 use crate::time::{Horizon, Minute, Timestamp};
-use crate::window::{HourCounts, PackedHour, Window};
+use crate::window::{HourCounts, PackedHour, Sliding, Window};
 
 /// How many refused records are kept for people to look at.
 const SAMPLES: usize = 10;
@@ -105,6 +105,17 @@ struct Slices {
     absences: Vec<Absence>,
 }
 
+/// What happened in a column in windows of one length. Instants that lie close to the one asked of before cost least.
+#[derive(Clone, Debug)]
+pub(super) struct Tallies<'l> {
+    events: &'l Window,
+    slices: Option<&'l Slices>,
+    first_heard: Option<Minute>,
+    length: Horizon,
+    /// Of the verdicts on the slices, if there are any, else of the events.
+    sums: Sliding<'l>,
+}
+
 impl Ledger {
     pub(super) fn new(catalog: &Catalog, source: SourceId, kept: Horizon) -> Self {
         let counted = |column: Column| {
@@ -180,12 +191,14 @@ impl Ledger {
 
     /// What happened in a column in the window of length `window` at `t`.
     pub(super) fn tally(&self, column: usize, window: Horizon, t: Timestamp) -> Tally {
-        let counted = &self.columns[column];
-        let first = window.first_minute(t.minute());
-        match &counted.slices {
-            None => counted.window.sum(first, t.minute()),
-            Some(slices) => slices.tally(first, t, self.first_heard),
-        }
+        self.tallies(column, window).at(t)
+    }
+
+    /// What happened in a column in windows of length `length`, for whoever asks of one instant after the other.
+    pub(super) fn tallies(&self, column: usize, length: Horizon) -> Tallies<'_> {
+        let Counted { window, slices, .. } = &self.columns[column];
+        let sums = slices.as_ref().map_or(window, |slices| &slices.verdicts).sliding();
+        Tallies { events: window, slices: slices.as_ref(), first_heard: self.first_heard, length, sums }
     }
 
     /// The newest event of a column that is not in a minute after `t` and not before `oldest`.
@@ -470,6 +483,28 @@ impl Ledger {
     }
 }
 
+impl Tallies<'_> {
+    /// What happened in the window that ends at `t`.
+    pub(super) fn at(&mut self, t: Timestamp) -> Tally {
+        let first = self.length.first_minute(t.minute());
+        match self.slices {
+            None => self.sums.sum(first, t.minute()),
+            Some(slices) => slices.tally(&mut self.sums, first, t, self.first_heard),
+        }
+    }
+
+    /// A tally that burns no faster than any window that ends in a minute from `first` to `last`: the bad events that all
+    /// of those have in common, and the events that any of them has. Nothing where that is not known.
+    pub(super) fn mildest(&self, first: Minute, last: Minute) -> Tally {
+        let common = self.events.sum(self.length.first_minute(last), first);
+        let all = self.events.sum(self.length.first_minute(first), last);
+        match all.total().checked_sub(common.bad) {
+            Some(others) if self.slices.is_none() && all.total() < u64::MAX => Tally::new(others, common.bad),
+            _ => Tally::ZERO,
+        }
+    }
+}
+
 impl Counted {
     /// Adds the hour that begins at `start`, judges the slices that it reaches into, and returns the first minute that
     /// saw an event. What that needs is looked for only where somebody wants it: this is where a report spends its time.
@@ -536,22 +571,21 @@ impl Slices {
 
     /// The slices that belong to the window from `first` to `t` and have ended by `t`. Silence is judged only where
     /// somebody would have counted: a rate in slices that the source was heard in or before, and that lie outside every
-    /// absence. A percentile needs no such care, for of silence it says nothing.
-    fn tally(&self, first: Minute, t: Timestamp, first_heard: Option<Minute>) -> Tally {
+    /// absence. A percentile needs no such care, for of silence it says nothing. `verdicts` are the sums of its own.
+    fn tally(&self, verdicts: &mut Sliding<'_>, first: Minute, t: Timestamp, first_heard: Option<Minute>) -> Tally {
         let last = self.rule.last_ended(t);
         match (self.rule, first_heard) {
-            (SliceRule::Percentile { .. }, _) | (SliceRule::Throughput { .. }, None) => self.verdicts.sum(first, last),
+            (SliceRule::Percentile { .. }, _) | (SliceRule::Throughput { .. }, None) => verdicts.sum(first, last),
             (SliceRule::Throughput { .. }, Some(heard)) => {
                 let first = first.max(self.rule.start_of(heard));
                 let attended = attended(&self.absences, self.rule, first, last);
-                attended.map(|(first, last)| self.tally_attended(first, last)).sum()
+                attended.map(|(first, last)| self.tally_attended(verdicts.sum(first, last), first, last)).sum()
             }
         }
     }
 
-    /// The slices with their first minute from `first` to `last`, with traffic or without.
-    fn tally_attended(&self, first: Minute, last: Minute) -> Tally {
-        let judged = self.verdicts.sum(first, last);
+    /// The slices with their first minute from `first` to `last`: those with traffic, which were judged, and the others.
+    fn tally_attended(&self, judged: Tally, first: Minute, last: Minute) -> Tally {
         let silent = self.rule.count(first, last).saturating_sub(judged.total());
         match self.rule.judge(Tally::ZERO) {
             Tally { good: 1, .. } => judged + Tally::new(silent, 0),

@@ -1,4 +1,5 @@
 mod absences;
+mod courses;
 mod durations;
 mod kept;
 mod past;

@@ -1,0 +1,99 @@
+//! Courses of alerts, found from the counts of the past, against sums that are made anew for every minute.
+
+use super::*;
+use crate::alert::Course;
+use proptest::prelude::*;
+
+const HOURS: usize = 100;
+
+/// Hands over events that count for every SLO: the good and the bad ones of each minute, the last of which is the one
+/// of `NOW`.
+fn observe_minutes(engine: &mut Engine, minutes: &[(u32, u32)]) {
+    let columns = columns(engine.catalog(), SourceId(0));
+    let mut pages: Vec<Page> = Vec::new();
+    let mut records = 0;
+    for (ago, (good, bad)) in (0..).zip(minutes.iter().rev()) {
+        let minute = NOW.minute().plus(-ago);
+        if pages.last().is_none_or(|page| page.hour != minute.hour()) {
+            pages.push(Page::new(minute.hour()));
+        }
+        let page = pages.last_mut().expect("there is a page now");
+        for (index, column) in columns.iter().enumerate().filter(|(_, column)| **column != Column::Missing) {
+            let (good, bad) = if *column == Column::Records { (good + bad, 0) } else { (*good, *bad) };
+            set(page, index, minute.number().rem_euclid(60) as usize, good, bad);
+        }
+        records += u64::from(good + bad);
+    }
+    let (rejected, samples, unmatched, durations) = Default::default();
+    let newest = vec![Some(NOW); columns.len()];
+    let (source, truncated, unread_run) = (SourceId(0), 0, 0);
+    engine.observe(Batch {
+        source,
+        pages,
+        newest,
+        rejected,
+        truncated,
+        records,
+        unread_run,
+        samples,
+        unmatched,
+        durations,
+    });
+}
+
+fn rule(long: u32, short: u32, factor: u64) -> AlertRule {
+    AlertRule {
+        severity: Severity::Page,
+        long: Horizon::of_minutes(long),
+        short: Horizon::of_minutes(short),
+        factor: Factor::new(factor, 10).unwrap(),
+        hold_ms: 0,
+    }
+}
+
+/// Whether a rule burnt at the end of a minute, by sums that know nothing of any other minute.
+fn burnt(engine: &Engine, slo: SloId, rule: &AlertRule, minute: Minute) -> bool {
+    let end = if minute == NOW.minute() { NOW } else { minute.plus(1).start().plus_millis(-1) };
+    let tally = |window| engine.tally_at(slo, window, end);
+    alert::burns(rule, engine.catalog()[slo].objective, tally(rule.long), tally(rule.short))
+}
+
+/// What a minute of an hour sees: a rate of requests, and how many of ten of them are bad at most.
+fn traffic() -> impl Strategy<Value = Vec<(u32, u32)>> {
+    let minute = |(most, bad): (u32, u32)| (0..=most, 0..=bad).prop_map(|(all, bad)| (all * (10 - bad), all * bad));
+    let hour = (prop_oneof![Just(0u32), 1..4u32, 1..40u32], prop_oneof![Just(0u32), 1..4u32, Just(10u32)]);
+    let hour = hour.prop_flat_map(move |kind| proptest::collection::vec(minute(kind), 60));
+    proptest::collection::vec(hour, 1..HOURS).prop_map(|hours| hours.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    #[test]
+    fn every_minute_of_the_past_burnt_or_not_as_its_own_counts_say(minutes in traffic()) {
+        let mut engine = engine(vec![availability(), percentile(5), percentile(7), throughput(5)]);
+        observe_minutes(&mut engine, &minutes);
+        let rules = [rule(60, 5, 20), rule(360, 30, 10), rule(1_440, 120, 5), rule(4_320, 360, 10), rule(90, 60, 1)];
+        for slo in (0..4).map(SloId) {
+            for rule in &rules {
+                let mut burning = engine.burning(slo, rule, NOW);
+                let oldest = NOW.minute().plus(-(minutes.len() as i64) - 200);
+                for ago in 0..minutes.len() as i64 + 200 {
+                    let minute = NOW.minute().plus(-ago);
+                    prop_assert_eq!(burning.at(minute), burnt(&engine, slo, rule, minute), "{:?} {}", slo, ago);
+                }
+                let slowly = Course::of_past(rule, NOW, oldest, |minute| burnt(&engine, slo, rule, minute));
+                prop_assert_eq!(Course::of_past(rule, NOW, oldest, |minute| burning.at(minute)), slowly);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_alert_that_burns_for_weeks_is_found_where_it_began() {
+    let mut engine = engine(vec![availability()]);
+    let minutes = [vec![(3, 0); 10_000], vec![(1, 2); 20_000]].concat();
+    observe_minutes(&mut engine, &minutes);
+    // Two bad events in each of nine minutes are a tenth of the 180 that an hour sees.
+    let found = engine.course_of_past(SloId(0), &rule(60, 5, 10), NOW);
+    assert_eq!(found.since(), Some(minutes_ago(20_000 - 9).minute().start()));
+}
