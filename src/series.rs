@@ -25,7 +25,7 @@ use outline::{Outline, Recorder};
 use table::{Table, Told};
 
 use crate::formats::exposition::{
-    End, Format, Key, Limits, MetricType, Page, PageError, Sample, Scratch, SeriesText, Step, Value,
+    End, Format, Key, Limits, MetricType, NameId, Page, PageError, Run, Sample, Scratch, SeriesText, Step, Value,
 };
 use crate::selector::{SelectorId, Selectors};
 use crate::time::Timestamp;
@@ -270,6 +270,8 @@ impl Reader {
                 let sample = page.sample();
                 self.values.push(Read { slot, value: sample.value, at: sample.at });
                 self.types.push(sample.metric_type);
+            } else if let Some(run) = selecting.pass(&mut page) {
+                self.recorder.repeats(&run, page.repeats().texts(bytes));
             }
         }
         if let Some(error) = page.refused() {
@@ -407,6 +409,12 @@ impl Candidates {
         }
     }
 
+    /// Whether it is known that nothing selects series of this name.
+    fn are_none(&self, name: NameId) -> bool {
+        let known = self.of_names.get(name.0 as usize).and_then(Option::as_ref);
+        known.is_some_and(|of_name| of_name.selecting.is_empty() && of_name.creation.is_empty())
+    }
+
     #[cold]
     fn find(&mut self, sample: &Sample<'_, '_>, selectors: &Selectors) -> OfName {
         let name = sample.name.bytes();
@@ -463,6 +471,12 @@ impl Selecting<'_> {
     #[inline(always)]
     fn is_refused(&self, shared: Option<usize>) -> bool {
         matches!((self.refused_at, shared), (Some(at), Some(shared)) if at <= shared)
+    }
+
+    /// Passes over lines behind one that is not selected that are not selected either.
+    #[inline(always)]
+    fn pass(&self, page: &mut Page<'_, '_>) -> Option<Run> {
+        page.pass_repeats(self.refused_at, |name| self.candidates.are_none(name))
     }
 
     /// The slot of a sample's series; `None` when it is not selected.

@@ -6,6 +6,7 @@ use super::comment::{self, Comment, Keyword};
 use super::families::{Families, MetricType, NameId};
 use super::labels::{Identity, Key, Labels, SeriesText, Text};
 use super::lexer::{Lexer, LexerScratch};
+use super::repeats::{Repeats, Run};
 use super::twins::Twins;
 use super::value::Value;
 use super::{End, Fault, Format, Limit, Limits, PageError, Refusal, position};
@@ -17,6 +18,7 @@ pub struct Scratch {
     lexer: LexerScratch,
     families: Families,
     twins: Twins,
+    repeats: Repeats,
 }
 
 impl Scratch {
@@ -57,6 +59,7 @@ pub struct Page<'p, 's> {
     lexer: Lexer<'p, 's>,
     families: &'s mut Families,
     twins: &'s mut Twins,
+    repeats: &'s mut Repeats,
     /// Where the next line starts.
     next: usize,
     line: Range<usize>,
@@ -153,9 +156,10 @@ impl<'p, 's> Page<'p, 's> {
         if let Err(error) = std::str::from_utf8(page) {
             return Err(refused(&Fault::Encoding.at(error.valid_up_to()), page));
         }
-        let Scratch { lexer, families, twins } = scratch;
+        let Scratch { lexer, families, twins, repeats } = scratch;
         families.clear();
         twins.clear();
+        repeats.clear();
         let lexer = Lexer::new(page, (format, end), limits, key, lexer);
         let names = RecentNames::default();
         let line = 0..0;
@@ -168,6 +172,7 @@ impl<'p, 's> Page<'p, 's> {
             lexer,
             families,
             twins,
+            repeats,
             next: 0,
             line,
             other: Entry::Remark,
@@ -238,6 +243,58 @@ impl<'p, 's> Page<'p, 's> {
             identity: self.lexer.identity(),
             name_id,
         }
+    }
+
+    /// Passes over the lines behind the last sample that repeat those of a group before and that nobody wants: those of
+    /// its name if they begin like it up to `unwanted_from`, those of another if `is_unwanted`. To be asked of samples
+    /// that are not wanted themselves.
+    #[inline]
+    pub(crate) fn pass_repeats(
+        &mut self,
+        unwanted_from: Option<usize>,
+        is_unwanted: impl Fn(NameId) -> bool,
+    ) -> Option<Run> {
+        let (name, _) = self.names.last?;
+        let met = self.lexer.met(name)?;
+        let place = self.repeats.meet(self.page, met)?;
+        let stem = self.repeats.stem_labels();
+        let (start, head, stem_end, stem_sum) = (met.start, met.inside, met.stem_end(stem), met.stem_sum(stem));
+        let lines = self.repeats.lines();
+        let alike = lines[place].alike;
+        let is_refused = unwanted_from.is_some_and(|from| from <= stem_end);
+        let most = (self.limits.samples - self.samples) as usize;
+        let first = self.next;
+        let begins = &self.page[start..start + stem_end];
+        let mut passed = 0;
+        for line in lines[place + 1..].iter().take(most) {
+            let rest = &self.page[self.next..];
+            let rest = if line.alike == alike {
+                if !is_refused {
+                    break;
+                }
+                rest.strip_prefix(begins)
+            } else {
+                if !is_unwanted(line.name) || !self.families.goes_on(line.name, self.format) {
+                    break;
+                }
+                rest.strip_prefix(line.head(self.page)).and_then(|rest| rest.strip_prefix(&begins[head..]))
+            };
+            let Some(value) = rest.and_then(|rest| rest.strip_prefix(line.rest(self.page))) else { break };
+            let Some((next, _)) = self.lexer.pass_value(self.page.len() - value.len()) else { break };
+            self.twins.add(Identity(stem_sum.wrapping_add(line.sum)), self.next as u32);
+            self.next = next;
+            passed += 1;
+        }
+        self.samples += passed;
+        self.line = first..self.next;
+        let lines = place + 1..place + 1 + passed as usize;
+        self.repeats.expect(lines.end);
+        (passed > 0).then(|| Run { pattern: self.repeats.pattern(), lines, stem: stem_end - head })
+    }
+
+    /// What the lines are that were passed over.
+    pub(crate) fn repeats(&self) -> &Repeats {
+        self.repeats
     }
 
     /// The bytes of the last line, with its newline.

@@ -9,6 +9,8 @@
 //! - What `f64` cannot hold (`1e400`) is refused and not made infinite. Hexadecimal and `_`, which some languages allow
 //!   in numbers, are refused, as Prometheus does.
 
+use wide::u8x16;
+
 use super::Fault;
 
 /// The value of a sample.
@@ -82,6 +84,26 @@ pub(super) fn leading_digits(text: &[u8; 8]) -> (usize, u64) {
     let word = word.wrapping_mul(10 * 256 + 1) >> 8 & 0x00FF_00FF_00FF_00FF;
     let word = word.wrapping_mul(100 * 65_536 + 1) >> 16 & 0x0000_FFFF_0000_FFFF;
     (digits, word.wrapping_mul(10_000 * 4_294_967_296 + 1) >> 32)
+}
+
+/// The length of the plain number, digits with or without a point, that `text` starts with and a newline follows.
+///
+/// So short a number is within the range of `f64`, whatever its digits are.
+#[inline(always)]
+pub(super) fn plain_decimal(text: &[u8; 32]) -> Option<usize> {
+    let [low, high] = [0, 16].map(|at| u8x16::new(*text[at..].first_chunk().expect("16 bytes")));
+    let mask = |low: u8x16, high: u8x16| low.to_bitmask() | high.to_bitmask() << 16;
+    let equal = |byte: u8| mask(low.simd_eq(u8x16::splat(byte)), high.simd_eq(u8x16::splat(byte)));
+    // Below `0` numbers wrap around.
+    let digit = |block: u8x16| {
+        let above = block - u8x16::splat(b'0');
+        above.min(u8x16::splat(9)).simd_eq(above)
+    };
+    let (digits, points) = (mask(digit(low), digit(high)), equal(b'.'));
+    let length = (digits | points).trailing_ones();
+    let within = 1u32.checked_shl(length)? - 1;
+    let is_plain = text[length as usize] == b'\n' && digits & within != 0 && (points & within).count_ones() <= 1;
+    is_plain.then_some(length as usize)
 }
 
 /// Reads a number that is all of `text`.
