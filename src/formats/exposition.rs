@@ -49,7 +49,7 @@ pub use value::Value;
 pub(crate) use families::NameId;
 pub(crate) use lexer::{Lexer, LexerScratch};
 pub(crate) use page::{Step, same_series};
-pub(crate) use prefix::common_prefix;
+pub(crate) use prefix::{common_prefix, starts_with};
 pub(crate) use repeats::Run;
 
 /// The format of a page, as its `Content-Type` names it.

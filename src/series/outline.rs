@@ -12,7 +12,7 @@
 use std::ops::Range;
 
 use super::{Read, Slot};
-use crate::formats::exposition::{End, Format, Key, Lexer, LexerScratch, Limits, Run};
+use crate::formats::exposition::{End, Format, Key, Lexer, LexerScratch, Limits, Run, starts_with};
 
 /// The lines of a page without their values.
 #[derive(Clone, Debug, Default)]
@@ -194,9 +194,13 @@ impl Outline {
                 true => text.strip_prefix(begins)?,
                 false => text.strip_prefix(self.text(line.head))?.strip_prefix(&begins[head..])?,
             };
-            let value = text.strip_prefix(self.text(line.rest))?;
-            let (next, is_long) = lexer.pass_value(page.len() - value.len())?;
-            if is_long && !is_utf8(page, page.len() - value.len()..next) {
+            let rest = self.text(line.rest);
+            if !starts_with(text, rest) {
+                return None;
+            }
+            let value_at = page.len() - text.len() + rest.len();
+            let (next, is_long) = lexer.pass_value(value_at)?;
+            if is_long && !is_utf8(page, value_at..next) {
                 return None;
             }
             at = next;

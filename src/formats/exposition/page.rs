@@ -6,6 +6,7 @@ use super::comment::{self, Comment, Keyword};
 use super::families::{Families, MetricType, NameId};
 use super::labels::{Identity, Key, Labels, SeriesText, Text};
 use super::lexer::{Lexer, LexerScratch};
+use super::prefix::starts_with;
 use super::repeats::{Repeats, Run};
 use super::twins::Twins;
 use super::value::Value;
@@ -158,7 +159,7 @@ impl<'p, 's> Page<'p, 's> {
         }
         let Scratch { lexer, families, twins, repeats } = scratch;
         families.clear();
-        twins.clear();
+        twins.begin(page.len());
         repeats.clear();
         let lexer = Lexer::new(page, (format, end), limits, key, lexer);
         let names = RecentNames::default();
@@ -279,8 +280,9 @@ impl<'p, 's> Page<'p, 's> {
                 }
                 rest.strip_prefix(line.head(self.page)).and_then(|rest| rest.strip_prefix(&begins[head..]))
             };
-            let Some(value) = rest.and_then(|rest| rest.strip_prefix(line.rest(self.page))) else { break };
-            let Some((next, _)) = self.lexer.pass_value(self.page.len() - value.len()) else { break };
+            let Some(rest) = rest.filter(|rest| starts_with(rest, line.rest(self.page))) else { break };
+            let value_at = self.page.len() - rest.len() + line.rest(self.page).len();
+            let Some((next, _)) = self.lexer.pass_value(value_at) else { break };
             self.twins.add(Identity(stem_sum.wrapping_add(line.sum)), self.next as u32);
             self.next = next;
             passed += 1;
