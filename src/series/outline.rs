@@ -189,16 +189,16 @@ impl Outline {
         let begins = page.get(before..before + head + stem)?;
         let mut at = at;
         for line in lines {
-            let text = page.get(at..)?;
-            let text = match line.head == base.head {
-                true => text.strip_prefix(begins)?,
-                false => text.strip_prefix(self.text(line.head))?.strip_prefix(&begins[head..])?,
+            let (text, rest) = (page.get(at..)?, self.text(line.rest));
+            let begins_so = match line.head == base.head {
+                true => starts_with(text, begins),
+                false => text.strip_prefix(self.text(line.head)).is_some_and(|text| starts_with(text, &begins[head..])),
             };
-            let rest = self.text(line.rest);
-            if !starts_with(text, rest) {
+            let rest_at = line.head.1 as usize + stem;
+            if !begins_so || !starts_with(&text[rest_at..], rest) {
                 return None;
             }
-            let value_at = page.len() - text.len() + rest.len();
+            let value_at = at + rest_at + rest.len();
             let (next, is_long) = lexer.pass_value(value_at)?;
             if is_long && !is_utf8(page, value_at..next) {
                 return None;

@@ -154,7 +154,9 @@ impl<'p, 's> Page<'p, 's> {
             let fault = Fault::TooMany { limit: Limit::PageBytes, most: MOST_BYTES };
             return Err(PageError { line: 1, column: 1, fault });
         }
-        if let Err(error) = std::str::from_utf8(page) {
+        if !page.is_ascii()
+            && let Err(error) = std::str::from_utf8(page)
+        {
             return Err(refused(&Fault::Encoding.at(error.valid_up_to()), page));
         }
         let Scratch { lexer, families, twins, repeats } = scratch;
@@ -259,36 +261,32 @@ impl<'p, 's> Page<'p, 's> {
         let met = self.lexer.met(name)?;
         let place = self.repeats.meet(self.page, met)?;
         let stem = self.repeats.stem_labels();
-        let (start, head, stem_end, stem_sum) = (met.start, met.inside, met.stem_end(stem), met.stem_sum(stem));
-        let lines = self.repeats.lines();
-        let alike = lines[place].alike;
+        let (head, stem_end, stem_sum) = (met.inside, met.stem_end(stem), met.stem_sum(stem));
+        let (page, begins) = (self.page, &self.page[met.start..met.start + stem_end]);
         let is_refused = unwanted_from.is_some_and(|from| from <= stem_end);
-        let most = (self.limits.samples - self.samples) as usize;
-        let first = self.next;
-        let begins = &self.page[start..start + stem_end];
-        let mut passed = 0;
-        for line in lines[place + 1..].iter().take(most) {
-            let rest = &self.page[self.next..];
-            let rest = if line.alike == alike {
-                if !is_refused {
-                    break;
-                }
-                rest.strip_prefix(begins)
+        let (lines, most) = (self.repeats.lines(), self.limits.samples - self.samples);
+        let (mut at, mut passed) = (self.next, 0);
+        for line in lines[place + 1..].iter().take(most as usize) {
+            let text = &page[at..];
+            let (is_wanted, begins_so) = if line.alike == lines[place].alike {
+                (!is_refused, is_refused && starts_with(text, begins))
             } else {
-                if !is_unwanted(line.name) || !self.families.goes_on(line.name, self.format) {
-                    break;
-                }
-                rest.strip_prefix(line.head(self.page)).and_then(|rest| rest.strip_prefix(&begins[head..]))
+                let is_wanted = !is_unwanted(line.name) || !self.families.goes_on(line.name, self.format);
+                let behind = || text.strip_prefix(line.head(page));
+                (is_wanted, behind().is_some_and(|text| starts_with(text, &begins[head..])))
             };
-            let Some(rest) = rest.filter(|rest| starts_with(rest, line.rest(self.page))) else { break };
-            let value_at = self.page.len() - rest.len() + line.rest(self.page).len();
-            let Some((next, _)) = self.lexer.pass_value(value_at) else { break };
-            self.twins.add(Identity(stem_sum.wrapping_add(line.sum)), self.next as u32);
-            self.next = next;
+            let rest_at = at + line.head_bytes() + stem_end - head;
+            if is_wanted || !begins_so || !starts_with(&page[rest_at..], line.rest(page)) {
+                break;
+            }
+            let Some((next, _)) = self.lexer.pass_value(rest_at + line.rest(page).len()) else { break };
+            self.twins.add(Identity(stem_sum.wrapping_add(line.sum)), at as u32);
+            at = next;
             passed += 1;
         }
+        self.line = self.next..at;
+        self.next = at;
         self.samples += passed;
-        self.line = first..self.next;
         let lines = place + 1..place + 1 + passed as usize;
         self.repeats.expect(lines.end);
         (passed > 0).then(|| Run { pattern: self.repeats.pattern(), lines, stem: stem_end - head })

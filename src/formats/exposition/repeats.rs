@@ -75,6 +75,10 @@ impl Line {
         &page[self.start..][..self.head as usize]
     }
 
+    pub(super) fn head_bytes(&self) -> usize {
+        self.head as usize
+    }
+
     pub(super) fn rest<'p>(&self, page: &'p [u8]) -> &'p [u8] {
         &page[self.start + self.rest_at as usize..][..self.rest as usize]
     }

@@ -70,15 +70,21 @@ impl PartialEq for Value {
 
 impl Eq for Value {}
 
-/// Digits at the start of `text`, at most 8, and their value: the whole of most values of a page.
+/// How many digits `text` starts with.
 #[inline(always)]
-pub(super) fn leading_digits(text: &[u8; 8]) -> (usize, u64) {
+pub(super) fn count_digits(text: &[u8; 8]) -> usize {
     let word = u64::from_le_bytes(*text);
     const HIGH: u64 = 0xF0F0_F0F0_F0F0_F0F0;
     const ZEROS: u64 = 0x3030_3030_3030_3030;
     // A byte is a digit when it is 0x3_ and still is when 6 is added. A carry comes only out of a byte that is none.
     let others = ((word & HIGH) ^ ZEROS) | ((word.wrapping_add(0x0606_0606_0606_0606) & HIGH) ^ ZEROS);
-    let digits = (others.trailing_zeros() / 8) as usize;
+    (others.trailing_zeros() / 8) as usize
+}
+
+/// Digits at the start of `text`, at most 8, and their value: the whole of most values of a page.
+#[inline(always)]
+pub(super) fn leading_digits(text: &[u8; 8]) -> (usize, u64) {
+    let (word, digits) = (u64::from_le_bytes(*text), count_digits(text));
     // The digits move to the end of the word, behind zeros; `checked_shl` is for no digit at all.
     let word = word.checked_shl(64 - 8 * digits as u32).unwrap_or(0) & 0x0F0F_0F0F_0F0F_0F0F;
     let word = word.wrapping_mul(10 * 256 + 1) >> 8 & 0x00FF_00FF_00FF_00FF;
@@ -91,6 +97,10 @@ pub(super) fn leading_digits(text: &[u8; 8]) -> (usize, u64) {
 /// So short a number is within the range of `f64`, whatever its digits are.
 #[inline(always)]
 pub(super) fn plain_decimal(text: &[u8; 32]) -> Option<usize> {
+    let digits = count_digits(text.first_chunk().expect("8 bytes"));
+    if digits > 0 && text[digits] == b'\n' {
+        return Some(digits);
+    }
     let [low, high] = [0, 16].map(|at| u8x16::new(*text[at..].first_chunk().expect("16 bytes")));
     let mask = |low: u8x16, high: u8x16| low.to_bitmask() | high.to_bitmask() << 16;
     let equal = |byte: u8| mask(low.simd_eq(u8x16::splat(byte)), high.simd_eq(u8x16::splat(byte)));
