@@ -401,6 +401,15 @@ mod tests {
         }
 
         #[test]
+        fn a_plain_number_is_one_that_is_read_and_has_digits_and_a_point_alone(text in "[0-9]{0,9}[0-9.\n]{0,9}[0-9.e+\n ]{32}") {
+            let text: &[u8; 32] = text.as_bytes().first_chunk().unwrap();
+            let line = memchr::memchr(b'\n', text).map(|end| &text[..end]);
+            let is_plain = |line: &&[u8]| line.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+            let expected = line.filter(is_plain).filter(|line| number(line).is_ok()).map(<[u8]>::len);
+            prop_assert_eq!(plain_decimal(text), expected);
+        }
+
+        #[test]
         fn every_float_is_read_as_the_standard_library_reads_it(bits in any::<u64>(), digits in "[0-9]{0,22}\\.[0-9]{1,22}(e-?[0-9]{1,2})?") {
             for text in [format!("{:e}", f64::from_bits(bits)), format!("{}", f64::from_bits(bits)), digits] {
                 let expected: f64 = text.parse().unwrap();
