@@ -7,6 +7,7 @@
 //!
 //! - Bytes are compared, all of them, and no hash is trusted.
 //! - Only what differs from the sample before is kept, since the lines of a page begin alike: some 20 bytes a line.
+//! - Lines that repeat those of a group before and are not selected are kept as a run of a pattern, some bytes in all.
 //! - A page that departs from the outline anywhere is not an error; it is read in full, and gives the next outline.
 
 use std::ops::Range;
