@@ -217,7 +217,8 @@ impl<'p, 's> Page<'p, 's> {
         self.refused
     }
 
-    /// How many bytes the last sample's key shares with that of the sample before, if the name is among them.
+    /// How many bytes the last sample's key shares with that of the sample before, if the name is among them. Lines that
+    /// were [passed over](Self::pass_repeats) are no samples here.
     #[inline(always)]
     pub(crate) fn shared(&self) -> Option<usize> {
         let lexed = self.lexer.lexed();
@@ -251,6 +252,9 @@ impl<'p, 's> Page<'p, 's> {
     /// Passes over the lines behind the last sample that repeat those of a group before and that nobody wants: those of
     /// its name if they begin like it up to `unwanted_from`, those of another if `is_unwanted`. To be asked of samples
     /// that are not wanted themselves.
+    ///
+    /// A line is put together from the head and the rest of a line of the pattern and the stem of the last sample, each
+    /// compared byte by byte; what does not fit, or has a value that is not sound, is left to be lexed.
     #[inline]
     pub(crate) fn pass_repeats(
         &mut self,

@@ -112,8 +112,8 @@ impl Bits {
     /// The word of an identity, and its bits there.
     #[inline(always)]
     fn place(&self, Identity(identity): Identity) -> (usize, u64) {
-        let bits = 1 << (identity % 64) | 1 << (identity >> 6) % 64 | 1 << (identity >> 12) % 64;
-        ((identity >> self.shift) as usize, bits)
+        let bit = |shift: u32| 1u64 << ((identity >> shift) % 64);
+        ((identity >> self.shift) as usize, bit(0) | bit(6) | bit(12))
     }
 }
 
