@@ -50,7 +50,7 @@ fn ways() -> Vec<Way> {
         way("every sample lexed", 25, Box::new(lexed)),
         way("all selected, first scrape", 25, first_scrape(metrics::ALL)),
         way("all selected, next scrape", 45, next_scrape(metrics::ALL)),
-        way("2% selected, first scrape", 45, first_scrape(metrics::SOME)),
+        way("2% selected, first scrape", 100, first_scrape(metrics::SOME)),
         way("2% selected, next scrape", 100, next_scrape(metrics::SOME)),
         way("all selected, one line more", 25, departing_scrape(metrics::ALL)),
     ]

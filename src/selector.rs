@@ -120,7 +120,7 @@ impl Selector {
 
     /// Whether it selects the series of this name with these labels.
     pub fn selects(&self, name: &[u8], labels: Labels<'_, '_>) -> bool {
-        self.accepts_name(name) && self.accepts_labels(labels, b"")
+        self.accepts_name(name) && self.accepts_labels(labels, b"", 0)
     }
 
     /// Whether it selects series of this name, as far as the name is concerned.
@@ -132,18 +132,22 @@ impl Selector {
     /// same bytes up to there is selected. `None` when it selects them, or when it misses a label, which may yet follow
     /// in another line.
     pub(crate) fn refuses_at(&self, labels: Labels<'_, '_>) -> Option<usize> {
-        let refusing = self
-            .matchers
-            .iter()
-            .filter(|matcher| matcher.label != NAME && !matcher.accepts(&labels.get(matcher.label.as_bytes())));
-        refusing.filter_map(|matcher| labels.end_of(matcher.label.as_bytes())).min()
+        let ends = self.matchers.iter().filter(|matcher| matcher.label != NAME).filter_map(|matcher| {
+            let (value, end) = labels.find(matcher.label.as_bytes());
+            end.filter(|_| !matcher.accepts(&value))
+        });
+        ends.min()
     }
 
-    /// Whether it selects series with these labels, whatever the label `but` is and whatever their name.
-    pub(crate) fn accepts_labels(&self, labels: Labels<'_, '_>, but: &[u8]) -> bool {
+    /// Whether it selects series with these labels, whatever the label `but` is and whatever their name. Labels that end
+    /// within the first `known` bytes of the line are not asked about: it selected a line that begins with these.
+    pub(crate) fn accepts_labels(&self, labels: Labels<'_, '_>, but: &[u8], known: usize) -> bool {
         let mut matchers =
             self.matchers.iter().filter(|matcher| matcher.label != NAME && matcher.label.as_bytes() != but);
-        matchers.all(|matcher| matcher.accepts(&labels.get(matcher.label.as_bytes())))
+        matchers.all(|matcher| {
+            let (value, end) = labels.find(matcher.label.as_bytes());
+            end.is_some_and(|end| end <= known) || matcher.accepts(&value)
+        })
     }
 }
 

@@ -31,6 +31,7 @@ mod labels;
 mod lexer;
 mod page;
 mod prefix;
+mod repeats;
 mod twins;
 mod value;
 
@@ -45,9 +46,11 @@ pub use labels::{Identity, Key, Labels, SeriesText, Text};
 pub use page::{Entry, Page, Sample, Scratch};
 pub use value::Value;
 
+pub(crate) use families::NameId;
 pub(crate) use lexer::{Lexer, LexerScratch};
 pub(crate) use page::{Step, same_series};
-pub(crate) use prefix::common_prefix;
+pub(crate) use prefix::{common_prefix, starts_with};
+pub(crate) use repeats::Run;
 
 /// The format of a page, as its `Content-Type` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

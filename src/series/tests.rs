@@ -211,6 +211,63 @@ fn unselected_series_cost_little_memory() {
     assert!(scraper.target.bytes() < 5_000 * 20, "{}", scraper.target.bytes());
 }
 
+/// Lines that are not selected, histogram after histogram.
+fn histograms(count: usize) -> String {
+    let histogram = |place: usize| {
+        let stem = format!("method=\"GET\",route=\"/api/v1/{place}\"");
+        let buckets = ["0.1", "0.5", "1", "+Inf"].map(|le| format!("h_bucket{{{stem},le=\"{le}\"}} {place}\n"));
+        format!("{}h_sum{{{stem}}} 1.{place}\nh_count{{{stem}}} {place}\n", buckets.concat())
+    };
+    (0..count).map(histogram).collect()
+}
+
+#[test]
+fn lines_that_repeat_cost_little_more_than_one_of_their_group() {
+    let mut scraper = Scraper::new(&["a"]);
+    let page = format!("# TYPE h histogram\n{}a 1\n", histograms(1_000));
+    scraper.check(&page, &["a 1 by 0"], (1, 0), false);
+    // 8 bytes a line and 12 a run, and of one line in six what it does not share with the group before.
+    assert!(scraper.target.bytes() < 6_000 * 9, "{}", scraper.target.bytes());
+    scraper.check(&page.replace(" 1.", " 1234567.").replace("a 1\n", "a 5\n"), &["a 5 by 0"], (0, 0), true);
+}
+
+#[test]
+fn what_is_wrong_with_a_line_that_repeats_is_told_as_of_any_other() {
+    let good = format!("{}h_sum{{method=\"GET\",route=\"/last\"}} 1\n", histograms(3));
+    let (last, limit) = ("method=\"GET\",route=\"/last\"", Limits { samples: 20, ..Limits::default() });
+    for (line, place, code) in [
+        (format!("h_count{{{last}}} 1x"), "20:37", "scrape.syntax"),
+        (format!("h_count{{{last}}}  \n"), "20:38", "scrape.syntax"),
+        (format!("h_count{{{last}}} 1\r"), "20:38", "scrape.syntax"),
+        (format!("h_count{{{last}}} 1 1.5"), "20:39", "scrape.syntax"),
+        (format!("h_count{{{last}}} 1e999"), "20:37", "scrape.syntax"),
+        (format!("h_count{{{last},{last}}} 1"), "20:36", "scrape.duplicate_label"),
+        (format!("h_count{{{last}}} 1\nh_count{{{last}}} 1"), "21:1", "scrape.limit"),
+        (format!("h_sum{{{last}}} 1"), "20:1", "scrape.duplicate_series"),
+        (histograms(1).lines().last().unwrap().to_owned(), "20:1", "scrape.duplicate_series"),
+        ("# TYPE h histogram".to_owned(), "20:10", "scrape.syntax"),
+    ] {
+        let page = format!("{good}{line}\n");
+        for selector in ["a", "h_sum", r#"{__name__=~"h.+"}"#] {
+            let error = Scraper::with(&[selector], limit, MemoryLimits::default()).read_as(&page, Text).unwrap_err();
+            assert_eq!(
+                (format!("{}:{}", error.line, error.column).as_str(), error.fault.code()),
+                (place, code),
+                "{line}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_label_of_a_pattern_may_not_be_in_a_stem_as_well() {
+    let group =
+        |stem: &str| format!("h_sum{{{stem}}} 1\nh_bucket{{{stem},le=\"1\"}} 1\nh_bucket{{{stem},le=\"2\"}} 1\n");
+    let page = [group("x=\"1\""), group("x=\"2\""), group("le=\"3\"")].concat();
+    let error = Scraper::new(&["a"]).read_as(&page, Text).unwrap_err();
+    assert_eq!((error.line, error.column, error.fault.code()), (8, 17, "scrape.duplicate_label"));
+}
+
 #[test]
 fn openmetrics_pages_are_followed_to_their_eof() {
     let mut scraper = Scraper::new(&["a_total"]);

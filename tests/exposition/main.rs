@@ -82,6 +82,21 @@ proptest! {
     }
 
     #[test]
+    fn groups_that_repeat_are_read_as_if_each_line_stood_alone(pages in pages::grouped(), selectors in pages::group_selectors()) {
+        let selectors: Vec<Selector> = selectors.iter().map(|text| Selector::parse(text).unwrap()).collect();
+        let all = Arc::new(Selectors::new(selectors.clone()));
+        let mut reader = Reader::new(all, Limits::default(), MemoryLimits::default());
+        let mut target = Target::default();
+        for (format, page) in &pages {
+            let found = scrape(&mut reader, &mut target, page, *format);
+            let found = found.map(|given| {
+                given.into_iter().map(|(series, value, at, selected, _)| (series, value, at, selected)).collect::<Vec<_>>()
+            });
+            prop_assert_eq!(found, select_one_by_one(page, *format, &selectors), "{}", String::from_utf8_lossy(page));
+        }
+    }
+
+    #[test]
     fn prometheus_parse_agrees_where_it_reads_rightly(page in pages::simple_page()) {
         let lines = page.lines().map(|line| Ok(line.to_owned()));
         let scrape = prometheus_parse::Scrape::parse(lines).unwrap();

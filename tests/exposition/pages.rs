@@ -214,6 +214,56 @@ fn edited(mut page: Vec<u8>, edits: &[(Index, u8, u8)]) -> Vec<u8> {
     page
 }
 
+/// A few scrapes of a page whose lines repeat in groups: histograms and gauges, most of them of the same lines, some that
+/// lack one, have it in another spelling, or are in the page already, near or far.
+pub fn grouped() -> impl Strategy<Value = Vec<(Format, Vec<u8>)>> {
+    let group = (0..40u8, 0..3u8, prop_oneof![6 => Just(99), 1 => 0..5usize], 0..16u8);
+    let groups = || vec(group.clone(), 0..9);
+    (format(), groups(), groups(), vec(number(), 7), 1..4usize).prop_flat_map(
+        |(format, first, last, numbers, scrapes)| {
+            let page = |scrape: usize| {
+                let mut page = "# HELP h text\n# TYPE h histogram\n".to_owned();
+                let histogram: &[_] =
+                    &[("_bucket", "1"), ("_bucket", "2.5"), ("_bucket", "+Inf"), ("_sum", ""), ("_count", "")];
+                let gauge: &[_] = &[("", "free"), ("", "used"), ("", "cached_and_shared_with_others")];
+                for (family, label, lines, groups) in [("h", "le", histogram, &first), ("a", "kind", gauge, &last)] {
+                    for group in groups {
+                        page += &one_group(family, (label, lines), *group, &numbers, scrape);
+                    }
+                }
+                let end = if format == Format::OpenMetrics { "# EOF\n" } else { "" };
+                (page + end).into_bytes()
+            };
+            let pages: Vec<_> = (0..scrapes).map(|scrape| changed_rarely(page(scrape))).collect();
+            pages.prop_map(move |pages| pages.into_iter().map(|page| (format, page)).collect())
+        },
+    )
+}
+
+fn one_group(
+    family: &str,
+    (label, lines): (&str, &[(&str, &str)]),
+    (x, y, omitted, spelling): (u8, u8, usize, u8),
+    numbers: &[&str],
+    scrape: usize,
+) -> String {
+    let mut group = String::new();
+    for (place, (suffix, value)) in lines.iter().enumerate().filter(|(place, _)| *place != omitted) {
+        let own = if value.is_empty() { String::new() } else { format!("{label}=\"{value}\"") };
+        let labels = match spelling {
+            0 => format!("y=\"{y}\",x=\"{x}\",{own}"),
+            1 => format!("{own},x=\"{x}\",y=\"{y}\""),
+            2 => format!("x=\"é\\\"{x}}}\",y=\"{y}\",{own}"),
+            3 => format!("{label}=\"{x}\",y=\"{y}\",{own}"),
+            _ => format!("x=\"{x}\",y=\"{y}\",{own}"),
+        };
+        let labels = labels.trim_matches(',');
+        let number = numbers[(place + usize::from(x) + scrape) % numbers.len()];
+        group += &format!("{family}{suffix}{{{labels}}} {number}\n");
+    }
+    group
+}
+
 /// A page of what prometheus-parse reads rightly: `TYPE` first, no escapes, no brace, comma or equals sign in a value.
 pub fn simple_page() -> impl Strategy<Value = String> {
     let value = "[a-zA-Z0-9/._ öß#:-]{0,8}";
@@ -256,6 +306,19 @@ pub fn selectors() -> impl Strategy<Value = Vec<String>> {
         r#"{x="/users/{id}"}"#,
     ];
     vec(select(all.map(str::to_owned).to_vec()), 1..4)
+}
+
+/// Selectors of few of the series of [`grouped`] pages, or none.
+pub fn group_selectors() -> impl Strategy<Value = Vec<String>> {
+    let all = [
+        "nothing",
+        r#"h_bucket{x=~"1.*"}"#,
+        r#"h_bucket{le="2.5"}"#,
+        r#"h_count{y="1"}"#,
+        r#"{__name__=~"h_sum|a",x="7"}"#,
+        r#"a{kind!="free",x=~"[0-4]"}"#,
+    ];
+    vec(select(all.map(str::to_owned).to_vec()), 1..3)
 }
 
 /// Text made of what selectors are made of.

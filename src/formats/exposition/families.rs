@@ -140,6 +140,12 @@ impl Families {
         }
     }
 
+    /// Whether another sample with a name that had one may follow, and changes nothing.
+    #[inline(always)]
+    pub(super) fn goes_on(&self, name: NameId, format: Format) -> bool {
+        format == Format::Text || self.all[name.0 as usize].of_samples == self.current
+    }
+
     fn id(&mut self, name: &[u8]) -> usize {
         if let Some(id) = self.ids.get(name) {
             return *id;

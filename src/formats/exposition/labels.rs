@@ -153,14 +153,15 @@ impl<'a, 'p> Labels<'a, 'p> {
 
     /// The value of the label with this name; empty when there is none, which is the same in every respect.
     pub fn get(self, name: &[u8]) -> Cow<'p, [u8]> {
-        let labels = self.labels.iter();
-        let value = labels.clone().find(|label| label.name.text(self.line) == *name).map(|label| label.value);
-        value.map_or(Cow::Borrowed(&[]), |value| value.text(self.line).bytes())
+        self.find(name).0
     }
 
-    /// Where in the line the label with this name ends, its quote included.
-    pub(crate) fn end_of(self, name: &[u8]) -> Option<usize> {
-        self.labels.iter().find(|label| label.name.text(self.line) == *name).map(Label::end)
+    /// The value of the label with this name, and where in the line the label ends, its quote included.
+    pub(crate) fn find(self, name: &[u8]) -> (Cow<'p, [u8]>, Option<usize>) {
+        match self.labels.iter().find(|label| label.name.text(self.line) == *name) {
+            Some(label) => (label.value.text(self.line).bytes(), Some(label.end())),
+            None => (Cow::Borrowed(&[]), None),
+        }
     }
 
     /// All of them, name and value; those with an empty value as well.

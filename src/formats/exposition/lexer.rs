@@ -8,8 +8,10 @@ use std::ops::Range;
 
 use wide::u8x16;
 
+use super::families::NameId;
 use super::labels::{Identity, Key, Label, Labels, Place, Text};
 use super::prefix::common_prefix;
+use super::repeats::Met;
 use super::value::{self, Value};
 use super::{End, Fault, Format, Limit, Limits, Refusal};
 use crate::time::Timestamp;
@@ -101,6 +103,14 @@ impl<'p, 's> Lexer<'p, 's> {
     #[inline(always)]
     pub(super) fn lexed(&self) -> &Lexed {
         &self.lexed
+    }
+
+    /// The last line, if it has labels behind its name, which is the one with this number.
+    #[inline(always)]
+    pub(super) fn met(&self, name: NameId) -> Option<Met<'_>> {
+        let (start, key_length) = (self.head.start, self.head.key_length);
+        let (identity, labels) = (self.identity(), self.scratch.labels.as_slice());
+        self.head.inside.map(|inside| Met { start, inside, key_length, labels, name, identity })
     }
 
     /// Lexes name and labels of the line that the page starts with, and nothing behind them.
@@ -385,6 +395,21 @@ impl<'p, 's> Lexer<'p, 's> {
             }
         }
         self.long_tail(at)
+    }
+
+    /// Where the line behind the value at `at` starts, if the value and what follows it are sound, and whether there may
+    /// be more than digits and a point.
+    #[inline(always)]
+    pub(crate) fn pass_value(&mut self, at: usize) -> Option<(usize, bool)> {
+        if let Some(block) = self.page.get(at..).and_then(|rest| rest.first_chunk::<32>())
+            && let Some(length) = value::plain_decimal(block)
+        {
+            return Some((at + length + 1, false));
+        }
+        match self.byte(at) {
+            b'\n' | b' ' | b'\t' => None,
+            _ => self.tail(at).ok().map(|tail| (tail.next, tail.is_long)),
+        }
     }
 
     fn long_tail(&mut self, at: usize) -> Result<Tail, Refusal> {

@@ -6,6 +6,8 @@ use super::comment::{self, Comment, Keyword};
 use super::families::{Families, MetricType, NameId};
 use super::labels::{Identity, Key, Labels, SeriesText, Text};
 use super::lexer::{Lexer, LexerScratch};
+use super::prefix::starts_with;
+use super::repeats::{Repeats, Run};
 use super::twins::Twins;
 use super::value::Value;
 use super::{End, Fault, Format, Limit, Limits, PageError, Refusal, position};
@@ -17,6 +19,7 @@ pub struct Scratch {
     lexer: LexerScratch,
     families: Families,
     twins: Twins,
+    repeats: Repeats,
 }
 
 impl Scratch {
@@ -57,6 +60,7 @@ pub struct Page<'p, 's> {
     lexer: Lexer<'p, 's>,
     families: &'s mut Families,
     twins: &'s mut Twins,
+    repeats: &'s mut Repeats,
     /// Where the next line starts.
     next: usize,
     line: Range<usize>,
@@ -150,12 +154,15 @@ impl<'p, 's> Page<'p, 's> {
             let fault = Fault::TooMany { limit: Limit::PageBytes, most: MOST_BYTES };
             return Err(PageError { line: 1, column: 1, fault });
         }
-        if let Err(error) = std::str::from_utf8(page) {
+        if !page.is_ascii()
+            && let Err(error) = std::str::from_utf8(page)
+        {
             return Err(refused(&Fault::Encoding.at(error.valid_up_to()), page));
         }
-        let Scratch { lexer, families, twins } = scratch;
+        let Scratch { lexer, families, twins, repeats } = scratch;
         families.clear();
-        twins.clear();
+        twins.begin(page.len());
+        repeats.clear();
         let lexer = Lexer::new(page, (format, end), limits, key, lexer);
         let names = RecentNames::default();
         let line = 0..0;
@@ -168,6 +175,7 @@ impl<'p, 's> Page<'p, 's> {
             lexer,
             families,
             twins,
+            repeats,
             next: 0,
             line,
             other: Entry::Remark,
@@ -209,7 +217,8 @@ impl<'p, 's> Page<'p, 's> {
         self.refused
     }
 
-    /// How many bytes the last sample's key shares with that of the sample before, if the name is among them.
+    /// How many bytes the last sample's key shares with that of the sample before, if the name is among them. Lines that
+    /// were [passed over](Self::pass_repeats) are no samples here.
     #[inline(always)]
     pub(crate) fn shared(&self) -> Option<usize> {
         let lexed = self.lexer.lexed();
@@ -238,6 +247,58 @@ impl<'p, 's> Page<'p, 's> {
             identity: self.lexer.identity(),
             name_id,
         }
+    }
+
+    /// Passes over the lines behind the last sample that repeat those of a group before and that nobody wants: those of
+    /// its name if they begin like it up to `unwanted_from`, those of another if `is_unwanted`. To be asked of samples
+    /// that are not wanted themselves.
+    ///
+    /// A line is put together from the head and the rest of a line of the pattern and the stem of the last sample, each
+    /// compared byte by byte; what does not fit, or has a value that is not sound, is left to be lexed.
+    #[inline]
+    pub(crate) fn pass_repeats(
+        &mut self,
+        unwanted_from: Option<usize>,
+        is_unwanted: impl Fn(NameId) -> bool,
+    ) -> Option<Run> {
+        let (name, _) = self.names.last?;
+        let met = self.lexer.met(name)?;
+        let place = self.repeats.meet(self.page, met)?;
+        let stem = self.repeats.stem_labels();
+        let (head, stem_end, stem_sum) = (met.inside, met.stem_end(stem), met.stem_sum(stem));
+        let (page, begins) = (self.page, &self.page[met.start..met.start + stem_end]);
+        let is_refused = unwanted_from.is_some_and(|from| from <= stem_end);
+        let (lines, most) = (self.repeats.lines(), self.limits.samples - self.samples);
+        let (mut at, mut passed) = (self.next, 0);
+        for line in lines[place + 1..].iter().take(most as usize) {
+            let text = &page[at..];
+            let (is_wanted, begins_so) = if line.alike == lines[place].alike {
+                (!is_refused, is_refused && starts_with(text, begins))
+            } else {
+                let is_wanted = !is_unwanted(line.name) || !self.families.goes_on(line.name, self.format);
+                let behind = || text.strip_prefix(line.head(page));
+                (is_wanted, behind().is_some_and(|text| starts_with(text, &begins[head..])))
+            };
+            let rest_at = at + line.head_bytes() + stem_end - head;
+            if is_wanted || !begins_so || !starts_with(&page[rest_at..], line.rest(page)) {
+                break;
+            }
+            let Some((next, _)) = self.lexer.pass_value(rest_at + line.rest(page).len()) else { break };
+            self.twins.add(Identity(stem_sum.wrapping_add(line.sum)), at as u32);
+            at = next;
+            passed += 1;
+        }
+        self.line = self.next..at;
+        self.next = at;
+        self.samples += passed;
+        let lines = place + 1..place + 1 + passed as usize;
+        self.repeats.expect(lines.end);
+        (passed > 0).then(|| Run { pattern: self.repeats.pattern(), lines, stem: stem_end - head })
+    }
+
+    /// What the lines are that were passed over.
+    pub(crate) fn repeats(&self) -> &Repeats {
+        self.repeats
     }
 
     /// The bytes of the last line, with its newline.

@@ -9,6 +9,8 @@
 //! - What `f64` cannot hold (`1e400`) is refused and not made infinite. Hexadecimal and `_`, which some languages allow
 //!   in numbers, are refused, as Prometheus does.
 
+use wide::u8x16;
+
 use super::Fault;
 
 /// The value of a sample.
@@ -68,20 +70,50 @@ impl PartialEq for Value {
 
 impl Eq for Value {}
 
-/// Digits at the start of `text`, at most 8, and their value: the whole of most values of a page.
+/// How many digits `text` starts with.
 #[inline(always)]
-pub(super) fn leading_digits(text: &[u8; 8]) -> (usize, u64) {
+pub(super) fn count_digits(text: &[u8; 8]) -> usize {
     let word = u64::from_le_bytes(*text);
     const HIGH: u64 = 0xF0F0_F0F0_F0F0_F0F0;
     const ZEROS: u64 = 0x3030_3030_3030_3030;
     // A byte is a digit when it is 0x3_ and still is when 6 is added. A carry comes only out of a byte that is none.
     let others = ((word & HIGH) ^ ZEROS) | ((word.wrapping_add(0x0606_0606_0606_0606) & HIGH) ^ ZEROS);
-    let digits = (others.trailing_zeros() / 8) as usize;
+    (others.trailing_zeros() / 8) as usize
+}
+
+/// Digits at the start of `text`, at most 8, and their value: the whole of most values of a page.
+#[inline(always)]
+pub(super) fn leading_digits(text: &[u8; 8]) -> (usize, u64) {
+    let (word, digits) = (u64::from_le_bytes(*text), count_digits(text));
     // The digits move to the end of the word, behind zeros; `checked_shl` is for no digit at all.
     let word = word.checked_shl(64 - 8 * digits as u32).unwrap_or(0) & 0x0F0F_0F0F_0F0F_0F0F;
     let word = word.wrapping_mul(10 * 256 + 1) >> 8 & 0x00FF_00FF_00FF_00FF;
     let word = word.wrapping_mul(100 * 65_536 + 1) >> 16 & 0x0000_FFFF_0000_FFFF;
     (digits, word.wrapping_mul(10_000 * 4_294_967_296 + 1) >> 32)
+}
+
+/// The length of the plain number, digits with or without a point, that `text` starts with and a newline follows.
+///
+/// So short a number is within the range of `f64`, whatever its digits are.
+#[inline(always)]
+pub(super) fn plain_decimal(text: &[u8; 32]) -> Option<usize> {
+    let digits = count_digits(text.first_chunk().expect("8 bytes"));
+    if digits > 0 && text[digits] == b'\n' {
+        return Some(digits);
+    }
+    let [low, high] = [0, 16].map(|at| u8x16::new(*text[at..].first_chunk().expect("16 bytes")));
+    let mask = |low: u8x16, high: u8x16| low.to_bitmask() | high.to_bitmask() << 16;
+    let equal = |byte: u8| mask(low.simd_eq(u8x16::splat(byte)), high.simd_eq(u8x16::splat(byte)));
+    // Below `0` numbers wrap around.
+    let digit = |block: u8x16| {
+        let above = block - u8x16::splat(b'0');
+        above.min(u8x16::splat(9)).simd_eq(above)
+    };
+    let (digits, points) = (mask(digit(low), digit(high)), equal(b'.'));
+    let length = (digits | points).trailing_ones();
+    let within = 1u32.checked_shl(length)? - 1;
+    let is_plain = text[length as usize] == b'\n' && digits & within != 0 && (points & within).count_ones() <= 1;
+    is_plain.then_some(length as usize)
 }
 
 /// Reads a number that is all of `text`.
@@ -366,6 +398,15 @@ mod tests {
             let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
             let value = text[..digits].iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
             prop_assert_eq!(leading_digits(text.as_slice().try_into().unwrap()), (digits, value));
+        }
+
+        #[test]
+        fn a_plain_number_is_one_that_is_read_and_has_digits_and_a_point_alone(text in "[0-9]{0,9}[0-9.\n]{0,9}[0-9.e+\n ]{32}") {
+            let text: &[u8; 32] = text.as_bytes().first_chunk().unwrap();
+            let line = memchr::memchr(b'\n', text).map(|end| &text[..end]);
+            let is_plain = |line: &&[u8]| line.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+            let expected = line.filter(is_plain).filter(|line| number(line).is_ok()).map(<[u8]>::len);
+            prop_assert_eq!(plain_decimal(text), expected);
         }
 
         #[test]
