@@ -29,7 +29,7 @@ pub enum Silence {
     PartGone,
     /// A series is there and cannot be used: which, and why.
     Refused(String),
-    /// Its counters fall so often that it is several processes.
+    /// Its counters fall, or begin anew, so often that it is several processes.
     Several,
 }
 
@@ -43,7 +43,7 @@ impl fmt::Display for Silence {
             }
             Self::PartGone => "the counters that tell good from bad are gone from the page, and nothing has restarted",
             Self::Refused(why) => why,
-            Self::Several => "its counters fall so often that several processes answer; scrape each of them",
+            Self::Several => "its counters fall or begin anew so often that several processes may answer; scrape each of them",
         })
     }
 }

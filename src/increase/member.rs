@@ -47,7 +47,7 @@ pub(super) struct Last {
 /// How a counter stands after the last page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// Read.
+    /// Read, or at least there.
     Live,
     /// Missing from one page.
     Missed,
@@ -118,6 +118,8 @@ pub(super) enum Refusal {
 pub(super) enum Proof {
     /// There was none: the series is new.
     New,
+    /// It was of a process that had gone before. The new one, which began then, has only now begun to show the series.
+    Late(Timestamp),
     /// It was higher.
     Fell,
     /// It was not, so that only the start time shows the restart.
@@ -174,6 +176,13 @@ impl Member {
             Since::OtherShape => return Move::Baseline { value, why: Why::NewBounds, fell: false },
         };
         let origin = last.origin_of(self.seen.created, page);
+        if let (Origin::New(start), Standing::Missed | Standing::Gone, Some(before)) =
+            (&origin, self.standing, page.before)
+            && *start <= before
+        {
+            // What the new one had counted by the page before, it would have shown there.
+            return Move::FromZero { value, from: before.min(page.at), proof: Proof::Late(*start) };
+        }
         let far = page.at.millis().saturating_sub(last.at.millis()) > LONGEST_GAP_MS;
         if self.standing == Standing::Broken || far {
             let fell = match origin {
@@ -190,6 +199,9 @@ impl Member {
             }
             (Origin::Other, _) => Move::Baseline { value, why: Why::OtherProcess, fell: true },
             (Origin::Same, Some(more)) => Move::Step { value, more },
+            (Origin::Same, None) if last.is_surely_of_the_same(&self.seen) => {
+                Move::Refused(Refusal::Value(BadValue::Older))
+            }
             (Origin::Same, None) => Move::Fell { value },
         }
     }
@@ -257,6 +269,14 @@ enum Origin {
 }
 
 impl Last {
+    /// Whether a reading is proven to be of the same counter, which never falls: by when that was created, or because it
+    /// is said to be of the same instant. That a process says when it began proves nothing of counters that it only
+    /// exports.
+    fn is_surely_of_the_same(&self, seen: &Seen) -> bool {
+        let is_same = |then: Option<Timestamp>, now: Option<Timestamp>| then.is_some() && then == now;
+        is_same(self.created, seen.created) || is_same(self.stamp, seen.stamp)
+    }
+
     fn origin_of(&self, created: Option<Timestamp>, page: &Page) -> Origin {
         // Once another process has answered, that of this reading is gone, even if a later page does not name its own.
         let process = page.process.or(page.known_process);

@@ -37,7 +37,7 @@ pub(super) struct Taking<'a> {
     pub threshold: Option<Bound>,
     /// A series that began later counts from zero.
     pub zero_after: Option<Timestamp>,
-    /// Counters that are missing are waited for.
+    /// Good and total are different counters, so that those that are missing are waited for.
     pub waits: bool,
     /// Since when.
     pub waits_since: Option<Timestamp>,
@@ -109,7 +109,7 @@ impl Taking<'_> {
             Standing::Live => Standing::Missed,
             Standing::Missed => {
                 self.notes.add(NoteKind::Vanished, (last.at, page.at), 0, &member.name);
-                // A new process explains it, but nothing of the old one may be waiting.
+                // A new process explains it, but nothing of the old one may be waiting for it.
                 self.findings.vanished |= !is_explained || self.waits_since.is_some_and(|since| since < start);
                 self.findings.part_vanished |= !is_explained && member.role == Role::Part;
                 Standing::Gone
@@ -120,7 +120,10 @@ impl Taking<'_> {
     }
 
     /// A counter is on the page and cannot be read. Unlike one that is not there, it may have counted any number.
-    fn refused(&mut self, member: &Member, refusal: &Refusal, before: Timestamp) {
+    fn refused(&mut self, member: &mut Member, refusal: &Refusal, before: Timestamp) {
+        if let Standing::Missed | Standing::Gone = member.standing {
+            member.standing = Standing::Live;
+        }
         let span = (before, self.page.at);
         self.findings.missing = true;
         if member.last.is_none() && !self.is_first {
@@ -146,6 +149,11 @@ impl Taking<'_> {
             return;
         }
         self.notes.add(NoteKind::Reset, span, 0, &member.name);
+        if let Proof::Late(start) = proof {
+            // Nothing of the old process may be waiting for it.
+            self.findings.vanished |= self.waits_since.is_some_and(|since| since < start);
+            return;
+        }
         self.findings.restarted = true;
         // A start time that moves while the counter goes on may be a target that invents it.
         self.findings.fell |= proof == Proof::Rose;
