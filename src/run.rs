@@ -168,6 +168,7 @@ fn serve_store(
         None => followers(catalog, classifiers(catalog)?, Vec::new(), &loaded.positions)?,
     };
     tell_measured(&mut engine, &followers, clock.now());
+    tell_not_followed(&engine);
     let access = Access::new(address, token);
     let (questions_in, questions) = bounded(QUESTIONS);
     let writer = Writer::new(Arc::clone(&store), loaded.revision);
@@ -313,6 +314,13 @@ fn follower(
 /// Lets an engine know how its SLOs were measured, before it decides anything.
 fn tell_measured(engine: &mut Engine, followers: &[Follower], now: Timestamp) {
     followers.iter().for_each(|follower| engine.note_measured(follower.measurements(now)));
+}
+
+/// Says which `renamed_from` of the specs an engine that was restored could not follow.
+fn tell_not_followed(engine: &Engine) {
+    for not_followed in engine.not_followed() {
+        tracing::warn!("{not_followed}");
+    }
 }
 
 /// What time the owner has it, for those who refuse records by their age.

@@ -60,6 +60,7 @@ fn catalog(slis: Vec<Sli>) -> Arc<Catalog> {
         slos: slis.into_iter().enumerate().map(slo).collect(),
         journeys: Vec::new(),
         services: vec![Service { name: "api".into(), policy, slos }],
+        renames: Renames::default(),
     })
 }
 

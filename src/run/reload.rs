@@ -21,7 +21,7 @@ use super::following::{Carried, Following};
 use super::owner::{COMMIT_MS, Owner};
 use super::revive::Revival;
 use super::specs::{Cause, Change, News};
-use super::{classifiers, followers, kept_for, tell_measured};
+use super::{classifiers, followers, kept_for, tell_measured, tell_not_followed};
 use crate::api::{Access, SpecsHealth};
 use crate::engine::Board;
 use crate::gate::{Decision, GateState, Hold, Level, Reason};
@@ -67,7 +67,7 @@ impl Reload {
 /// order was answered, so that nobody may read anything else (see [`api`](crate::api)).
 pub(super) fn frozen_as_well(shown: (&Catalog, &Board), coming: (&Catalog, &Board)) -> Option<Board> {
     let ordered = |(number, service): (usize, &Service)| {
-        let state = &coming.1[coming.0.service_named(&service.name)?].state;
+        let state = &coming.1[coming.0.service_following(&service.name)?].state;
         let is_new = state.level == Level::Frozen && shown.1.gates[number].state.hold != state.hold;
         let Some(Hold::Freeze { reason, until, .. }) = &state.hold else { return None };
         let reason = Reason::ManualFreeze { reason: reason.clone(), until: *until };
@@ -190,6 +190,7 @@ impl Owner {
         self.engine = engine.going_on_from(&self.engine);
         self.durations = None;
         tell_measured(&mut self.engine, &followers, now);
+        tell_not_followed(&self.engine);
         self.reload.access.set_token(token);
         self.reload.specs.accept(now);
         self.reload.is_unseen = true;

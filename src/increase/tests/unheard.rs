@@ -37,7 +37,7 @@ fn gauge_target() -> Target {
 fn gauge_measure(condition: &str) -> Measure {
     let good_when = Condition::parse(condition).unwrap();
     let kind = MeasureKind::Gauge { good_when, slice: Horizon::of_minutes(1) };
-    Measure { key: format!("api/up gauge {condition}"), kind }
+    Measure { key: format!("api/up gauge {condition}"), formerly: vec![], kind }
 }
 
 fn spans(increase: &Increase) -> Vec<(&'static str, i64, i64)> {
@@ -83,7 +83,11 @@ fn a_process_that_has_begun_since_may_not_have_counted_yet() {
 fn d19_a_bound_that_vanishes_is_not_read() {
     let mut target = Target::new(
         RULES,
-        &[Measure { key: "h".into(), kind: MeasureKind::Histogram { threshold: Bound::of_micros(500_000) } }],
+        &[Measure {
+            key: "h".into(),
+            formerly: vec![],
+            kind: MeasureKind::Histogram { threshold: Bound::of_micros(500_000) },
+        }],
         None,
     );
     let mut show = |second: i64, buckets: &[(&str, u64)]| {
@@ -175,7 +179,7 @@ fn rule_changed((old, before): (Measure, &[&str]), new: Measure) -> Target {
 }
 
 fn rule(name: &str, part: Part) -> Measure {
-    Measure { key: name.into(), kind: MeasureKind::Ratio(part) }
+    Measure { key: name.into(), formerly: vec![], kind: MeasureKind::Ratio(part) }
 }
 
 #[test]
@@ -207,7 +211,7 @@ fn what_a_rule_held_back_is_counted_or_said_to_be_lost_when_it_changes() {
 fn a_changed_threshold_or_condition_goes_on() {
     let histogram = |key: &str, threshold_us| {
         let kind = MeasureKind::Histogram { threshold: Bound::of_micros(threshold_us) };
-        Measure { key: key.into(), kind }
+        Measure { key: key.into(), formerly: vec![], kind }
     };
     let page = |target: &mut Target, second: i64, counts: [u64; 3]| {
         let mut scrape = target.begin(at(second)).unwrap();
