@@ -3,6 +3,7 @@ mod durations;
 mod kept;
 mod past;
 mod quality;
+mod renames;
 
 use super::*;
 use crate::counts::{Column, Page, Rejection, Sample, columns};

@@ -196,6 +196,34 @@ fn a_changed_rule_goes_on_from_the_last_readings_of_the_same_series() {
 }
 
 #[test]
+fn i05_a_measure_with_another_name_goes_on_where_it_was() {
+    let renamed = |rule: Measure| Measure { formerly: vec!["api/r".into(), "api/older".into()], ..rule };
+    // By the same rule everything goes on, also a restart that was not confirmed yet.
+    let unconfirmed = ["0 2xx=9 5xx=9", "15 2xx=5 5xx=2", "30 2xx=6 5xx=2"];
+    let old = rule("api/r ratio ok", Part::Good);
+    let mut same = rule_changed((old.clone(), &unconfirmed), old.clone());
+    let mut other = rule_changed((old, &unconfirmed), renamed(rule("web/r ratio ok", Part::Good)));
+    for page in ["45 2xx=6 5xx=2", "60 2xx=6 5xx=2", "75 2xx=7 5xx=2", "90 2xx=9 5xx=9"] {
+        let [same, other] = [&mut same, &mut other].map(|target| words(&show(target, page).unwrap().measures[0]));
+        assert_eq!(other, same, "{page}");
+    }
+    // By another rule, as one that kept its name: what was not known under the old one is said to be.
+    let other = renamed(rule("web/r ratio 5xx|5xy", Part::Bad));
+    let before = (rule("api/older ratio 5xx", Part::Bad), &["0 2xx=1 5xx=10 5xy=100"][..]);
+    check_on(rule_changed(before, other), &[("15 2xx=3 4xx=7", "+0-2 scrape.first_seen:7")]);
+    // What it has under its own name counts, whatever was kept first.
+    for (first, second, expected) in [("web/r", "api/r", "+0-2"), ("api/r", "web/r", "+0-0 scrape.first_seen:12")] {
+        let measures = [first, second].map(|name| rule(&format!("{name} ratio 5xx"), Part::Bad));
+        let mut target = Target::new(RULES, &measures, None);
+        show(&mut target, "0 2xx=10").unwrap();
+        let saved = target.save();
+        let wanted = [renamed(rule("web/r ratio 5xx", Part::Bad))];
+        let target = Target::restore(RULES, &wanted, &saved.directory, &saved.state).unwrap();
+        check_on(target, &[("15 2xx=12", expected)]);
+    }
+}
+
+#[test]
 fn what_a_rule_held_back_is_counted_or_said_to_be_lost_when_it_changes() {
     let good = rule("api/r ratio ok", Part::Good);
     // A restart that was not confirmed yet: good by the old rule stays good.

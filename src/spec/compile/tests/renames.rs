@@ -80,8 +80,10 @@ fn i05_a_service_that_has_its_name_from_a_story_is_renamed_with_it() {
 fn i05_a_name_that_is_still_there_was_not_given_up() {
     check_refused(
         &[story("shop", API, &[("up", "renamed_from = \"fast\""), ("fast", "")])],
-        &["0.toml:6:16: `renamed_from`: `shop/fast` is in these specs, so that nothing goes on in its place; take out \
-           one of the two"],
+        &[
+            "0.toml:6:16: `renamed_from`: `shop/fast` is in these specs, so that nothing goes on in its place; take out \
+           one of the two",
+        ],
     );
     check_refused(
         &[story("shop", API, &[("up", "renamed_from = \"shop/up\"")])],
@@ -89,8 +91,10 @@ fn i05_a_name_that_is_still_there_was_not_given_up() {
     );
     check_refused(
         &[story("shop", "renamed_from = \"cart\"", &[("up", "")]), story("cart", API, &[("fast", "")])],
-        &["0.toml:3:16: `renamed_from`: `cart` is in these specs, so that nothing goes on in its place; take out one of \
-           the two"],
+        &[
+            "0.toml:3:16: `renamed_from`: `cart` is in these specs, so that nothing goes on in its place; take out one of \
+           the two",
+        ],
     );
     check_refused(
         &[story("shop", "renamed_from = \"shop\"", &[("up", "")])],
