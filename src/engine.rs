@@ -66,7 +66,7 @@ pub use quality::{KeptQuality, Reading, may_hide_errors};
 pub use recall::Recall;
 pub use renames::NotFollowed;
 pub use restore::{Restoring, RestoringDurations};
-pub use targets::{MOST_NOTES, MOST_OBJECTIONS, Objection, Target, TargetNote, Targets};
+pub use targets::{MOST_NOTES, MOST_OBJECTIONS, Objection, Target, TargetNote, Targets, Unseen};
 pub use terms::Terms;
 
 /// How far ahead of now an event may be, in milliseconds.
@@ -254,6 +254,11 @@ impl Engine {
     /// Takes note of what is known of the targets of a scraped source.
     pub fn note_targets(&mut self, source: SourceId, targets: Arc<Targets>) {
         self.ledgers[source.0].targets = Some(targets);
+    }
+
+    /// What is known of the targets of a source, if it is scraped.
+    pub fn targets(&self, source: SourceId) -> Option<&Targets> {
+        self.ledgers[source.0].targets.as_deref()
     }
 
     /// Takes note of how SLOs over scraped targets are measured.

@@ -276,6 +276,11 @@ impl ScrapedTarget {
         self.counters.hearing(place)
     }
 
+    /// When it showed a counter of an SLO's good (or bad) part last, by the same place.
+    pub fn part_seen(&self, place: usize) -> Option<Timestamp> {
+        self.counters.part_seen(place)
+    }
+
     /// How many series of it are remembered.
     pub fn series(&self) -> usize {
         self.counters.series()

@@ -16,9 +16,9 @@ use crate::counts::Rejection;
 use crate::engine::{Board, Gap, LATEST, Target};
 use crate::formats::Unparsed;
 use crate::gate::{Doubt, Level};
-use crate::increase::{BadValue, Bound};
+use crate::increase::{BadValue, Bound, Part};
 use crate::latency::{PERCENTILES, Spread};
-use crate::spec::{Catalog, JourneyId, ServiceId, SloId, SourceId, SourceKind};
+use crate::spec::{Catalog, JourneyId, ServiceId, Sli, SloId, SourceId, SourceKind};
 
 /// One rejection for each reason that a log can have, so that every series is there from the beginning.
 const REASONS: [Rejection; 5] = [
@@ -270,6 +270,20 @@ fn targets(page: &mut Page, catalog: &Catalog, board: &Board) {
         for (reason, count) in board[*id].targets.iter().flat_map(|targets| &targets.errors) {
             page.sample(name, &[("source", &*catalog[*id].name), ("reason", reason)], count);
         }
+    }
+    let name = "slogate_slo_unseen";
+    page.family(
+        name,
+        "gauge",
+        "1 while no target shows a series that this key of a ratio selects, and they do of `total`.",
+    );
+    for id in (0..catalog.slos.len()).map(SloId) {
+        let Sli::Ratio { part, .. } = &catalog[id].sli else { continue };
+        let key = if *part == Part::Good { "good" } else { "bad" };
+        let [story, slo, service] = labels_of(catalog, id);
+        let mut unseen = board[catalog[id].source].targets.iter().flat_map(|targets| &targets.unseen);
+        let is_unseen = unseen.any(|unseen| unseen.slo == id);
+        page.sample(name, &[story, slo, service, ("key", key)], u8::from(is_unseen));
     }
     let name = "slogate_scrape_notes_total";
     page.family(name, "counter", "What keeps counts from being plain differences, by kind, since the server started.");

@@ -7,6 +7,7 @@
 //! hold is no longer in them, but it is in the store: [`Coverage`] knows that, and the engine asks to be restored.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::counts::PAGE_MINUTES;
 use crate::engine::audit::Journal;
@@ -17,7 +18,7 @@ use crate::engine::terms::enter_change;
 use crate::engine::{Engine, Kept, KeptGate, SeriesId, SeriesName, SlotCounts, Terms, Totals, Tracking};
 use crate::gate::GateState;
 use crate::latency::Slot;
-use crate::spec::{Catalog, ServiceId, SloId, SourceId};
+use crate::spec::{Catalog, ServiceId, SloId, SourceId, SourceKind};
 use crate::tally::Tally;
 use crate::time::{Horizon, Minute, Timestamp};
 use crate::window::{HourCounts, Window};
@@ -133,7 +134,12 @@ impl Engine {
             if let Some(same) = before.catalog.source_named(&source.name) {
                 ledger.quality.take_over(&before.ledgers[same.0].quality);
                 ledger.show_samples_of(&before.ledgers[same.0]);
-                ledger.targets.clone_from(&before.ledgers[same.0].targets);
+                let targets = before.ledgers[same.0].targets.as_ref();
+                let targets = targets.filter(|_| matches!(source.kind, SourceKind::Scrape(_)));
+                ledger.targets = targets.map(|targets| match self.catalog == before.catalog {
+                    true => Arc::clone(targets),
+                    false => Arc::new(targets.by_specs(&before.catalog, &self.catalog)),
+                });
             }
         }
         if self.catalog == before.catalog {

@@ -169,7 +169,7 @@ impl Measured {
     /// Goes on from what was saved; gives it back when that is of another kind.
     fn take(&mut self, saved: Self) -> Option<Self> {
         match (&mut self.what, saved.what) {
-            (What::Meter(meter), What::Meter(saved)) => (meter.members, meter.state) = (saved.members, saved.state),
+            (What::Meter(meter), What::Meter(saved)) => meter.restore(saved.members, saved.state),
             (What::Gauge(gauge), What::Gauge(saved)) => gauge.series = saved.series,
             (_, what) => return Some(Self { what, ..saved }),
         }

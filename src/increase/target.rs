@@ -167,6 +167,15 @@ impl Target {
         &self.state.health
     }
 
+    /// When a counter of a measure's part was seen last, as far as is remembered, by the measure's place. Of a measure
+    /// without such counters, never.
+    pub fn part_seen(&self, place: usize) -> Option<Timestamp> {
+        match &self.measures.get(place)?.what {
+            What::Meter(meter) => meter.part_seen,
+            What::Gauge(_) => None,
+        }
+    }
+
     /// How a measure is read, and whether a process has begun since it was read last: what that does not show it may not
     /// have counted yet.
     pub fn hearing(&self, measure: usize) -> Option<(&Hearing, bool)> {

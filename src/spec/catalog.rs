@@ -86,6 +86,13 @@ impl Catalog {
         self.service_named(name).or_else(renamed)
     }
 
+    /// The SLO of this name, or else the one that had it before.
+    pub fn slo_following(&self, story: &str, name: &str) -> Option<SloId> {
+        let is_it = |(old_story, old): &(String, String)| old_story == story && old == name;
+        let renamed = || self.renames.slos.iter().find(|(_, formerly)| formerly.iter().any(is_it)).map(|(slo, _)| *slo);
+        self.slo_named(story, name).or_else(renamed)
+    }
+
     /// The source of this name.
     pub fn source_named(&self, name: &str) -> Option<SourceId> {
         self.sources.iter().position(|source| source.name == name).map(SourceId)

@@ -282,6 +282,7 @@ impl Server {
                 note_counts: [("interpolated", 1)].into(),
                 notes: vec![Arc::new(note)],
                 objections: vec![Arc::new(objection)],
+                unseen: Vec::new(),
             };
             owner.engine.note_targets(SourceId(0), Arc::new(targets));
             owner.publish();
