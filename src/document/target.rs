@@ -36,7 +36,7 @@ pub struct UnseenStatus<'a> {
     /// `good` or `bad`.
     pub key: &'static str,
     /// What that says, in one spelling.
-    pub selector: String,
+    pub selector: &'a str,
     /// When a series of it was seen last; `null` when never, as far as is remembered.
     pub last_seen: Option<Timestamp>,
     /// The same in words.
@@ -106,24 +106,29 @@ impl<'a> TargetsStatus<'a> {
             scrape_errors: those_there_are(&found.errors),
             note_counts: those_there_are(&found.note_counts),
             notes: found.notes.iter().filter_map(|note| NoteStatus::new(catalog, note)).collect(),
-            unseen: found.unseen.iter().filter_map(|unseen| UnseenStatus::new(catalog, *unseen)).collect(),
+            unseen: found.unseen.iter().filter_map(|unseen| UnseenStatus::new(catalog, unseen)).collect(),
         }
     }
 }
 
 impl<'a> UnseenStatus<'a> {
     /// What is so of an SLO of the present.
-    pub(super) fn of(catalog: &'a Catalog, board: &Board, id: SloId) -> Option<Self> {
+    pub(super) fn of(catalog: &'a Catalog, board: &'a Board, id: SloId) -> Option<Self> {
         let mut unseen = board[catalog[id].source].targets.iter().flat_map(|targets| &targets.unseen);
-        unseen.find(|unseen| unseen.slo == id).and_then(|unseen| Self::new(catalog, *unseen))
+        unseen.find(|unseen| unseen.slo == id).and_then(|unseen| Self::new(catalog, unseen))
     }
 
-    /// `None` when it is of other specs.
-    fn new(catalog: &'a Catalog, unseen: Unseen) -> Option<Self> {
-        let (key, selector) = unseen.selector(catalog)?;
-        let (selector, text) = (selector.to_string(), unseen.text(catalog)?);
-        let (story, slo) = (&catalog.story_of(unseen.slo).name, &catalog[unseen.slo].name);
-        Some(Self { story, slo, key, selector, last_seen: unseen.last, text })
+    /// `None` when it is of specs that had an SLO which these have not.
+    fn new(catalog: &'a Catalog, unseen: &'a Unseen) -> Option<Self> {
+        let slo = catalog.slos.get(unseen.slo.0)?;
+        Some(Self {
+            story: &catalog[slo.story].name,
+            slo: &slo.name,
+            key: unseen.key,
+            selector: &unseen.selector,
+            last_seen: unseen.last,
+            text: unseen.text(),
+        })
     }
 }
 

@@ -6,9 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::increase::{NoteKind, Part};
-use crate::selector::Selector;
-use crate::spec::{Catalog, Sli, SloId};
+use crate::increase::NoteKind;
+use crate::spec::{Catalog, SloId};
 use crate::time::Timestamp;
 
 /// At most so many notes of a source are shown.
@@ -37,32 +36,27 @@ pub struct Targets {
 
 /// A ratio of whose good (or bad) part no target shows a series, while they do of all events. That is right as long as
 /// nothing of it has happened where series come with their first event, and a slip in the selector otherwise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unseen {
     /// Which.
     pub slo: SloId,
+    /// The key of the part, `good` or `bad`.
+    pub key: &'static str,
+    /// What that says, in one spelling.
+    pub selector: String,
     /// When one was seen last, as far as is remembered.
     pub last: Option<Timestamp>,
 }
 
 impl Unseen {
-    /// The key of the part, and its selector; `None` when these are not the specs that this was found by.
-    pub fn selector(self, catalog: &Catalog) -> Option<(&'static str, &Selector)> {
-        match &catalog.slos.get(self.slo.0)?.sli {
-            Sli::Ratio { part: Part::Good, of, .. } => Some(("good", of)),
-            Sli::Ratio { part: Part::Bad, of, .. } => Some(("bad", of)),
-            _ => None,
-        }
-    }
-
     /// One sentence without a full stop.
-    pub fn text(self, catalog: &Catalog) -> Option<String> {
-        let (key, selector) = self.selector(catalog)?;
-        let last = self.last.map(|last| format!(" since {last}")).unwrap_or_default();
-        Some(format!(
+    pub fn text(&self) -> String {
+        let Self { key, selector, last, .. } = self;
+        let last = last.map(|last| format!(" since {last}")).unwrap_or_default();
+        format!(
             "no target shows a series that `{key}` selects{last}, so that no event counts as {key}: {selector}; if such \
              series come with their first event, this is as it should be, and otherwise the selector has a slip"
-        ))
+        )
     }
 }
 
@@ -80,7 +74,7 @@ impl Targets {
             |found: &Arc<Objection>| Some(Arc::new(Objection { slo: now(found.slo)?, ..Objection::clone(found) }));
         let unseen = |found: &Unseen| {
             let slo = now(found.slo).filter(|slo| after[*slo].sli == before[found.slo].sli)?;
-            Some(Unseen { slo, ..*found })
+            Some(Unseen { slo, ..found.clone() })
         };
         Self {
             notes: self.notes.iter().filter_map(note).collect(),

@@ -326,7 +326,7 @@ fn d09_a_part_that_no_target_shows_is_told_and_closes_no_gate() {
     wait_for_tally(&place, "api/r", (25, 1));
 
     // What was told goes on by other specs, and by another name.
-    let notes = || source(&place)["notes"].as_array().expect("a list").iter().cloned().collect::<Vec<_>>();
+    let notes = || source(&place)["notes"].as_array().expect("a list").to_vec();
     let before = notes();
     assert!(before.iter().any(|note| note["kind"] == "scrape.vanished" && note["slo"] == "r"), "{before:#?}");
     let text = fs::read_to_string(place.path("specs/story0.toml")).expect("it is there");

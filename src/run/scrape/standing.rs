@@ -234,7 +234,7 @@ impl Standing {
             let is_over = elapsed_ms.saturating_sub(since_ms) >= patience_ms;
             if is_over && self.said_unseen.insert(found.slo) && self.may_speak(elapsed_ms) {
                 let slo = format!("{}/{}", catalog.story_of(found.slo).name, catalog[found.slo].name);
-                let text = crate::spec::printable(&found.text(catalog).unwrap_or_default());
+                let text = crate::spec::printable(&found.text());
                 tracing::warn!(source = self.source, slo, "{slo}: {text}");
             }
         }

@@ -7,15 +7,16 @@
 use super::state::Target;
 use crate::counts::ScrapeCounter;
 use crate::engine::Unseen;
+use crate::increase::Part;
 use crate::spec::{Catalog, Sli, SloId};
 
 /// The SLOs that are read on at least one of these targets, and whose part is on the last page of none.
 pub(super) fn unseen(catalog: &Catalog, counter: &ScrapeCounter, targets: &[&Target]) -> Vec<Unseen> {
     let of = |(place, slo): (usize, SloId)| {
-        let is_ratio = matches!(catalog[slo].sli, Sli::Ratio { .. });
+        let Sli::Ratio { part, of, .. } = &catalog[slo].sli else { return None };
         let heard = targets.iter().filter_map(|target| Some((target, target.counted.hearing(place)?.0)));
         let (mut is_read, mut last) = (false, None);
-        for (target, hearing) in heard.filter(|_| is_ratio) {
+        for (target, hearing) in heard {
             let seen = target.counted.part_seen(place);
             if seen.is_some() && seen == hearing.last {
                 return None;
@@ -23,7 +24,8 @@ pub(super) fn unseen(catalog: &Catalog, counter: &ScrapeCounter, targets: &[&Tar
             is_read |= hearing.last.is_some() && hearing.silence.is_none();
             last = last.max(seen);
         }
-        is_read.then_some(Unseen { slo, last })
+        let key = if *part == Part::Good { "good" } else { "bad" };
+        is_read.then(|| Unseen { slo, key, selector: of.to_string(), last })
     };
     counter.slos().enumerate().filter_map(of).collect()
 }
