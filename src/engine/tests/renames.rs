@@ -268,6 +268,30 @@ fn i05_a_freeze_goes_along_when_a_story_and_its_service_are_renamed() {
     });
 }
 
+/// A freeze that came when nothing could be committed, and that the reserve handed over at the next start.
+#[test]
+fn i05_a_freeze_that_was_ordered_under_the_new_name_before_it_was_committed_is_in_force() {
+    let before = catalog(vec![availability()]);
+    on_both(&before, |server| {
+        let hold = Hold::Freeze { reason: "party".into(), until: None, exempt: vec![] };
+        let (service, level, since) = ("shop".to_owned(), Level::Frozen, minutes_ago(3));
+        let ordered =
+            KeptGate { service, level, since, holding: vec![], hold: Some(hold.clone()), terms: Terms::default() };
+        let commit =
+            Commit { checkpoint: Checkpoint { gates: vec![ordered], ..Default::default() }, ..Default::default() };
+        server.store.commit(server.store.revision().unwrap() + 1, &commit).unwrap();
+        let after = story_renamed(&before, "shop");
+        for _ in 0..2 {
+            let state = server.crash(after.clone())[ServiceId(0)].state.clone();
+            assert_eq!((state.level, state.since, state.hold), (Level::Frozen, since, Some(hold.clone())));
+            assert!(!state.holding.is_empty(), "what the old gate remembered is not forgotten");
+            server.commit();
+        }
+        let kept: Vec<String> = server.store.load().unwrap().kept.gates.into_iter().map(|gate| gate.service).collect();
+        assert_eq!(kept, ["shop"]);
+    });
+}
+
 /// What is done to a server with three SLOs.
 #[derive(Clone, Debug)]
 enum Step {
