@@ -40,7 +40,7 @@ pub use rules::prometheus_rules;
 pub use slo::{Budget, JourneyBudget, JourneyStatus, MemberStatus, SloError, SloStatus, StoryStatus};
 pub use source::{RejectedSample, SourceReason, SourceStatus};
 pub use specs::SpecsHealth;
-pub use target::{NoteStatus, TargetStatus, TargetsStatus};
+pub use target::{NoteStatus, TargetStatus, TargetsStatus, UnseenStatus};
 
 /// The kind of change that is meant when none is named.
 pub const DEFAULT_CHANGE: &str = "feature";

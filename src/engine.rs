@@ -32,6 +32,7 @@ mod ledger;
 mod pending;
 mod quality;
 mod recall;
+mod renames;
 mod restore;
 mod targets;
 mod terms;
@@ -64,8 +65,9 @@ use ledger::{Bounds, Ledger, Shown};
 use quality::Tolerance;
 pub use quality::{KeptQuality, Reading, may_hide_errors};
 pub use recall::Recall;
+pub use renames::NotFollowed;
 pub use restore::{Restoring, RestoringDurations};
-pub use targets::{MOST_NOTES, MOST_OBJECTIONS, Objection, Target, TargetNote, Targets};
+pub use targets::{MOST_NOTES, MOST_OBJECTIONS, Objection, Target, TargetNote, Targets, Unseen};
 pub use terms::Terms;
 
 /// How far ahead of now an event may be, in milliseconds.
@@ -253,6 +255,11 @@ impl Engine {
     /// Takes note of what is known of the targets of a scraped source.
     pub fn note_targets(&mut self, source: SourceId, targets: Arc<Targets>) {
         self.ledgers[source.0].targets = Some(targets);
+    }
+
+    /// What is known of the targets of a source, if it is scraped.
+    pub fn targets(&self, source: SourceId) -> Option<&Targets> {
+        self.ledgers[source.0].targets.as_deref()
     }
 
     /// Takes note of how SLOs over scraped targets are measured.

@@ -52,11 +52,11 @@ use crate::spec::{Catalog, SourceId, SourceKind, StoreUrl};
 use crate::store::{Position, StoreError, Writer};
 use crate::time::{Clock, Horizon, SystemClock, Timestamp};
 use follow::Reading;
-use following::{Carried, Follower, Following};
+use following::{Follower, Following};
 use owner::{Owner, Published};
 use rescue::{Lost, Opened};
 pub use scrape::SavedTargetError;
-use scrape::{Scraper, Told};
+use scrape::Scraper;
 use specs::Watch;
 
 /// Why the server cannot start: one sentence that says what to do.
@@ -168,6 +168,7 @@ fn serve_store(
         None => followers(catalog, classifiers(catalog)?, Vec::new(), &loaded.positions)?,
     };
     tell_measured(&mut engine, &followers, clock.now());
+    tell_not_followed(&engine);
     let access = Access::new(address, token);
     let (questions_in, questions) = bounded(QUESTIONS);
     let writer = Writer::new(Arc::clone(&store), loaded.revision);
@@ -274,17 +275,18 @@ fn classifiers(catalog: &Catalog) -> Result<Vec<Classifier>, StartError> {
 }
 
 /// One follower for each source. Of files, it goes on with the reading that is kept of them, if they are still read in
-/// the same way; otherwise, and of targets, where the store says. What was told of targets goes on.
+/// the same way; otherwise, and of targets, where the store says.
 fn followers(
     catalog: &Arc<Catalog>,
     classifiers: Vec<Classifier>,
-    mut carried: Vec<(String, Carried)>,
+    mut carried: Vec<(String, Reading)>,
     positions: &[Position],
 ) -> Result<Vec<Follower>, PositionsError> {
     let mut follow = |(index, classifier): (usize, Classifier)| {
         let source = SourceId(index);
         let name = &catalog[source].name;
-        let is_same = |(of, carried): &(String, Carried)| of == name && carried.is_of(&catalog[source].kind);
+        let file = catalog[source].kind.file();
+        let is_same = |(of, reading): &(String, Reading)| of == name && file.is_some_and(|file| reading.is_of(file));
         let same = carried.iter().position(is_same).map(|same| carried.swap_remove(same).1);
         follower(catalog, source, classifier, same, positions)
     };
@@ -296,16 +298,15 @@ fn follower(
     catalog: &Arc<Catalog>,
     source: SourceId,
     classifier: Classifier,
-    carried: Option<Carried>,
+    carried: Option<Reading>,
     positions: &[Position],
 ) -> Result<Follower, PositionsError> {
     if let SourceKind::Scrape(scrape) = &catalog[source].kind {
-        let told = if let Some(Carried::Targets(told)) = carried { told } else { Told::default() };
-        return Ok(Follower::Targets(Box::new(Scraper::new(catalog, source, scrape, positions, told)?)));
+        return Ok(Follower::Targets(Box::new(Scraper::new(catalog, source, scrape, positions)?)));
     }
     let reading = match carried {
-        Some(Carried::Files(reading)) => *reading,
-        _ => Reading::new(catalog, source, positions)?,
+        Some(reading) => reading,
+        None => Reading::new(catalog, source, positions)?,
     };
     Ok(Follower::Files(Box::new(follow::Follower::new(Arc::clone(catalog), source, classifier, reading))))
 }
@@ -313,6 +314,13 @@ fn follower(
 /// Lets an engine know how its SLOs were measured, before it decides anything.
 fn tell_measured(engine: &mut Engine, followers: &[Follower], now: Timestamp) {
     followers.iter().for_each(|follower| engine.note_measured(follower.measurements(now)));
+}
+
+/// Says which `renamed_from` of the specs an engine that was restored could not follow.
+fn tell_not_followed(engine: &Engine) {
+    for not_followed in engine.not_followed() {
+        tracing::warn!("{not_followed}");
+    }
 }
 
 /// What time the owner has it, for those who refuse records by their age.

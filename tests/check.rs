@@ -160,6 +160,19 @@ fn d20_one_slo_has_one_source_and_one_kind() {
 }
 
 #[test]
+fn i05_what_only_the_store_knows_of_a_rename_was_not_checked() {
+    let (output, _temp) =
+        edited("profile.toml", "name      = \"availability\"", "name = \"up\"\nrenamed_from = \"availability\"");
+    let told = "it holds counts of profile/availability for profile/up";
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).ends_with(&format!("not checked: whether {told}\n")), "{}", stderr(&output));
+    let (output, _temp) =
+        edited("profile.toml", "name      = \"availability\"", "name = \"up\"\nrenamed_from = \"latency\"");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("`profile/latency` is in these specs"), "{}", stderr(&output));
+}
+
+#[test]
 fn i10_specs_are_checked_without_their_log_files_and_say_what_was_not_checked() {
     let (output, temp) = edited("slogate.toml", "/var/log/nginx", "/nowhere/at/all");
     assert_eq!(output.status.code(), Some(0));

@@ -81,6 +81,7 @@ fn catalog(slos: Vec<(Requests, Sli)>) -> Catalog {
         slos: slos.into_iter().enumerate().map(slo).collect(),
         journeys: vec![],
         services: vec![Service { name: "s".into(), policy, slos: ids }],
+        renames: Renames::default(),
     }
 }
 

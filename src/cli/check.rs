@@ -96,6 +96,11 @@ fn not_checked(catalog: &Catalog) -> Vec<String> {
     }
     let StoreUrl::Redb(store) = &catalog.store;
     lines.push(format!("not checked: whether {} can be opened", store.display()));
+    for (slo, formerly) in &catalog.renames.slos {
+        let name = format!("{}/{}", catalog.story_of(*slo).name, catalog[*slo].name);
+        let formerly: Vec<String> = formerly.iter().map(|(story, slo)| format!("{story}/{slo}")).collect();
+        lines.push(format!("not checked: whether it holds counts of {} for {name}", formerly.join(" or ")));
+    }
     lines
 }
 

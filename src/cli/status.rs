@@ -80,6 +80,7 @@ struct Slo {
     gaps_total: u64,
     #[serde(default)]
     gaps: Vec<Gap>,
+    unseen: Option<Reason>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -132,6 +133,12 @@ struct Source {
 #[derive(Debug, Deserialize)]
 struct Gap {
     text: String,
+}
+
+impl Slo {
+    fn name(&self) -> String {
+        format!("{}/{}", self.story, self.slo)
+    }
 }
 
 /// Prints what the server knows.
@@ -193,7 +200,7 @@ fn one(text: &mut String, slos: &[Slo]) {
     heading(text, slos.first().map_or("", |slo| &slo.at));
     section(text, "SLOs", &slo_table(slos));
     for slo in slos {
-        told(text, &format!("{}/{}", slo.story, slo.slo), &[], slo.gaps_total, &slo.gaps);
+        told(text, &slo.name(), slo.unseen.as_slice(), slo.gaps_total, &slo.gaps);
     }
 }
 
@@ -208,6 +215,9 @@ fn all(text: &mut String, status: &Status) {
         section(text, "Alerts", &alert_table(&status.alerts));
     }
     section(text, "Sources", &source_table(&status.sources));
+    for slo in status.stories.iter().flat_map(|story| &story.slos) {
+        told(text, &slo.name(), slo.unseen.as_slice(), 0, &[]);
+    }
     for source in &status.sources {
         told(text, &source.source, &source.reasons, source.gaps_total, &source.gaps);
     }

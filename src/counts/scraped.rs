@@ -276,6 +276,11 @@ impl ScrapedTarget {
         self.counters.hearing(place)
     }
 
+    /// When it showed a counter of an SLO's good (or bad) part last, by the same place.
+    pub fn part_seen(&self, place: usize) -> Option<Timestamp> {
+        self.counters.part_seen(place)
+    }
+
     /// How many series of it are remembered.
     pub fn series(&self) -> usize {
         self.counters.series()
@@ -296,24 +301,26 @@ impl ScrapedTarget {
 /// What an SLO measures and which series it needs for it; `None` for one that does not read metrics.
 fn measure(catalog: &Catalog, id: SloId) -> Option<(Measure, Vec<(Selector, Want)>)> {
     let name = format!("{}/{}", catalog.story_of(id).name, catalog[id].name);
+    let formerly = catalog.renames.slos.get(&id).into_iter().flatten();
+    let formerly = formerly.map(|(story, slo)| format!("{story}/{slo}")).collect();
     let found = match &catalog[id].sli {
         Sli::Ratio { total, part, of } => {
             let word = if *part == Part::Good { "good" } else { "bad" };
             let key = format!("{name} ratio {total} {word} {of}");
             let series = vec![(total.clone(), Want::Total), (of.clone(), Want::Part)];
-            (Measure { key, kind: MeasureKind::Ratio(*part) }, series)
+            (Measure { key, formerly, kind: MeasureKind::Ratio(*part) }, series)
         }
         Sli::Histogram { metric, threshold } => {
             let key = format!("{name} histogram {metric} {threshold}");
             let buckets = metric.with_suffix("_bucket").expect("the specs want a histogram to be named");
             let observations = metric.with_suffix("_count").expect("the specs want a histogram to be named");
             let series = vec![(buckets, Want::Bucket), (observations, Want::Observations)];
-            (Measure { key, kind: MeasureKind::Histogram { threshold: *threshold } }, series)
+            (Measure { key, formerly, kind: MeasureKind::Histogram { threshold: *threshold } }, series)
         }
         Sli::Gauge { metric, good_when, slice } => {
             let key = format!("{name} gauge {metric} {good_when} {slice}");
             let kind = MeasureKind::Gauge { good_when: *good_when, slice: *slice };
-            (Measure { key, kind }, vec![(metric.clone(), Want::Gauge)])
+            (Measure { key, formerly, kind }, vec![(metric.clone(), Want::Gauge)])
         }
         Sli::Availability { .. } | Sli::Latency { .. } | Sli::Percentile { .. } | Sli::Throughput { .. } => {
             return None;

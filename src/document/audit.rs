@@ -53,6 +53,8 @@ pub enum AuditAction {
     Removed,
     /// An SLO that was gone is named again.
     Returned,
+    /// An SLO or a gate goes on under another name.
+    Renamed,
 }
 
 impl From<&engine::AuditEntry> for AuditEntry {
@@ -68,6 +70,7 @@ impl From<&engine::AuditEntry> for AuditEntry {
             Action::Level => (AuditAction::Level, entry.reason.clone()),
             Action::Removed { .. } => (AuditAction::Removed, entry.reason.clone()),
             Action::Returned { .. } => (AuditAction::Returned, entry.reason.clone()),
+            Action::Renamed { .. } => (AuditAction::Renamed, entry.reason.clone()),
             Action::Promise { slo, from, to } => (AuditAction::Promise, format!("{slo}: {from} became {to}")),
             Action::Rules { slo, from, to } => (AuditAction::Rules, format!("{slo}: {from} became {to}")),
             Action::Terms { from, to } => {

@@ -1,8 +1,8 @@
 //! Metrics: the board as Prometheus' text exposition format, version 0.0.4.
 //!
 //! - Labels hold names of the specs and words of this program, never anything that traffic brought along, so that the
-//!   number of series follows from the specs: per SLO 5, one per burn window, 2 per alert rule and up to 10 of latency (20 of
-//!   a histogram), per journey 2, per service 4, per source 26 (32 when it is scraped), two more, and 4 about the specs themselves (see
+//!   number of series follows from the specs: per SLO 5 (6 of a ratio), one per burn window, 2 per alert rule and up to 10
+//!   of latency (20 of a histogram), per journey 2, per service 4, per source 26 (32 when it is scraped), two more, and 4 about the specs themselves (see
 //!   [`SpecsHealth`](super::SpecsHealth)).
 //! - A scraped source has 5 more for each of its targets, which the specs and what they name list (1,000 at most), one for
 //!   each reason why a scrape fails, and one for each kind of thing that happens to counters.
@@ -16,9 +16,9 @@ use crate::counts::Rejection;
 use crate::engine::{Board, Gap, LATEST, Target};
 use crate::formats::Unparsed;
 use crate::gate::{Doubt, Level};
-use crate::increase::{BadValue, Bound};
+use crate::increase::{BadValue, Bound, Part};
 use crate::latency::{PERCENTILES, Spread};
-use crate::spec::{Catalog, JourneyId, ServiceId, SloId, SourceId, SourceKind};
+use crate::spec::{Catalog, JourneyId, ServiceId, Sli, SloId, SourceId, SourceKind};
 
 /// One rejection for each reason that a log can have, so that every series is there from the beginning.
 const REASONS: [Rejection; 5] = [
@@ -270,6 +270,20 @@ fn targets(page: &mut Page, catalog: &Catalog, board: &Board) {
         for (reason, count) in board[*id].targets.iter().flat_map(|targets| &targets.errors) {
             page.sample(name, &[("source", &*catalog[*id].name), ("reason", reason)], count);
         }
+    }
+    let name = "slogate_slo_unseen";
+    page.family(
+        name,
+        "gauge",
+        "1 while no target shows a series that this key of a ratio selects, and they do of `total`.",
+    );
+    for id in (0..catalog.slos.len()).map(SloId) {
+        let Sli::Ratio { part, .. } = &catalog[id].sli else { continue };
+        let key = if *part == Part::Good { "good" } else { "bad" };
+        let [story, slo, service] = labels_of(catalog, id);
+        let mut unseen = board[catalog[id].source].targets.iter().flat_map(|targets| &targets.unseen);
+        let is_unseen = unseen.any(|unseen| unseen.slo == id);
+        page.sample(name, &[story, slo, service, ("key", key)], u8::from(is_unseen));
     }
     let name = "slogate_scrape_notes_total";
     page.family(name, "counter", "What keeps counts from being plain differences, by kind, since the server started.");

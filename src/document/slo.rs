@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{AlertStatus, GapStatus, LatencyStatus, Ordered};
+use super::{AlertStatus, GapStatus, LatencyStatus, Ordered, UnseenStatus};
 use crate::engine::Board;
 use crate::spec::{Catalog, JourneyId, SloId, SourceId, StoryId};
 use crate::time::{Horizon, Timestamp};
@@ -62,6 +62,10 @@ pub struct SloStatus<'a> {
     /// What targets show for it on their last pages and cannot be counted; absent without any, and of the past.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<SloError<'a>>,
+    /// Of a ratio: that no target shows a series of its good (or bad) part, which may be right or a slip; absent when
+    /// one does, and of the past.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unseen: Option<UnseenStatus<'a>>,
 }
 
 /// Something that a target shows for an SLO and that cannot be counted.
@@ -122,6 +126,7 @@ impl<'a> SloStatus<'a> {
             gaps_total,
             rules_changed: found.rules_changed,
             errors: SloError::of(board, slo.source, id),
+            unseen: UnseenStatus::of(catalog, board, id),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::engine::{Target, TargetNote, Targets};
+use crate::engine::{Board, Target, TargetNote, Targets, Unseen};
 use crate::increase::Effect;
 use crate::spec::{Catalog, SloId};
 use crate::time::Timestamp;
@@ -22,6 +22,25 @@ pub struct TargetsStatus<'a> {
     pub note_counts: BTreeMap<&'static str, u64>,
     /// The newest of it, newest last.
     pub notes: Vec<NoteStatus<'a>>,
+    /// Ratios of whose good (or bad) part no target shows a series.
+    pub unseen: Vec<UnseenStatus<'a>>,
+}
+
+/// A ratio of whose good (or bad) part no target shows a series.
+#[derive(Clone, Debug, Serialize)]
+pub struct UnseenStatus<'a> {
+    /// The name of its story.
+    pub story: &'a str,
+    /// Its name in the story.
+    pub slo: &'a str,
+    /// `good` or `bad`.
+    pub key: &'static str,
+    /// What that says, in one spelling.
+    pub selector: &'a str,
+    /// When a series of it was seen last; `null` when never, as far as is remembered.
+    pub last_seen: Option<Timestamp>,
+    /// The same in words.
+    pub text: String,
 }
 
 /// One target.
@@ -87,7 +106,29 @@ impl<'a> TargetsStatus<'a> {
             scrape_errors: those_there_are(&found.errors),
             note_counts: those_there_are(&found.note_counts),
             notes: found.notes.iter().filter_map(|note| NoteStatus::new(catalog, note)).collect(),
+            unseen: found.unseen.iter().filter_map(|unseen| UnseenStatus::new(catalog, unseen)).collect(),
         }
+    }
+}
+
+impl<'a> UnseenStatus<'a> {
+    /// What is so of an SLO of the present.
+    pub(super) fn of(catalog: &'a Catalog, board: &'a Board, id: SloId) -> Option<Self> {
+        let mut unseen = board[catalog[id].source].targets.iter().flat_map(|targets| &targets.unseen);
+        unseen.find(|unseen| unseen.slo == id).and_then(|unseen| Self::new(catalog, unseen))
+    }
+
+    /// `None` when it is of specs that had an SLO which these have not.
+    fn new(catalog: &'a Catalog, unseen: &'a Unseen) -> Option<Self> {
+        let slo = catalog.slos.get(unseen.slo.0)?;
+        Some(Self {
+            story: &catalog[slo.story].name,
+            slo: &slo.name,
+            key: unseen.key,
+            selector: &unseen.selector,
+            last_seen: unseen.last,
+            text: unseen.text(),
+        })
     }
 }
 

@@ -66,6 +66,7 @@ fn catalog() -> Arc<Catalog> {
         slos: vec![slo],
         journeys: vec![journey],
         services: vec![Service { name: "api".into(), policy, slos: vec![SloId(0)] }],
+        renames: Renames::default(),
     })
 }
 

@@ -92,6 +92,13 @@ pub enum Action {
         /// Since when nothing was counted for it; `None` if nothing ever was.
         since: Option<Timestamp>,
     },
+    /// An SLO goes on with what was counted under another name, or a gate with the level and the orders of another.
+    Renamed {
+        /// `story/slo`, or of a gate the service, as it was.
+        from: String,
+        /// As it is.
+        to: String,
+    },
 }
 
 impl Action {
@@ -106,6 +113,7 @@ impl Action {
             Self::Terms { .. } => "terms",
             Self::Removed { .. } => "removed",
             Self::Returned { .. } => "returned",
+            Self::Renamed { .. } => "renamed",
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::engine::audit::Journal;
 use crate::engine::expiry::Expiry;
 use crate::engine::identity::Book;
 use crate::engine::restore::Coverage;
-use crate::engine::{AHEAD_MS, Absence, Checkpoint, Engine, MinuteCounts, SPECS, SeriesId};
+use crate::engine::{AHEAD_MS, Absence, Checkpoint, Engine, MinuteCounts, NotFollowed, SPECS, SeriesId};
 use crate::gate::GateState;
 use crate::spec::{ServiceId, SloId, SourceId};
 use crate::tally::Tally;
@@ -19,6 +19,10 @@ pub(super) struct Tracking {
     pub(super) journal: Journal,
     /// As in the last checkpoint.
     pub(super) gates: Vec<Option<GateState>>,
+    /// Services whose gates go on under other names, for the next checkpoint.
+    pub(super) gone_gates: Vec<String>,
+    /// What the specs say was renamed, and nothing goes on with.
+    pub(super) not_followed: Vec<NotFollowed>,
     pub(super) coverage: Coverage,
     /// From the first minute with counts on, once there is one.
     pub(super) expiry: Option<Expiry>,
@@ -36,6 +40,7 @@ impl Engine {
         let Some(mut tracking) = self.tracking.take() else { return Checkpoint::default() };
         let mut checkpoint = Checkpoint {
             gates: self.changed_gates(&mut tracking),
+            gone_gates: std::mem::take(&mut tracking.gone_gates),
             audit: tracking.journal.take(),
             expire_before: tracking.cut.take(),
             ..Checkpoint::default()
@@ -115,6 +120,11 @@ impl Engine {
     /// Whether the next checkpoint tells of something that the specs changed.
     pub fn was_changed_by_specs(&self) -> bool {
         self.tracking.as_ref().is_some_and(|tracking| tracking.journal.has_entry_by(SPECS))
+    }
+
+    /// Which `renamed_from` of the specs the engine could not follow when it was restored.
+    pub fn not_followed(&self) -> &[NotFollowed] {
+        self.tracking.as_ref().map_or(&[], |tracking| &tracking.not_followed)
     }
 
     fn changed_gates(&self, tracking: &mut Tracking) -> Vec<super::KeptGate> {

@@ -31,15 +31,22 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// Finds or numbers the series of every column, and enters into the journal what the catalog changes of them.
-    pub(super) fn new(catalog: &Catalog, kept: &Kept, now: Timestamp, journal: &mut Journal) -> Self {
+    /// Finds or numbers the series of every column, and enters into the journal what the catalog changes of them. Those
+    /// that were `renamed` are described anew already.
+    pub(super) fn new(
+        catalog: &Catalog,
+        kept: &Kept,
+        renamed: BTreeSet<SeriesId>,
+        now: Timestamp,
+        journal: &mut Journal,
+    ) -> Self {
         let newest: BTreeMap<SeriesId, Option<Timestamp>> =
             kept.totals.iter().map(|totals| (totals.series, totals.newest)).collect();
         let mut book = Self {
             series: kept.series.iter().map(|series| (series.id, series.clone())).collect(),
             columns: Vec::new(),
             sets: Vec::new(),
-            unsaved: BTreeSet::new(),
+            unsaved: renamed,
             orphans: kept.series.iter().map(|series| (series.id, newest.get(&series.id).copied().flatten())).collect(),
         };
         let by_name: BTreeMap<&SeriesName, SeriesId> =
@@ -192,7 +199,7 @@ fn enter_change(catalog: &Catalog, kept: &Kept, action: Action, at: Timestamp, j
 }
 
 /// Enters what a change of the specs does about a service, whose gate keeps its level until it is decided anew.
-fn enter_spec_change(
+pub(super) fn enter_spec_change(
     kept: &Kept,
     service: String,
     action: Action,

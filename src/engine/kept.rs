@@ -171,6 +171,8 @@ pub struct Checkpoint {
     pub sources: Vec<SourceTotals>,
     /// To replace what was kept of the same service.
     pub gates: Vec<KeptGate>,
+    /// Services of whose gates nothing is to be kept any more: they go on under other names, which are in `gates`.
+    pub gone_gates: Vec<String>,
     /// Numbered on from the last.
     pub audit: Vec<AuditEntry>,
     /// Minutes before this one are no longer needed.
@@ -193,6 +195,9 @@ impl Checkpoint {
         self.folds.extend(later.folds);
         absorb_totals(&mut self.totals, later.totals);
         absorb_sources(&mut self.sources, later.sources);
+        self.gates.retain(|gate| !later.gone_gates.contains(&gate.service));
+        self.gone_gates.retain(|gone| later.gates.iter().all(|gate| gate.service != *gone));
+        self.gone_gates.extend(later.gone_gates);
         replace(&mut self.gates, later.gates, |gate| gate.service.clone());
         self.audit.extend(later.audit);
         self.expire_before = self.expire_before.max(later.expire_before);

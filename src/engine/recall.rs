@@ -7,6 +7,7 @@
 //! - What no entry tells is not known, and is said so: such a gate is unknown, and lets nothing pass.
 //! - Reasons are those that counts give today, if they lead to the level that is recorded, and otherwise the words of the
 //!   entry.
+//! - Entries of before a rename are those of the service's name of then.
 //! - Which kinds of change were exempt is not recorded. When a gate decided by other terms at that time, nothing passes as
 //!   an exception.
 
@@ -22,6 +23,8 @@ use crate::time::Timestamp;
 pub struct Recall {
     at: Timestamp,
     services: BTreeMap<String, Then>,
+    /// What services were called in the entries that come next, with their names of today.
+    formerly: BTreeMap<String, String>,
     /// Why no more is known, when there was need for more.
     trouble: Option<String>,
 }
@@ -44,7 +47,7 @@ impl Recall {
     /// Nothing is known yet of the gates at `at`.
     pub fn new(catalog: &Catalog, at: Timestamp) -> Self {
         let services = catalog.services.iter().map(|service| (service.name.clone(), Then::default())).collect();
-        Self { at, services, trouble: None }
+        Self { at, services, formerly: BTreeMap::new(), trouble: None }
     }
 
     /// The same, when no more of the audit can be had.
@@ -55,8 +58,15 @@ impl Recall {
     /// Takes the next entry, in descending order of their numbers.
     pub fn look(&mut self, entry: &AuditEntry) {
         let at = self.at;
-        if let Some(then) = self.services.get_mut(&entry.service) {
-            then.look(entry, at);
+        let name = self.formerly.get(&entry.service).unwrap_or(&entry.service).clone();
+        let Some(then) = self.services.get_mut(&name) else { return };
+        then.look(entry, at);
+        if let Action::Renamed { from, to } = &entry.action
+            && *to == entry.service
+        {
+            // Before that, the later name was that of another gate, if of any.
+            self.formerly.remove(to);
+            self.formerly.insert(from.clone(), name);
         }
     }
 

@@ -5,17 +5,19 @@
 //! The windows are rings around `now`. When the clock is put right by more than they have room for, what they should
 //! hold is no longer in them, but it is in the store: [`Coverage`] knows that, and the engine asks to be restored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::counts::PAGE_MINUTES;
 use crate::engine::audit::Journal;
 use crate::engine::durations::Rings;
 use crate::engine::identity::Book;
+use crate::engine::renames::{self, Renamed};
 use crate::engine::terms::enter_change;
 use crate::engine::{Engine, Kept, KeptGate, SeriesId, SeriesName, SlotCounts, Terms, Totals, Tracking};
 use crate::gate::GateState;
 use crate::latency::Slot;
-use crate::spec::{Catalog, ServiceId, SloId, SourceId};
+use crate::spec::{Catalog, ServiceId, SloId, SourceId, SourceKind};
 use crate::time::{Horizon, Minute, Timestamp};
 use crate::window::{PackedHour, Window};
 
@@ -70,7 +72,10 @@ impl Engine {
     pub fn restore(mut self, kept: &Kept, now: Timestamp) -> (Restoring, RestoringDurations) {
         self.now = now;
         let mut journal = Journal::after(kept.last_audit);
-        let book = Book::new(&self.catalog, kept, now, &mut journal);
+        let renamed = renames::follow(&self.catalog, kept, now, &mut journal);
+        let Renamed { kept, series, gates: renamed, gone_gates, not_followed } = renamed;
+        let kept = &*kept;
+        let book = Book::new(&self.catalog, kept, series, now, &mut journal);
         let restored = |gate: &KeptGate| self.gate_from(gate);
         for (service, state) in kept.gates.iter().filter_map(restored).collect::<Vec<_>>() {
             self.gates[service.0] = Some(state);
@@ -84,8 +89,19 @@ impl Engine {
         let sets = sets.collect();
         let coverage = Coverage { from, until: None };
         let earliest = kept.earliest;
-        let gates = self.gates_as_kept(kept, now, &mut journal);
-        self.tracking = Some(Box::new(Tracking { book, journal, gates, coverage, expiry: None, earliest, cut: None }));
+        let gates = self.gates_as_kept(kept, &renamed, now, &mut journal);
+        let (expiry, cut) = (None, None);
+        self.tracking = Some(Box::new(Tracking {
+            book,
+            journal,
+            gates,
+            gone_gates,
+            not_followed,
+            coverage,
+            expiry,
+            earliest,
+            cut,
+        }));
         self.ledgers.iter_mut().for_each(|ledger| ledger.remember());
         self.durations.remember();
         let last = Window::last_beside(from, self.kept);
@@ -110,7 +126,12 @@ impl Engine {
             if let Some(same) = before.catalog.source_named(&source.name) {
                 ledger.quality.take_over(&before.ledgers[same.0].quality);
                 ledger.show_samples_of(&before.ledgers[same.0]);
-                ledger.targets.clone_from(&before.ledgers[same.0].targets);
+                let targets = before.ledgers[same.0].targets.as_ref();
+                let targets = targets.filter(|_| matches!(source.kind, SourceKind::Scrape(_)));
+                ledger.targets = targets.map(|targets| match self.catalog == before.catalog {
+                    true => Arc::clone(targets),
+                    false => Arc::new(targets.by_specs(&before.catalog, &self.catalog)),
+                });
             }
         }
         if self.catalog == before.catalog {
@@ -147,15 +168,24 @@ impl Engine {
         Some((ServiceId(service), GateState { level: *level, since: *since, holding, hold: hold.clone() }))
     }
 
-    /// The states of gates that need not be kept again, for what is kept of them is what there is. Where a gate decides
-    /// by other terms than before, that is entered into the journal.
-    fn gates_as_kept(&self, kept: &Kept, now: Timestamp, journal: &mut Journal) -> Vec<Option<GateState>> {
+    /// The states of gates that need not be kept again, for what is kept of them is what there is, but for those of
+    /// `renamed` services. Where a gate decides by other terms than before, that is entered into the journal.
+    fn gates_as_kept(
+        &self,
+        kept: &Kept,
+        renamed: &BTreeSet<String>,
+        now: Timestamp,
+        journal: &mut Journal,
+    ) -> Vec<Option<GateState>> {
         let mut gates = self.gates.clone();
         for gate in &kept.gates {
             let Some(service) = self.catalog.service_named(&gate.service) else { continue };
             let terms = Terms::of(&self.catalog, service);
             if gate.terms != terms {
                 enter_change(gate, &terms, now, journal);
+                gates[service.0] = None;
+            }
+            if renamed.contains(&gate.service) {
                 gates[service.0] = None;
             }
         }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::increase::NoteKind;
-use crate::spec::SloId;
+use crate::spec::{Catalog, SloId};
 use crate::time::Timestamp;
 
 /// At most so many notes of a source are shown.
@@ -30,6 +30,59 @@ pub struct Targets {
     pub notes: Vec<Arc<TargetNote>>,
     /// What the last pages show for SLOs and cannot be counted, by target; at most [`MOST_OBJECTIONS`].
     pub objections: Vec<Arc<Objection>>,
+    /// Ratios of whose good (or bad) part no target shows anything, by SLO.
+    pub unseen: Vec<Unseen>,
+}
+
+/// A ratio of whose good (or bad) part no target shows a series, while they do of all events. That is right as long as
+/// nothing of it has happened where series come with their first event, and a slip in the selector otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unseen {
+    /// Which.
+    pub slo: SloId,
+    /// The key of the part, `good` or `bad`.
+    pub key: &'static str,
+    /// What that says, in one spelling.
+    pub selector: String,
+    /// When one was seen last, as far as is remembered.
+    pub last: Option<Timestamp>,
+}
+
+impl Unseen {
+    /// One sentence without a full stop.
+    pub fn text(&self) -> String {
+        let Self { key, selector, last, .. } = self;
+        let last = last.map(|last| format!(" since {last}")).unwrap_or_default();
+        format!(
+            "no target shows a series that `{key}` selects{last}, so that no event counts as {key}: {selector}; if such \
+             series come with their first event, this is as it should be, and otherwise the selector has a slip"
+        )
+    }
+}
+
+impl Targets {
+    /// The same for those who know SLOs by other specs: what is about an SLO that these have not is left out, and so is
+    /// that its part is unseen if it counts by another rule.
+    pub(super) fn by_specs(&self, before: &Catalog, after: &Catalog) -> Self {
+        let now = |slo: SloId| {
+            let was = before.slos.get(slo.0)?;
+            after.slo_following(&before[was.story].name, &was.name)
+        };
+        let note =
+            |note: &Arc<TargetNote>| Some(Arc::new(TargetNote { slo: now(note.slo)?, ..TargetNote::clone(note) }));
+        let objection =
+            |found: &Arc<Objection>| Some(Arc::new(Objection { slo: now(found.slo)?, ..Objection::clone(found) }));
+        let unseen = |found: &Unseen| {
+            let slo = now(found.slo).filter(|slo| after[*slo].sli == before[found.slo].sli)?;
+            Some(Unseen { slo, ..found.clone() })
+        };
+        Self {
+            notes: self.notes.iter().filter_map(note).collect(),
+            objections: self.objections.iter().filter_map(objection).collect(),
+            unseen: self.unseen.iter().filter_map(unseen).collect(),
+            ..self.clone()
+        }
+    }
 }
 
 /// Something that a target shows for an SLO and that cannot be counted as it is.

@@ -4,6 +4,7 @@ mod durations;
 mod kept;
 mod past;
 mod quality;
+mod renames;
 
 use super::*;
 use crate::counts::{Column, Page, Rejection, Sample, columns};
@@ -61,6 +62,7 @@ fn catalog(slis: Vec<Sli>) -> Arc<Catalog> {
         slos: slis.into_iter().enumerate().map(slo).collect(),
         journeys: Vec::new(),
         services: vec![Service { name: "api".into(), policy, slos }],
+        renames: Renames::default(),
     })
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Meter {
     pub owed: Option<(Timestamp, u64)>,
     /// The last page that showed a number of observations for a histogram.
     pub observations_on: u64,
+    /// When the last page was asked for that showed a counter of the part, as far as is remembered.
+    pub part_seen: Option<Timestamp>,
 }
 
 /// What is kept of a meter beside its members.
@@ -81,7 +83,14 @@ impl Meter {
     pub fn new(part: Part, threshold: Option<Bound>, zero_after: Option<Timestamp>) -> Self {
         let state = MeterState { zero_after, ..MeterState::default() };
         let (members, seeds) = Default::default();
-        Self { part, threshold, members, state, seeds, owed: None, observations_on: 0 }
+        Self { part, threshold, members, state, seeds, owed: None, observations_on: 0, part_seen: None }
+    }
+
+    /// Goes on with counters that were kept.
+    pub fn restore(&mut self, members: Roster<Member>, state: MeterState) {
+        let part = members.iter().filter(|member| member.role != Role::Total);
+        self.part_seen = part.filter_map(|member| Some(member.last.as_ref()?.at)).max();
+        (self.members, self.state) = (members, state);
     }
 
     /// Takes the place of a meter with another rule, if there was one, at a target that gave its last page at `last`. What
@@ -143,6 +152,9 @@ impl Meter {
     /// so when all has begun anew since it was there.
     fn look_for_the_part(&mut self, findings: &Findings, page: &Page) {
         let is_shown = self.shows(page, |member| member.role != Role::Total);
+        if is_shown {
+            self.part_seen = Some(page.at);
+        }
         if is_shown || (findings.restarted && !findings.continued) {
             self.state.part_gone = false;
         } else if findings.part_vanished {

@@ -16,7 +16,7 @@ use super::meter::{CONFIRMING_PAGES, Meter, MeterState, Past, WAITING_PAGES, WAT
 use super::reading::Bound;
 use super::roster::Named;
 use super::spread::{Buckets, Stretch};
-use super::target::{Measure, Measured, Rules, Target, TargetState, What};
+use super::target::{Measure, Measured, Rules, Target, TargetState, What, parts};
 use crate::time::{MILLIS_PER_MINUTE, Minute, Timestamp};
 
 /// A target as bytes.
@@ -101,9 +101,14 @@ impl Target {
                 GAUGE => What::Gauge(read_gauge(&mut directory, &mut state)?),
                 _ => return Err(SavedError::Damaged("a measure")),
             };
-            let wanted = target.measures.iter().position(|measured| measured.key.as_bytes() == key);
-            is_same &= wanted == Some(place);
             let key = String::from_utf8_lossy(key).into_owned();
+            let wanted = measures.iter().position(|measure| measure.key == key).or_else(|| {
+                let renamed =
+                    measures.iter().zip(&found).position(|(measure, found)| !found && measure.is_kept_under(&key));
+                is_same &= renamed.is_none();
+                renamed
+            });
+            is_same &= wanted == Some(place);
             let left = match wanted {
                 Some(wanted) => {
                     found[wanted] = true;
@@ -117,8 +122,8 @@ impl Target {
         directory.end()?;
         state.end()?;
         if let Some(last) = target.state.last {
-            let new = target.measures.iter_mut().zip(found).filter(|(_, found)| !found);
-            new.for_each(|(measured, _)| measured.succeed(&dropped, last));
+            let new = target.measures.iter_mut().zip(measures).zip(found).filter(|(_, found)| !found);
+            new.for_each(|((measured, measure), _)| measured.succeed(measure, &dropped, last));
         }
         target.number_directory(if is_same { number } else { number.wrapping_add(1) });
         Ok(target)
@@ -164,7 +169,7 @@ impl Measured {
     /// Goes on from what was saved; gives it back when that is of another kind.
     fn take(&mut self, saved: Self) -> Option<Self> {
         match (&mut self.what, saved.what) {
-            (What::Meter(meter), What::Meter(saved)) => (meter.members, meter.state) = (saved.members, saved.state),
+            (What::Meter(meter), What::Meter(saved)) => meter.restore(saved.members, saved.state),
             (What::Gauge(gauge), What::Gauge(saved)) => gauge.series = saved.series,
             (_, what) => return Some(Self { what, ..saved }),
         }
@@ -173,9 +178,8 @@ impl Measured {
     }
 
     /// Begins where measures ended that are no longer wanted, of a target that gave its last page at `last`.
-    fn succeed(&mut self, dropped: &[Self], last: Timestamp) {
-        let name = |key: &str| key.split(' ').next().unwrap_or_default().to_owned();
-        let before = dropped.iter().find(|before| name(&before.key) == name(&self.key));
+    fn succeed(&mut self, measure: &Measure, dropped: &[Self], last: Timestamp) {
+        let before = dropped.iter().find(|before| measure.had_name(parts(&before.key).0));
         match &mut self.what {
             What::Meter(meter) => {
                 let meters = dropped.iter().filter_map(|dropped| dropped.what.meter());

@@ -28,6 +28,8 @@ pub struct Measure {
     /// What it is kept under: a name, and behind a blank its rule. One with the same name and another rule takes its place,
     /// since what was kept would mean another thing.
     pub key: String,
+    /// Names that it had before. What is kept under one of them is its own, unless something is kept under its name.
+    pub formerly: Vec<String>,
     /// How.
     pub kind: MeasureKind,
 }
@@ -165,6 +167,15 @@ impl Target {
         &self.state.health
     }
 
+    /// When a counter of a measure's part was seen last, as far as is remembered, by the measure's place. Of a measure
+    /// without such counters, never.
+    pub fn part_seen(&self, place: usize) -> Option<Timestamp> {
+        match &self.measures.get(place)?.what {
+            What::Meter(meter) => meter.part_seen,
+            What::Gauge(_) => None,
+        }
+    }
+
     /// How a measure is read, and whether a process has begun since it was read last: what that does not show it may not
     /// have counted yet.
     pub fn hearing(&self, measure: usize) -> Option<(&Hearing, bool)> {
@@ -237,6 +248,24 @@ fn is_plausible(start: Timestamp, at: Timestamp) -> bool {
 
 fn is_time(time: Timestamp) -> bool {
     (0..=LATEST_MS).contains(&time.millis())
+}
+
+impl Measure {
+    /// Whether it is what was kept under this key.
+    pub(super) fn is_kept_under(&self, key: &str) -> bool {
+        let (name, rule) = parts(key);
+        rule == parts(&self.key).1 && self.had_name(name)
+    }
+
+    /// Whether this is its name, or was.
+    pub(super) fn had_name(&self, name: &str) -> bool {
+        name == parts(&self.key).0 || self.formerly.iter().any(|former| former == name)
+    }
+}
+
+/// The name and the rule in the key of a measure.
+pub(super) fn parts(key: &str) -> (&str, &str) {
+    key.split_once(' ').unwrap_or((key, ""))
 }
 
 impl Measured {

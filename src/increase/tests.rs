@@ -25,7 +25,7 @@ fn seconds(text: &str) -> Timestamp {
 }
 
 fn ratio(part: Part) -> Measure {
-    Measure { key: "ratio".into(), kind: MeasureKind::Ratio(part) }
+    Measure { key: "ratio".into(), formerly: vec![], kind: MeasureKind::Ratio(part) }
 }
 
 fn role(name: &str) -> Role {

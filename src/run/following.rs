@@ -9,9 +9,10 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, bounded, never};
 
 use super::follow::{self, Delivery, Reading};
-use super::scrape::{Scraper, Told};
+use super::scrape::Scraper;
+use crate::engine::Engine;
 use crate::gate::Measurement;
-use crate::spec::{SloId, SourceId, SourceKind};
+use crate::spec::{SloId, SourceId};
 use crate::time::Timestamp;
 
 /// How many deliveries of counts may wait for the owner.
@@ -74,33 +75,19 @@ impl Follower {
         }
     }
 
-    /// What another follower of the same source goes on from, beside what was delivered.
-    fn into_carried(self) -> (String, Carried) {
-        match self {
-            Self::Files(files) => {
-                let (name, reading) = files.into_reading();
-                (name, Carried::Files(Box::new(reading)))
-            }
-            Self::Targets(targets) => (targets.name().to_owned(), Carried::Targets(targets.told())),
+    /// Goes on with what an engine was told of the targets of its source last.
+    pub(super) fn go_on_telling(&mut self, engine: &Engine) {
+        let targets = engine.targets(self.source());
+        if let (Self::Targets(scraper), Some(targets)) = (self, targets) {
+            scraper.go_on_telling(targets);
         }
     }
-}
 
-/// What is kept of a source while other specs come into force.
-pub(super) enum Carried {
-    /// How far its files were read.
-    Files(Box<Reading>),
-    /// What was told of its targets.
-    Targets(Told),
-}
-
-impl Carried {
-    /// Whether it is of a source that is read as this one is.
-    pub(super) fn is_of(&self, kind: &SourceKind) -> bool {
-        match (self, kind) {
-            (Self::Files(reading), SourceKind::File(file)) => reading.is_of(file),
-            (Self::Targets(_), SourceKind::Scrape(_)) => true,
-            _ => false,
+    /// What another follower of the same source goes on from, beside what was delivered, and its name.
+    fn into_carried(self) -> Option<(String, Reading)> {
+        match self {
+            Self::Files(files) => Some(files.into_reading()),
+            Self::Targets(_) => None,
         }
     }
 }
@@ -247,10 +234,10 @@ impl Following {
         self.has_ended || (self.is_empty() && self.is_stopping())
     }
 
-    /// What is kept of each source, by name. That of a thread that panicked is lost.
-    pub(super) fn carried(&mut self) -> Vec<(String, Carried)> {
+    /// How far the files of each source were read, by name. That of a thread that panicked is lost.
+    pub(super) fn carried(&mut self) -> Vec<(String, Reading)> {
         let ended = self.running.drain(..).filter_map(|running| running.thread.join().ok());
-        self.done.drain(..).chain(ended).map(Follower::into_carried).collect()
+        self.done.drain(..).chain(ended).filter_map(Follower::into_carried).collect()
     }
 }
 

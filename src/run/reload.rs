@@ -17,11 +17,12 @@
 
 use std::sync::Arc;
 
-use super::following::{Carried, Following};
+use super::follow::Reading;
+use super::following::Following;
 use super::owner::{COMMIT_MS, Owner};
 use super::revive::Revival;
 use super::specs::{Cause, Change, News};
-use super::{classifiers, followers, kept_for, tell_measured};
+use super::{classifiers, followers, kept_for, tell_measured, tell_not_followed};
 use crate::api::{Access, SpecsHealth};
 use crate::engine::Board;
 use crate::gate::{Decision, GateState, Hold, Level, Reason};
@@ -38,8 +39,8 @@ pub(super) struct Reload {
     access: Access,
     /// What is to be in force as soon as that can be.
     coming: Option<Box<Change>>,
-    /// What is kept of sources that are not followed at the moment.
-    carried: Vec<(String, Carried)>,
+    /// How far sources were read that are not followed at the moment.
+    carried: Vec<(String, Reading)>,
     /// What is in force has not been shown to readers yet.
     is_unseen: bool,
     /// What the specs changed before the start could not be written yet, and readers see no gate that it may open.
@@ -67,7 +68,7 @@ impl Reload {
 /// order was answered, so that nobody may read anything else (see [`api`](crate::api)).
 pub(super) fn frozen_as_well(shown: (&Catalog, &Board), coming: (&Catalog, &Board)) -> Option<Board> {
     let ordered = |(number, service): (usize, &Service)| {
-        let state = &coming.1[coming.0.service_named(&service.name)?].state;
+        let state = &coming.1[coming.0.service_following(&service.name)?].state;
         let is_new = state.level == Level::Frozen && shown.1.gates[number].state.hold != state.hold;
         let Some(Hold::Freeze { reason, until, .. }) = &state.hold else { return None };
         let reason = Reason::ManualFreeze { reason: reason.clone(), until: *until };
@@ -182,14 +183,16 @@ impl Owner {
             Err(error) => return self.stay(&error.to_string()),
         };
         let carried = std::mem::take(&mut self.reload.carried);
-        let followers = match followers(&catalog, classifiers, carried, &loaded.positions) {
+        let mut followers = match followers(&catalog, classifiers, carried, &loaded.positions) {
             Ok(followers) => followers,
             Err(error) => return self.stay(&error.to_string()),
         };
         self.caught_up = carried_over(self.engine.catalog(), &catalog, &self.caught_up);
         self.engine = engine.going_on_from(&self.engine);
         self.durations = None;
+        followers.iter_mut().for_each(|follower| follower.go_on_telling(&self.engine));
         tell_measured(&mut self.engine, &followers, now);
+        tell_not_followed(&self.engine);
         self.reload.access.set_token(token);
         self.reload.specs.accept(now);
         self.reload.is_unseen = true;
@@ -222,7 +225,10 @@ impl Owner {
             followers(&catalog, classifiers, carried, &loaded.positions).map_err(|error| error.to_string())
         });
         match found {
-            Ok(followers) => self.start(followers),
+            Ok(mut followers) => {
+                followers.iter_mut().for_each(|follower| follower.go_on_telling(&self.engine));
+                self.start(followers);
+            }
             Err(error) => tracing::error!("nothing is followed, and that is tried again: {error}"),
         }
     }

@@ -5,6 +5,7 @@
 //! another follower is begun by what the store says then, as at a start: every line is counted once.
 //!
 //! - It waits before it begins again, twice as long each time: whatever made it panic may still be there.
+//! - What was told of its targets since the process began goes on: nothing that is counted up ever goes down.
 //! - Until it has delivered something again its source is no sound evidence, and says why. How often that happened is
 //!   counted.
 //! - The owner, the other followers and the gates notice nothing else of it.
@@ -113,7 +114,8 @@ impl Owner {
         let catalog = Arc::clone(self.engine.catalog());
         let classifier = Classifier::new(&catalog, source).map_err(|error| error.to_string())?;
         let follower = follower(&catalog, source, classifier, None, &loaded.positions);
-        let follower: Follower = follower.map_err(|error| error.to_string())?;
+        let mut follower: Follower = follower.map_err(|error| error.to_string())?;
+        follower.go_on_telling(&self.engine);
         self.following.add(follower).map_err(|error| error.to_string())
     }
 }

@@ -11,6 +11,7 @@
 //!   for longest gave its last page: requests that only that one counted would be missing, and nobody can know. A target
 //!   that is no longer listed is none, nor is one that never answered while no other did either.
 //! - *Measured.* A source that is heard may not show what an SLO is made of; that is told for each (see `measured`).
+//! - *Unseen.* A ratio may have no series of `bad` because nothing was, or because of a slip; that is told (see `unseen`).
 //! - A source that was renamed goes on with those of its targets that are kept under a name which no spec has any more.
 //! - When the owner cannot take what was counted, nothing is scraped: counters keep.
 //! - Failures are told when a target begins or ceases to fail, or fails for another reason, and not more often than a
@@ -21,6 +22,7 @@ mod measured;
 mod plan;
 mod standing;
 mod state;
+mod unseen;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
@@ -33,7 +35,7 @@ use super::follow::Delivery;
 use super::following::Stop;
 use super::read_time;
 use crate::counts::{MOST_AT_ONCE, PageFault, ScrapeCounter};
-use crate::engine;
+use crate::engine::{self, Targets};
 use crate::gate::Measurement;
 use crate::increase::{NoteKind, SavedError};
 use crate::intake::scrape::{Discovery, Endpoint, Fetched, Fetcher, ScrapeError, Trouble};
@@ -42,7 +44,6 @@ use crate::store::Position;
 use crate::time::{Stopwatch, Timestamp};
 use gaps::Gaps;
 use standing::Standing;
-pub(super) use standing::Told;
 use state::Target;
 
 /// At least so often somebody looks whether the source is to be stopped.
@@ -52,6 +53,8 @@ const LOOK_MS: u64 = 5_000;
 /// Not more often than this is told how SLOs are measured, in milliseconds, unless that is few targets times SLOs.
 const MEASURED_MS: u64 = 1_000;
 const FEW: usize = 1_000;
+/// For how many scrapes nothing is to be seen of a ratio's part before that is told in the log.
+const UNSEEN_SCRAPES: u64 = 10;
 /// A target that is listed no more is remembered for so long, in case it comes back, in milliseconds.
 const REMEMBER_MS: i64 = crate::increase::FORGET_AFTER_MS;
 
@@ -98,7 +101,7 @@ enum Event {
 }
 
 impl Scraper {
-    /// A scraper that goes on where the saved positions of the source are, after what was told of it.
+    /// A scraper that goes on where the saved positions of the source are.
     ///
     /// # Errors
     /// When they cannot be used.
@@ -107,7 +110,6 @@ impl Scraper {
         source: SourceId,
         scrape: &ScrapeSource,
         positions: &[Position],
-        told: Told,
     ) -> Result<Self, SavedTargetError> {
         let counter = ScrapeCounter::new(catalog, source, scrape);
         let name = &catalog[source].name;
@@ -127,7 +129,7 @@ impl Scraper {
             scrape: scrape.clone(),
             counter,
             targets,
-            standing: Standing::new(name, told),
+            standing: Standing::new(name),
             gaps: Gaps::new(name),
             positions: BTreeMap::new(),
             taken_over,
@@ -149,9 +151,9 @@ impl Scraper {
         &self.catalog[self.source].name
     }
 
-    /// What was told of its targets since the process began.
-    pub(super) fn told(&self) -> Told {
-        self.standing.told()
+    /// Goes on with what was told of its targets since the process began.
+    pub(super) fn go_on_telling(&mut self, targets: &Targets) {
+        self.standing.go_on(targets);
     }
 
     /// Scrapes until told to stop. When it returns, everything that was counted was delivered, if there still was
@@ -215,6 +217,7 @@ impl Scraper {
         let measured = match self.is_to_tell_measured() {
             true => {
                 self.measured = (Some(self.watch.elapsed_ms()), false);
+                self.look_for_parts();
                 self.measurements(at)
             }
             false => Vec::new(),
@@ -232,9 +235,20 @@ impl Scraper {
 
     /// How the SLOs of the source are measured.
     pub(super) fn measurements(&self, now: Timestamp) -> Vec<(SloId, Measurement)> {
-        let listed: Vec<&Target> = self.targets.values().filter(|target| target.is_listed).collect();
+        let listed = self.listed();
         let error = |key: &str| self.standing.error(key);
         measured::measurements(&self.catalog, &self.counter, &listed, error, self.began.unwrap_or(now))
+    }
+
+    /// Takes note of ratios of whose parts nothing is to be seen.
+    fn look_for_parts(&mut self) {
+        let found = unseen::unseen(&self.catalog, &self.counter, &self.listed());
+        let (now_ms, patience_ms) = (self.watch.elapsed_ms(), UNSEEN_SCRAPES * self.scrape.interval_ms);
+        self.standing.unseen(&self.catalog, found, now_ms, patience_ms);
+    }
+
+    fn listed(&self) -> Vec<&Target> {
+        self.targets.values().filter(|target| target.is_listed).collect()
     }
 
     /// Whether that is to be told anew: not for every page when there are many targets and SLOs.

@@ -3,6 +3,7 @@
 //! Nothing below this room sees TOML. A [`Catalog`] is built once by [`crate::spec::load`], is immutable, and is shared
 //! by everything that counts, judges or shows. Ids are positions in its vectors.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -35,6 +36,8 @@ pub struct Catalog {
     pub journeys: Vec<Journey>,
     /// The services that stories name, by name; each has a gate.
     pub services: Vec<Service>,
+    /// What some of them were called before.
+    pub renames: Renames,
 }
 
 impl Catalog {
@@ -75,6 +78,19 @@ impl Catalog {
     /// The service of this name.
     pub fn service_named(&self, name: &str) -> Option<ServiceId> {
         self.services.binary_search_by(|service| (*service.name).cmp(name)).ok().map(ServiceId)
+    }
+
+    /// The service of this name, or else the one that had it before.
+    pub fn service_following(&self, name: &str) -> Option<ServiceId> {
+        let renamed = || self.renames.services.iter().find(|(_, from)| *from == name).map(|(service, _)| *service);
+        self.service_named(name).or_else(renamed)
+    }
+
+    /// The SLO of this name, or else the one that had it before.
+    pub fn slo_following(&self, story: &str, name: &str) -> Option<SloId> {
+        let is_it = |(old_story, old): &(String, String)| old_story == story && old == name;
+        let renamed = || self.renames.slos.iter().find(|(_, formerly)| formerly.iter().any(is_it)).map(|(slo, _)| *slo);
+        self.slo_named(story, name).or_else(renamed)
     }
 
     /// The source of this name.
@@ -119,6 +135,16 @@ id!(
     /// A position in [`Catalog::services`].
     ServiceId, services, Service
 );
+
+/// Names that SLOs and services had before, none of which anything has now. What is kept under such a name goes on under
+/// the new one, unless that is known already.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Renames {
+    /// By SLO: what it may have been called, as (story, slo), the likeliest first. No name stands for two.
+    pub slos: BTreeMap<SloId, Vec<(String, String)>>,
+    /// By service that has its name from a story: what it was called when the story had its old name.
+    pub services: BTreeMap<ServiceId, String>,
+}
 
 /// `[server]`: where HTTP is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ mod engine;
 mod gate;
 mod journey;
 mod names;
+mod renames;
 mod scrape;
 mod story;
 mod value;
@@ -16,7 +17,7 @@ mod value;
 use std::path::Path;
 
 use super::Loaded;
-use super::catalog::{Catalog, Service, ServiceId, Slo, SloId, Story};
+use super::catalog::{Catalog, Renames, Service, ServiceId, Slo, SloId, Story};
 use super::fault::{Faults, Place, SpecErrors, SpecFile};
 use super::written::{self, ENGINE_FILE, Written};
 use names::Names;
@@ -46,6 +47,7 @@ struct Parts {
     slos: Vec<Option<Slo>>,
     journeys: Vec<Option<super::catalog::Journey>>,
     services: Vec<Option<Service>>,
+    renames: Renames,
 }
 
 impl Parts {
@@ -68,13 +70,14 @@ impl Parts {
         }
         let stories = story::stories(&names, faults);
         let journeys = journey::journeys(&names, faults);
+        let renames = renames::renames(&names, faults);
         let policies = written.engine.as_ref().map(|engine| gate::policies(engine, &names, faults));
         let engine = engine?;
         let services =
             names.services().iter().zip(policies?).map(|(name, policy)| {
                 policy.map(|policy| Service { name: (*name).to_owned(), policy, slos: Vec::new() })
             });
-        Some(Self { services: services.collect(), engine, stories, slos, journeys })
+        Some(Self { services: services.collect(), engine, stories, slos, journeys, renames })
     }
 
     fn assemble(self, directory: &Path) -> Option<Catalog> {
@@ -87,6 +90,7 @@ impl Parts {
             slos: all(self.slos)?,
             journeys: all(self.journeys)?,
             services: all(self.services)?,
+            renames: self.renames,
         };
         for number in 0..catalog.slos.len() {
             let story = catalog.slos[number].story;

@@ -165,6 +165,7 @@ impl Tables {
             }
         }
         self.gates.extend(checkpoint.gates.iter().map(|gate| (gate.service.clone(), gate.clone())));
+        self.gates.retain(|service, _| !checkpoint.gone_gates.contains(service));
         self.audit.extend(checkpoint.audit.iter().cloned());
         self.gaps.extend(gaps.iter().cloned());
         for Position { source, key, at } in positions {

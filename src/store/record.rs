@@ -272,6 +272,7 @@ enum ActionRecord {
     Terms { from: String, to: String },
     Removed { slo: String },
     Returned { slo: String, since_ms: Option<i64> },
+    Renamed { from: String, to: String },
 }
 
 impl Stored for AuditEntry {
@@ -289,6 +290,7 @@ impl Stored for AuditEntry {
             Action::Terms { from, to } => ActionRecord::Terms { from, to },
             Action::Removed { slo } => ActionRecord::Removed { slo },
             Action::Returned { slo, since } => ActionRecord::Returned { slo, since_ms: millis(since) },
+            Action::Renamed { from, to } => ActionRecord::Renamed { from, to },
         };
         AuditRecord {
             number: self.number,
@@ -316,6 +318,7 @@ impl Stored for AuditEntry {
             ActionRecord::Terms { from, to } => Action::Terms { from, to },
             ActionRecord::Removed { slo } => Action::Removed { slo },
             ActionRecord::Returned { slo, since_ms } => Action::Returned { slo, since: instant(since_ms) },
+            ActionRecord::Renamed { from, to } => Action::Renamed { from, to },
         };
         Some(Self {
             number: record.number,

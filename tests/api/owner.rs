@@ -13,7 +13,7 @@ use slogate::api::{
 };
 use slogate::counts::{Batch, Durations, Page, Rejection, Sample, Took, bucket_of, columns, request_sets};
 use slogate::document::{AuditAction, AuditEntry, SpecsHealth};
-use slogate::engine::{Command, Engine, Gap, Objection, Reading, Recall, Target, TargetNote, Targets};
+use slogate::engine::{Command, Engine, Gap, Objection, Reading, Recall, Target, TargetNote, Targets, Unseen};
 use slogate::formats::Unparsed;
 use slogate::gate::Hold;
 use slogate::increase::NoteKind;
@@ -282,6 +282,7 @@ impl Server {
                 note_counts: [("interpolated", 1)].into(),
                 notes: vec![Arc::new(note)],
                 objections: vec![Arc::new(objection)],
+                unseen: vec![Unseen { slo: SloId(0), key: "bad", selector: "failed".into(), last: Some(at) }],
             };
             owner.engine.note_targets(SourceId(0), Arc::new(targets));
             owner.publish();

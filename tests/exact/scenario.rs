@@ -150,6 +150,7 @@ impl Scenario {
             slos: self.slos.iter().zip(0..).map(|(plan, id)| plan.slo(id)).collect(),
             journeys: self.journeys.iter().zip(0..).map(|(plan, id)| plan.journey(id)).collect(),
             services: (0..2).map(service).collect(),
+            renames: Renames::default(),
         })
     }
 

@@ -52,7 +52,7 @@ fn measure(shape: Shape) -> Measure {
         Shape::BadOfAll => MeasureKind::Ratio(Part::Bad),
         Shape::Histogram => MeasureKind::Histogram { threshold: Bound::of_micros(500_000) },
     };
-    Measure { key: "measure".into(), kind }
+    Measure { key: "measure".into(), formerly: vec![], kind }
 }
 
 fn role(shape: Shape, series: usize) -> Role {

@@ -132,6 +132,39 @@ fn assert_conserved(place: &Place) {
 }
 
 #[test]
+fn i05_a_renamed_slo_misses_nothing_that_its_targets_count() {
+    let target = Target::new();
+    target.count(OK, 100);
+    target.count(FAILED, 10);
+    let place = place(&targets(&[&target]), RATIO);
+    let server = place.start();
+    wait_for_pages(&place, &[&target]);
+    target.count(OK, 30);
+    target.count(FAILED, 3);
+    wait_for_tally(&place, "api/ratio", (30, 3));
+    // While the server goes on.
+    let rename = |to: &str, from: &str| {
+        let text = RATIO.replace("\"ratio\"", &format!("\"{to}\"\nrenamed_from = \"{from}\""));
+        fs::write(place.path("specs/api.toml"), text).expect("written");
+    };
+    rename("errors", "ratio");
+    target.count(OK, 5);
+    wait(&place, "the new name", || place.get("/api/v1/slos")["slos"][0]["slo"] == "errors");
+    target.count(FAILED, 2);
+    wait_for_tally(&place, "api/errors", (35, 5));
+    // And while nobody scrapes.
+    assert!(server.stop().success());
+    rename("failures", "errors");
+    target.count(OK, 7);
+    let server = place.start();
+    target.count(FAILED, 1);
+    wait_for_tally(&place, "api/failures", (42, 6));
+    assert_eq!(place.get("/api/v1/slos/api/failures")["gaps_total"], 0);
+    assert_eq!(source(&place)["notes"], serde_json::json!([]));
+    assert!(server.stop().success());
+}
+
+#[test]
 fn counts_are_those_of_the_target_over_kills_and_restarts_of_the_server() {
     let target = Target::new();
     target.count(OK, 1_000_000);

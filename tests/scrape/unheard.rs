@@ -273,3 +273,75 @@ fn what_gauges_showed_while_nobody_looked_is_a_gap_of_that_time() {
     }
     drop(server);
 }
+
+/// What is said of the part of an SLO that no target shows.
+fn unseen(place: &Place, slo: &str) -> Value {
+    place.get(&format!("/api/v1/slos/{slo}"))["unseen"].clone()
+}
+
+#[test]
+fn d09_a_part_that_no_target_shows_is_told_and_closes_no_gate() {
+    let target = Target::new();
+    target.count(OK, 100);
+    let place = several(
+        &[("app", &target.url())],
+        &[ratio("api", "app", "http_requests_total", "http_requests_total{code=~\"5..\"}")],
+    );
+    let server = place.start();
+    pages_in(&place, &[&target], 2);
+    target.count(OK, 20);
+    wait_for_tally(&place, "api/r", (20, 0));
+    let said = unseen(&place, "api/r");
+    let told = "no target shows a series that `bad` selects, so that no event counts as bad: \
+                http_requests_total{code=~\"5..\"}; ";
+    assert!(said["text"].as_str().expect("a text").starts_with(told), "{said:#}");
+    assert_eq!((&said["key"], &said["last_seen"]), (&Value::from("bad"), &Value::Null));
+    assert_eq!(source(&place)["unseen"], Value::from(vec![said]));
+    let metric = || {
+        let (_, metrics) = server::converse(place.address, "GET", "/metrics", &[], None).expect("an answer");
+        let labels = "{story=\"api\",slo=\"r\",service=\"api\",key=\"bad\"}";
+        let line = metrics.lines().find_map(|line| line.strip_prefix("slogate_slo_unseen")?.strip_prefix(labels));
+        line.expect("a sample").trim().to_owned()
+    };
+    assert_eq!(metric(), "1");
+    for of in [&["status"][..], &["status", "api"]] {
+        let status = String::from_utf8(place.ask(of).stdout).expect("text");
+        assert!(status.contains(&format!("\napi/r: {told}")), "{status}");
+    }
+    // In the log when it has been so for a while, once; and the gate stays open for longer than a source may be silent.
+    wait_in(&place, "the warning", || place.words().contains(told));
+    pages_in(&place, &[&target], 2);
+    assert_eq!(place.words().matches(told).count(), 1, "{}", place.words());
+    assert_eq!(place.gate("api").0, "open");
+
+    // The first error brings its series along. Nothing proves that this was the first one; the next ones count.
+    target.count(FAILED, 1);
+    wait_in(&place, "the series", || unseen(&place, "api/r") == Value::Null);
+    target.count(FAILED, 1);
+    wait_for_tally(&place, "api/r", (20, 1));
+    assert_eq!((unseen(&place, "api/r"), metric().as_str()), (Value::Null, "0"));
+    // One that goes away is a gap, and is told as well: no more of it is counted.
+    target.drop_series(FAILED);
+    wait_in(&place, "the series to be missed", || unseen(&place, "api/r")["last_seen"].is_string());
+    wait_in(&place, "the gap", || source(&place)["note_counts"]["scrape.vanished"] == 1);
+    target.count(OK, 5);
+    wait_for_tally(&place, "api/r", (25, 1));
+
+    // What was told goes on by other specs, and by another name.
+    let notes = || source(&place)["notes"].as_array().expect("a list").to_vec();
+    let before = notes();
+    assert!(before.iter().any(|note| note["kind"] == "scrape.vanished" && note["slo"] == "r"), "{before:#?}");
+    let text = fs::read_to_string(place.path("specs/story0.toml")).expect("it is there");
+    let first = "[[slo]]\nname = \"a\"\nobjective = 80.0\n[slo.ratio]\nsource = \"app\"\ntotal = 'http_requests_total'\n\
+                 bad = 'none'\n[[slo]]\nname = \"z\"\nrenamed_from = \"r\"";
+    let text = text.replacen("[[slo]]\nname = \"r\"", first, 1);
+    fs::write(place.path("specs/story0.toml"), text).expect("written");
+    wait_in(&place, "the other specs", || place.get("/api/v1/slos")["slos"][1]["slo"] == "z");
+    let kept: Vec<_> = notes().into_iter().filter(|note| note["slo"] == "z").collect();
+    assert_eq!(kept.len(), before.len(), "{kept:#?}");
+    assert_eq!(source(&place)["note_counts"]["scrape.vanished"], 1);
+    pages_in(&place, &[&target], 2);
+    assert_eq!(source(&place)["note_counts"]["scrape.vanished"], 1);
+    assert!(unseen(&place, "api/z")["last_seen"].is_string());
+    assert!(server.stop().success());
+}

@@ -79,6 +79,13 @@ impl Expected {
         sum
     }
 
+    /// The same by other names of SLOs.
+    pub fn renamed(&self, names: &[(&str, &str)]) -> Self {
+        let new =
+            |slo: &String| names.iter().find(|(from, _)| from == slo).map_or(slo.as_str(), |(_, to)| to).to_owned();
+        Self { slos: self.slos.iter().map(|(slo, tally)| (new(slo), *tally)).collect(), ..self.clone() }
+    }
+
     fn slo(&mut self, slo: &str, is_good: bool) {
         let (good, bad) = self.slos.entry(slo.to_owned()).or_default();
         *if is_good { good } else { bad } += 1;

@@ -48,6 +48,85 @@ fn i03_a_changed_objective_is_in_force_without_a_restart_and_its_counts_stay() {
     assert_eq!(place.audit(), audit);
 }
 
+/// Specs of one file, changed in several places at once.
+fn rewrite(place: &Place, file: &str, changes: &[(&str, &str)]) {
+    let text = fs::read_to_string(place.path("specs").join(file)).expect("it is there");
+    let whole = changes.iter().fold(text.clone(), |text, (from, to)| {
+        assert!(text.contains(from), "{text}");
+        text.replacen(from, to, 1)
+    });
+    edit(place, file, &text, &whole);
+}
+
+#[test]
+fn i05_what_is_renamed_goes_on_with_its_counts_and_its_freeze_through_a_reload_and_restarts() {
+    let place = Place::new();
+    let mut log = Log::open(&place.log());
+    log.write(2_000);
+    let server = place.start();
+    place.wait_for(&log.expected);
+    assert!(place.ask(&["freeze", "search", "--reason", "a party"]).status.success());
+    let before = place.audit().len();
+
+    // A story with one of its SLOs, and a story whose name is that of its service.
+    rewrite(
+        &place,
+        "shop.toml",
+        &[("\"shop\"", "\"store\"\nrenamed_from = \"shop\""), ("\"latency\"", "\"fast\"\nrenamed_from = \"latency\"")],
+    );
+    let names = [("shop/availability", "store/availability"), ("shop/latency", "store/fast")];
+    place.wait_for(&log.expected.renamed(&names));
+    rewrite(&place, "search.toml", &[("\"search\"", "\"find\"\nrenamed_from = \"search\"")]);
+    let names = [names[0], names[1], ("search/availability", "find/availability")];
+    place.wait_for(&log.expected.renamed(&names));
+    assert_eq!(place.gate("find").0, "frozen");
+    assert_eq!(request(place.address, "GET", "/api/v1/gates/search", None).expect("an answer").0, 404);
+    let told = || -> Vec<String> {
+        let audit = place.audit();
+        let renamed = audit[before..].iter().filter(|entry| entry["actor"]["principal"] == "specs");
+        assert!(renamed.clone().all(|entry| entry["action"] == "renamed"), "{audit:#?}");
+        renamed.map(|entry| entry["reason"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    let goes_on = |to: &str, from: &str| format!("{to} goes on with what was counted for {from}");
+    let expected = [
+        goes_on("store/availability", "shop/availability"),
+        goes_on("store/fast", "shop/latency"),
+        "the gate of find goes on with the level and the orders of that of search".to_owned(),
+        goes_on("find/availability", "search/availability"),
+    ];
+    assert_eq!(told(), expected);
+    log.write(500);
+    place.wait_for(&log.expected.renamed(&names));
+
+    // The keys may stay. Killed and started by the same specs, nothing is left to rename.
+    server.kill();
+    log.write(100);
+    let server = place.start();
+    place.wait_for(&log.expected.renamed(&names));
+    assert_eq!((place.gate("find").0.as_str(), told()), ("frozen", expected.to_vec()));
+    assert!(server.stop().success());
+
+    // And renamed while nobody serves.
+    log.write(100);
+    rewrite(&place, "search.toml", &[("\"find\"\nrenamed_from = \"search\"", "\"seek\"\nrenamed_from = \"find\"")]);
+    let names = [names[0], names[1], ("search/availability", "seek/availability")];
+    for _ in 0..2 {
+        let server = place.start();
+        place.wait_for(&log.expected.renamed(&names));
+        assert_eq!((place.gate("seek").0.as_str(), told().len()), ("frozen", 6));
+        assert!(server.stop().success());
+    }
+    assert!(!place.words().contains("renamed_from"), "{}", place.words());
+
+    // A name under which nothing is kept is told, once, in case it is a slip.
+    rewrite(&place, "shop.toml", &[("\"availability\"", "\"up\"\nrenamed_from = \"avail\"")]);
+    for _ in 0..2 {
+        assert!(place.start().stop().success());
+    }
+    let told = "store/up begins anew: nothing is kept of store/avail, which its `renamed_from` names";
+    assert_eq!(place.words().matches(told).count(), 1, "{}", place.words());
+}
+
 #[test]
 fn i01_i02_a_bad_edit_changes_nothing_and_is_told_where_it_is() {
     let place = Place::new();

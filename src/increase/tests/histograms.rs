@@ -21,7 +21,7 @@ fn show(target: &mut Target, second: i64, buckets: &str) -> Increase {
 
 fn histogram(threshold_us: u64) -> Target {
     let kind = MeasureKind::Histogram { threshold: Bound::of_micros(threshold_us) };
-    Target::new(RULES, &[Measure { key: "latency".into(), kind }], None)
+    Target::new(RULES, &[Measure { key: "latency".into(), formerly: vec![], kind }], None)
 }
 
 fn check(pages: &[(&str, &str)]) {

@@ -7,7 +7,7 @@ use super::*;
 fn measures() -> Vec<Measure> {
     let histogram = MeasureKind::Histogram { threshold: Bound::of_micros(500_000) };
     let gauge = MeasureKind::Gauge { good_when: Condition::parse("> 0").unwrap(), slice: Horizon::of_minutes(1) };
-    let named = |key: &str, kind| Measure { key: key.into(), kind };
+    let named = |key: &str, kind| Measure { key: key.into(), formerly: vec![], kind };
     vec![
         named("ratio", MeasureKind::Ratio(Part::Good)),
         named("histogram", histogram),

@@ -510,7 +510,7 @@ fn times_that_are_none_are_refused() {
 #[test]
 fn the_last_sample_of_a_slice_decides() {
     let gauge = MeasureKind::Gauge { good_when: Condition::parse(">= 1").unwrap(), slice: Horizon::of_minutes(1) };
-    let mut target = Target::new(RULES, &[Measure { key: "up".into(), kind: gauge }], None);
+    let mut target = Target::new(RULES, &[Measure { key: "up".into(), formerly: vec![], kind: gauge }], None);
     let mut show = |second: i64, samples: &[(&str, f64)]| {
         let mut scrape = target.begin(at(second)).unwrap();
         for (name, value) in samples {

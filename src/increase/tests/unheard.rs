@@ -37,7 +37,7 @@ fn gauge_target() -> Target {
 fn gauge_measure(condition: &str) -> Measure {
     let good_when = Condition::parse(condition).unwrap();
     let kind = MeasureKind::Gauge { good_when, slice: Horizon::of_minutes(1) };
-    Measure { key: format!("api/up gauge {condition}"), kind }
+    Measure { key: format!("api/up gauge {condition}"), formerly: vec![], kind }
 }
 
 fn spans(increase: &Increase) -> Vec<(&'static str, i64, i64)> {
@@ -83,7 +83,11 @@ fn a_process_that_has_begun_since_may_not_have_counted_yet() {
 fn d19_a_bound_that_vanishes_is_not_read() {
     let mut target = Target::new(
         RULES,
-        &[Measure { key: "h".into(), kind: MeasureKind::Histogram { threshold: Bound::of_micros(500_000) } }],
+        &[Measure {
+            key: "h".into(),
+            formerly: vec![],
+            kind: MeasureKind::Histogram { threshold: Bound::of_micros(500_000) },
+        }],
         None,
     );
     let mut show = |second: i64, buckets: &[(&str, u64)]| {
@@ -175,7 +179,7 @@ fn rule_changed((old, before): (Measure, &[&str]), new: Measure) -> Target {
 }
 
 fn rule(name: &str, part: Part) -> Measure {
-    Measure { key: name.into(), kind: MeasureKind::Ratio(part) }
+    Measure { key: name.into(), formerly: vec![], kind: MeasureKind::Ratio(part) }
 }
 
 #[test]
@@ -189,6 +193,34 @@ fn a_changed_rule_goes_on_from_the_last_readings_of_the_same_series() {
     check_on(rule_changed(old(), rule("api/renamed ratio 5xx", Part::Bad)), &[("15 2xx=3 4xx=7", "+0-2")]);
     // And so does one that counts the other half.
     check_on(rule_changed(old(), rule("api/r ratio good", Part::Good)), &[("15 2xx=3 5xx=20", "+2-10")]);
+}
+
+#[test]
+fn i05_a_measure_with_another_name_goes_on_where_it_was() {
+    let renamed = |rule: Measure| Measure { formerly: vec!["api/r".into(), "api/older".into()], ..rule };
+    // By the same rule everything goes on, also a restart that was not confirmed yet.
+    let unconfirmed = ["0 2xx=9 5xx=9", "15 2xx=5 5xx=2", "30 2xx=6 5xx=2"];
+    let old = rule("api/r ratio ok", Part::Good);
+    let mut same = rule_changed((old.clone(), &unconfirmed), old.clone());
+    let mut other = rule_changed((old, &unconfirmed), renamed(rule("web/r ratio ok", Part::Good)));
+    for page in ["45 2xx=6 5xx=2", "60 2xx=6 5xx=2", "75 2xx=7 5xx=2", "90 2xx=9 5xx=9"] {
+        let [same, other] = [&mut same, &mut other].map(|target| words(&show(target, page).unwrap().measures[0]));
+        assert_eq!(other, same, "{page}");
+    }
+    // By another rule, as one that kept its name: what was not known under the old one is said to be.
+    let other = renamed(rule("web/r ratio 5xx|5xy", Part::Bad));
+    let before = (rule("api/older ratio 5xx", Part::Bad), &["0 2xx=1 5xx=10 5xy=100"][..]);
+    check_on(rule_changed(before, other), &[("15 2xx=3 4xx=7", "+0-2 scrape.first_seen:7")]);
+    // What it has under its own name counts, whatever was kept first.
+    for (first, second, expected) in [("web/r", "api/r", "+0-2"), ("api/r", "web/r", "+0-0 scrape.first_seen:12")] {
+        let measures = [first, second].map(|name| rule(&format!("{name} ratio 5xx"), Part::Bad));
+        let mut target = Target::new(RULES, &measures, None);
+        show(&mut target, "0 2xx=10").unwrap();
+        let saved = target.save();
+        let wanted = [renamed(rule("web/r ratio 5xx", Part::Bad))];
+        let target = Target::restore(RULES, &wanted, &saved.directory, &saved.state).unwrap();
+        check_on(target, &[("15 2xx=12", expected)]);
+    }
 }
 
 #[test]
@@ -207,7 +239,7 @@ fn what_a_rule_held_back_is_counted_or_said_to_be_lost_when_it_changes() {
 fn a_changed_threshold_or_condition_goes_on() {
     let histogram = |key: &str, threshold_us| {
         let kind = MeasureKind::Histogram { threshold: Bound::of_micros(threshold_us) };
-        Measure { key: key.into(), kind }
+        Measure { key: key.into(), formerly: vec![], kind }
     };
     let page = |target: &mut Target, second: i64, counts: [u64; 3]| {
         let mut scrape = target.begin(at(second)).unwrap();

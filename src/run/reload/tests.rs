@@ -344,6 +344,11 @@ fn g06_a_freeze_is_read_also_by_those_who_still_see_the_old_specs() {
     }
     let shop = &kept[catalog.service_named("shop").unwrap()];
     assert!(matches!(&shop.reasons[0], Reason::ManualFreeze { reason, .. } if reason == "incident 7"));
+    // Its service may have another name there.
+    let (mut renamed, id) = (catalog.clone(), catalog.service_named("shop").unwrap());
+    renamed.services[id.0].name = "shopping".to_owned();
+    renamed.renames.services.insert(id, "shop".to_owned());
+    assert_eq!(frozen_as_well((catalog, board), (&renamed, &frozen(None))).unwrap()[id].state.level, Level::Frozen);
     // What has been shown is not shown twice.
     assert!(frozen_as_well((catalog, &kept), (&other, &coming)).is_none());
     desk.end();

@@ -7,13 +7,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 use crate::api::Access;
 use crate::document::{SourceStatus, metrics};
+use crate::engine::{TargetNote, Targets};
 use crate::gate::Level;
+use crate::increase::NoteKind;
+use crate::intake::scrape::ScrapeError;
 use crate::intake::tail::faults;
 use crate::run::following::Following;
 use crate::run::owner::Published;
 use crate::run::reload::tests::{Desk, Edition, FIRST, counted, gate, objective};
 use crate::run::{classifiers, followers, kept_for};
-use crate::spec::Catalog;
+use crate::spec::{Catalog, SloId};
 use crate::store::{Memory, Store, Writer, restore};
 use crate::time::{Clock, Stopwatch, SystemClock};
 
@@ -126,6 +129,48 @@ fn a_source_whose_counts_do_not_add_up_is_read_no_further() {
     owner.go_on_reviving();
     assert_eq!(owner.following.at_work(), 1, "the other goes on, and it does not begin again");
     assert_eq!(owner.engine.tick(SystemClock.now())[source_named(&catalog, "lb")].panics, 0);
+    stop.store(true, Ordering::Relaxed);
+}
+
+#[test]
+fn what_was_told_of_targets_goes_on_after_a_panic() {
+    let specs = "[[source]]\nname = \"app\"\n[source.scrape]\ntargets = [\"http://127.0.0.1:1/metrics\"]\n[gate]\n\
+                 on_unknown = \"deny\"\n";
+    let story = "[story]\nname = \"shop\"\n[[slo]]\nname = \"up\"\nobjective = 99.0\n[slo.ratio]\nsource = \"app\"\n\
+                 total = \"all\"\nbad = \"failed\"\n";
+    let texts = [("slogate.toml", specs), ("shop.toml", story)];
+    let catalog = Arc::new(crate::spec::load_texts("specs".as_ref(), &texts).unwrap().catalog);
+    let store: Arc<dyn Store> = Arc::new(Memory::new());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (engine, loaded) = restore(&*store, Arc::clone(&catalog), kept_for(&catalog), clock.now()).unwrap();
+    let (now, stop) = (Arc::new(RwLock::new(clock.now())), Arc::new(AtomicBool::new(false)));
+    let (writer, access) = (Writer::new(store.clone(), loaded.revision), Access::new(catalog.server.listen, None));
+    let at = clock.now();
+    let (mut owner, _snapshots) = Owner::new(engine, writer, store, clock, Arc::clone(&now), Arc::clone(&stop), access);
+    let note = Arc::new(TargetNote {
+        target: "http://127.0.0.1:1/metrics".into(),
+        slo: SloId(0),
+        kind: NoteKind::Vanished,
+        from: at,
+        to: at,
+        events: 0,
+        series: 1,
+        example: "failed".into(),
+    });
+    let told = Targets {
+        errors: [("deadline", 7)].into(),
+        note_counts: [("scrape.vanished", 3)].into(),
+        notes: vec![Arc::clone(&note)],
+        ..Targets::default()
+    };
+    owner.engine.note_targets(SourceId(0), Arc::new(told));
+    owner.following = Following::start(Vec::new(), &stop, &now).unwrap();
+    owner.begin_again(SourceId(0), &loaded).unwrap();
+    let targets = owner.following.deliveries().recv().unwrap().targets.unwrap();
+    assert_eq!((targets.errors["deadline"], targets.note_counts["scrape.vanished"]), (7, 3));
+    assert_eq!(targets.notes, [note]);
+    // What has not happened is there as well.
+    assert_eq!((targets.errors.len(), targets.note_counts.len()), (ScrapeError::REASONS.len(), NoteKind::NAMES.len()));
     stop.store(true, Ordering::Relaxed);
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::state::Target;
 use crate::counts::Scraped;
-use crate::engine::{self, MOST_NOTES, MOST_OBJECTIONS, Objection, TargetNote, Targets};
+use crate::engine::{self, MOST_NOTES, MOST_OBJECTIONS, Objection, TargetNote, Targets, Unseen};
 use crate::increase::{Effect, NoteKind};
 use crate::intake::scrape::{ScrapeError, Trouble};
 use crate::spec::{Catalog, SloId};
@@ -20,10 +20,18 @@ pub(super) struct Standing {
     source: String,
     targets: BTreeMap<String, Arc<engine::Target>>,
     troubles: Vec<String>,
-    counts: Told,
+    /// Scrapes that gave nothing to count, by reason, since the process began.
+    errors: BTreeMap<&'static str, u64>,
+    /// What happened to counters, by kind, since the process began.
+    note_counts: BTreeMap<&'static str, u64>,
     notes: VecDeque<Arc<TargetNote>>,
     /// Of the last page of each target.
     objections: Vec<Arc<Objection>>,
+    unseen: Vec<Unseen>,
+    /// Since when each of these is unseen.
+    unseen_since_ms: BTreeMap<SloId, u64>,
+    /// Those of them of which that was said.
+    said_unseen: BTreeSet<SloId>,
     /// By target: the reason that was said last, until it answers.
     said: BTreeMap<String, &'static str>,
     said_notes: BTreeSet<(SloId, NoteKind)>,
@@ -31,33 +39,23 @@ pub(super) struct Standing {
     minute: (u64, u32, u32),
 }
 
-/// How often what was told of a source since the process began. It goes on when other specs come into force.
-#[derive(Clone, Debug)]
-pub(in crate::run) struct Told {
-    /// Scrapes that gave nothing to count, by reason.
-    errors: BTreeMap<&'static str, u64>,
-    /// What happened to counters, by kind.
-    notes: BTreeMap<&'static str, u64>,
-}
-
-/// Nothing of anything. What has not happened yet is there as well, so that rates of it begin at zero.
-impl Default for Told {
-    fn default() -> Self {
-        let errors = ScrapeError::REASONS.into_iter().map(|reason| (reason, 0)).collect();
-        Self { errors, notes: NoteKind::NAMES.into_iter().map(|kind| (kind, 0)).collect() }
-    }
-}
-
 impl Standing {
     /// Of a source whose targets are not known yet.
-    pub(super) fn new(source: &str, counts: Told) -> Self {
+    pub(super) fn new(source: &str) -> Self {
+        // What has not happened yet is there as well, so that rates of it begin at zero.
+        let errors = ScrapeError::REASONS.into_iter().map(|reason| (reason, 0)).collect();
+        let note_counts = NoteKind::NAMES.into_iter().map(|kind| (kind, 0)).collect();
         Self {
             source: source.to_owned(),
             targets: BTreeMap::new(),
             troubles: Vec::new(),
-            counts,
+            errors,
+            note_counts,
             notes: VecDeque::new(),
             objections: Vec::new(),
+            unseen: Vec::new(),
+            unseen_since_ms: BTreeMap::new(),
+            said_unseen: BTreeSet::new(),
             said: BTreeMap::new(),
             said_notes: BTreeSet::new(),
             minute: (0, 0, 0),
@@ -69,16 +67,19 @@ impl Standing {
         Targets {
             targets: self.targets.values().cloned().collect(),
             troubles: self.troubles.clone(),
-            errors: self.counts.errors.clone(),
-            note_counts: self.counts.notes.clone(),
+            errors: self.errors.clone(),
+            note_counts: self.note_counts.clone(),
             notes: self.notes.iter().cloned().collect(),
             objections: self.objections.clone(),
+            unseen: self.unseen.clone(),
         }
     }
 
-    /// How often what was told.
-    pub(super) fn told(&self) -> Told {
-        self.counts.clone()
+    /// Goes on counting and noting where another of the same source ended.
+    pub(super) fn go_on(&mut self, before: &Targets) {
+        self.errors.extend(&before.errors);
+        self.note_counts.extend(&before.note_counts);
+        self.notes = before.notes.iter().cloned().collect();
     }
 
     /// Why the last scrape of a target gave nothing.
@@ -137,11 +138,11 @@ impl Standing {
         error: Option<&ScrapeError>,
     ) {
         if let Some(error) = error {
-            *self.counts.errors.entry(error.reason()).or_default() += 1;
+            *self.errors.entry(error.reason()).or_default() += 1;
         }
         let key = &target.endpoint.key;
         for (slo, note) in &scraped.notes {
-            *self.counts.notes.entry(note.kind.name()).or_default() += 1;
+            *self.note_counts.entry(note.kind.name()).or_default() += 1;
             self.notes.push_back(Arc::new(TargetNote {
                 target: key.clone(),
                 slo: *slo,
@@ -222,6 +223,23 @@ impl Standing {
                 tracing::warn!(source = self.source, endpoint = key, kind, "{story}/{slo}: {kind}: {example} ({key})");
             }
         }
+    }
+
+    /// Takes over of which ratios no part is to be seen; each is told when that has been so for longer than `patience_ms`.
+    pub(super) fn unseen(&mut self, catalog: &Catalog, unseen: Vec<Unseen>, elapsed_ms: u64, patience_ms: u64) {
+        let before = std::mem::take(&mut self.unseen_since_ms);
+        for found in &unseen {
+            let since_ms = before.get(&found.slo).copied().unwrap_or(elapsed_ms);
+            self.unseen_since_ms.insert(found.slo, since_ms);
+            let is_over = elapsed_ms.saturating_sub(since_ms) >= patience_ms;
+            if is_over && self.said_unseen.insert(found.slo) && self.may_speak(elapsed_ms) {
+                let slo = format!("{}/{}", catalog.story_of(found.slo).name, catalog[found.slo].name);
+                let text = crate::spec::printable(&found.text());
+                tracing::warn!(source = self.source, slo, "{slo}: {text}");
+            }
+        }
+        self.said_unseen.retain(|slo| self.unseen_since_ms.contains_key(slo));
+        self.unseen = unseen;
     }
 
     /// Whether there is room in this minute. What there was none for is counted, and told in the next one.

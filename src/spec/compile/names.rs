@@ -83,6 +83,17 @@ impl<'w> Names<'w> {
         &self.services
     }
 
+    /// Whether there is a story of this name.
+    pub fn has_story(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    /// Whether the story of this name has an SLO of that one.
+    pub fn has_slo(&self, story: &str, slo: &str) -> bool {
+        let slos = self.by_name.get(story).map_or(&[][..], |number| &self.stories[*number].slos);
+        slos.iter().any(|known| known.name == Some(slo))
+    }
+
     /// The id of a source; reports one that does not exist.
     pub fn source(&self, at: &At<String>, faults: &Faults<'_>) -> Option<SourceId> {
         let found = self.sources.get(at.value.as_str()).copied();

@@ -267,9 +267,10 @@ impl Context<'_> {
     fn slice(&self, field: &Field<String>, window: Option<Horizon>) -> Option<Horizon> {
         let at = field.required(self.faults)?;
         let slice = value::slice(at, self.faults)?;
-        if let Some(window) = window.filter(|window| *window < slice) {
+        // Of a window that holds one slice at most, every verdict would be about all of it or about nothing.
+        if let Some(window) = window.filter(|window| *window <= slice) {
             let text = quoted(&at.value);
-            self.faults.error(at.place, format!("the slice {text} is longer than the SLO's window of {window}"));
+            self.faults.error(at.place, format!("the slice {text} is not shorter than the SLO's window of {window}"));
             return None;
         }
         Some(slice)

@@ -10,6 +10,7 @@ use crate::spec::catalog::{
 use crate::spec::{AlertRule, Fault, Severity, load_texts};
 use crate::time::Horizon;
 
+mod renames;
 mod values;
 
 const ENGINE: &str = r#"[server]

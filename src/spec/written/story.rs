@@ -13,6 +13,7 @@ pub(in crate::spec) struct Story {
     pub title: Field<String>,
     pub service: Field<String>,
     pub owner: Field<String>,
+    pub renamed_from: Field<String>,
     /// Each `[[slo]]`, in order.
     pub slos: Field<Vec<Slo>>,
 }
@@ -24,6 +25,7 @@ pub(in crate::spec) struct Slo {
     pub name: Field<String>,
     pub objective: Field<Number>,
     pub window: Field<String>,
+    pub renamed_from: Field<String>,
     /// Its own alert rules.
     pub alerts: Field<Vec<Alert>>,
     /// Each kind's table; a sound SLO has one.
@@ -71,7 +73,7 @@ pub(in crate::spec) struct Member {
 
 const STORY: Shape = Shape {
     name: "[story]",
-    keys: &["name", "title", "service", "owner"],
+    keys: &["name", "title", "service", "owner", "renamed_from"],
     refused: &[
         Refused::new("objective", "an objective belongs to an [[slo]]"),
         Refused::new("slos", "write [[slo]] once for each SLO"),
@@ -83,6 +85,7 @@ const SLO: Shape = Shape {
         "name",
         "objective",
         "window",
+        "renamed_from",
         "alert",
         "availability",
         "latency",
@@ -134,6 +137,7 @@ pub(super) fn story(root: &Table<'_>, faults: &Faults<'_>) -> Option<Story> {
         title: table.text("title"),
         service: table.text("service"),
         owner: table.text("owner"),
+        renamed_from: table.text("renamed_from"),
         slos: slos.map(|tables| tables.iter().map(slo).collect()),
     })
 }
@@ -144,6 +148,7 @@ fn slo(table: &Table<'_>) -> Slo {
         name: table.text("name"),
         objective: table.number("objective"),
         window: table.text("window"),
+        renamed_from: table.text("renamed_from"),
         alerts: alert::alerts(table),
         kinds: KINDS.iter().filter(|(kind, ..)| table.has(kind)).map(|kind| sli(table, kind)).collect(),
         has_strange_tables: table.has_strange_tables,

@@ -207,7 +207,8 @@ pub(super) fn commit(database: &Database, revision: u64, commit: &Commit) -> Res
         table.insert("revision", revision)?;
         table.insert("schema", SCHEMA)?;
         let checkpoint = &commit.checkpoint;
-        let Checkpoint { series, counts, totals, sources, gates, audit, expire_before, forget, .. } = checkpoint;
+        let Checkpoint { series, counts, totals, sources, gates, gone_gates, audit, expire_before, forget, .. } =
+            checkpoint;
         let mut table = transaction.open_table(SERIES)?;
         for one in series {
             table.insert(one.id.0, record::write(one).as_slice())?;
@@ -231,6 +232,9 @@ pub(super) fn commit(database: &Database, revision: u64, commit: &Commit) -> Res
         let mut table = transaction.open_table(GATES)?;
         for gate in gates {
             table.insert(gate.service.as_str(), record::write(gate).as_slice())?;
+        }
+        for service in gone_gates {
+            table.remove(service.as_str())?;
         }
         put_audit(&mut transaction.open_table(AUDIT)?, &mut transaction.open_table(AUDIT_OF)?, audit)?;
         put_gaps(&mut transaction.open_table(GAPS)?, &commit.gaps)?;

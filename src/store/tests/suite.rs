@@ -135,6 +135,30 @@ fn a_new_store_is_empty() {
 }
 
 #[test]
+fn a_gate_that_is_gone_is_gone_and_one_that_came_back_is_there() {
+    let gate = |service: &str| {
+        let (service, since) = (service.to_owned(), Timestamp::from_millis(5));
+        KeptGate { service, level: Level::Open, since, holding: vec![], hold: None, terms: Terms::default() }
+    };
+    let changed = |kept: &[&str], gone: &[&str]| {
+        let gates = kept.iter().map(|service| gate(service)).collect();
+        let gone_gates = gone.iter().map(|&service| service.to_owned()).collect();
+        Commit { checkpoint: Checkpoint { gates, gone_gates, ..Checkpoint::default() }, ..Commit::default() }
+    };
+    let commits = [changed(&["a", "b"], &[]), changed(&["c"], &["a", "none"]), changed(&["a"], &["c"])];
+    let absorbed = commits.iter().cloned().reduce(|mut all, later| {
+        all.absorb(later);
+        all
+    });
+    for commits in [&commits[..], &[absorbed.unwrap()]] {
+        check(commits, |store| {
+            let kept = store.load().unwrap().kept.gates.into_iter().map(|gate| gate.service);
+            assert_eq!(kept.collect::<Vec<_>>(), ["a", "b"]);
+        });
+    }
+}
+
+#[test]
 fn counts_add_up_minute_by_minute() {
     let commits = [
         counted(&[(-5, &[(0, 1, 0)]), (10, &[(0, 1, 0), (3, 2, 2), (700, 0, 1)])]),

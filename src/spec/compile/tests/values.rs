@@ -100,6 +100,12 @@ fn numbers_out_of_bounds_or_too_fine_are_refused() {
 }
 
 #[test]
+fn a_slice_is_shorter_than_the_window() {
+    let loaded = edited("slice = \"5m\"", "slice = \"27d23h59m\"").unwrap();
+    assert_eq!(loaded.catalog.slos[2].sli.slice(), Some(Horizon::of_minutes(28 * 1_440 - 1)));
+}
+
+#[test]
 fn durations_have_their_bounds() {
     check(&[
         ("\"7d\"", "\"91d\"", &["story.toml:7:10: the window `91d` is not between 1h and 90d"]),
@@ -112,7 +118,12 @@ fn durations_have_their_bounds() {
         (
             "slice = \"5m\"",
             "slice = \"29d\"",
-            &["story.toml:26:9: the slice `29d` is longer than the SLO's window of 28d"],
+            &["story.toml:26:9: the slice `29d` is not shorter than the SLO's window of 28d"],
+        ),
+        (
+            "slice = \"5m\"",
+            "slice = \"28d\"",
+            &["story.toml:26:9: the slice `28d` is not shorter than the SLO's window of 28d"],
         ),
         (
             "min_events = 5",
