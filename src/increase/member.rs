@@ -118,8 +118,8 @@ pub(super) enum Refusal {
 pub(super) enum Proof {
     /// There was none: the series is new.
     New,
-    /// It was of a process that had gone before. The new one, which began then, has only now begun to show the series.
-    Late(Timestamp),
+    /// It was of a process that had gone before, and the new one has only now begun to show the series.
+    Late,
     /// It was higher.
     Fell,
     /// It was not, so that only the start time shows the restart.
@@ -176,12 +176,10 @@ impl Member {
             Since::OtherShape => return Move::Baseline { value, why: Why::NewBounds, fell: false },
         };
         let origin = last.origin_of(self.seen.created, page);
-        if let (Origin::New(start), Standing::Missed | Standing::Gone, Some(before)) =
-            (&origin, self.standing, page.before)
-            && *start <= before
-        {
-            // What the new one had counted by the page before, it would have shown there.
-            return Move::FromZero { value, from: before.min(page.at), proof: Proof::Late(*start) };
+        if let (Origin::New(start), Standing::Missed | Standing::Gone) = (&origin, self.standing) {
+            // What it had counted by the page before, it would have shown there.
+            let from = page.before.map_or(*start, |before| before.max(*start));
+            return Move::FromZero { value, from: from.min(page.at), proof: Proof::Late };
         }
         let far = page.at.millis().saturating_sub(last.at.millis()) > LONGEST_GAP_MS;
         if self.standing == Standing::Broken || far {

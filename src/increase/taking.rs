@@ -110,13 +110,19 @@ impl Taking<'_> {
             Standing::Missed => {
                 self.notes.add(NoteKind::Vanished, (last.at, page.at), 0, &member.name);
                 // A new process explains it, but nothing of the old one may be waiting for it.
-                self.findings.vanished |= !is_explained || self.waits_since.is_some_and(|since| since < start);
+                self.findings.vanished |= !is_explained || self.waits_since_before(last.at);
                 self.findings.part_vanished |= !is_explained && member.role == Role::Part;
                 Standing::Gone
             }
             standing @ (Standing::Gone | Standing::Broken) => standing,
         };
         self.findings.missing |= member.standing == Standing::Missed;
+    }
+
+    /// Whether something waits for a counter since the process was there that showed its last reading at `last`. What a new
+    /// process counts begins later, even if it began after the request of the page that shows it.
+    fn waits_since_before(&self, last: Timestamp) -> bool {
+        self.waits_since.is_some_and(|since| since <= last)
     }
 
     /// A counter is on the page and cannot be read. Unlike one that is not there, it may have counted any number.
@@ -149,9 +155,8 @@ impl Taking<'_> {
             return;
         }
         self.notes.add(NoteKind::Reset, span, 0, &member.name);
-        if let Proof::Late(start) = proof {
-            // Nothing of the old process may be waiting for it.
-            self.findings.vanished |= self.waits_since.is_some_and(|since| since < start);
+        if proof == Proof::Late {
+            self.findings.vanished |= self.waits_since_before(span.0);
             return;
         }
         self.findings.restarted = true;

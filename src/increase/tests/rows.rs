@@ -335,6 +335,15 @@ fn d10_a_part_that_a_new_process_shows_late_counts_from_zero() {
         ("130 all=5 start=120", "+0-0 counter_reset"),
         ("145 all=1005 ok=500 start=120", "+500-505 counter_reset"),
     ]);
+    // A process that began while the page was asked for.
+    after(&[("130 all=5 start=130.05", "+0-0 counter_reset"), ("145 all=15 start=130.05", "+0-15 scrape.vanished")]);
+    after(&[("130 all=5 start=130.05", "+0-0 counter_reset"), ("145 all=15 ok=9 start=130.05", "+9-6 counter_reset")]);
+    // A counter that says itself when it began.
+    check(&[
+        ("100 all=9 ok@5=9 start=5", "+0-0"),
+        ("115 all=5 start=110", "+0-0 counter_reset"),
+        ("130 all=15 ok@125=9 start=110", "+9-6 counter_reset"),
+    ]);
     // However late.
     after(&[
         ("130 all=5 start=120", "+0-0 counter_reset"),
