@@ -70,7 +70,7 @@ impl Engine {
     /// For how many minutes the events of an SLO may be missing although its source is well, at least 1: a line is written
     /// within a minute; what a target counts is known when the next scrape is over, and some of it may belong to the minute
     /// before; a slice is an event of its first minute, and known when it is over.
-    fn lag(&self, id: SloId) -> i64 {
+    pub(super) fn lag(&self, id: SloId) -> i64 {
         let slo = &self.catalog[id];
         let scrape_ms = match &self.catalog[slo.source].kind {
             SourceKind::File(_) => 0,

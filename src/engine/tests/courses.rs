@@ -104,3 +104,90 @@ fn an_alert_that_burns_for_weeks_is_found_where_it_began() {
     let found = engine.course_of_past(SloId(0), &rule(60, 5, 10), NOW);
     assert_eq!(found.since(), Some(minutes_ago(20_000 - 9).minute().start()));
 }
+
+fn logged() -> SourceKind {
+    catalog(Vec::new()).sources[0].kind.clone()
+}
+
+/// An engine for one SLO over a source, with one rule.
+fn alerting(source: SourceKind, rule: AlertRule) -> Engine {
+    let mut catalog = catalog(vec![availability()]);
+    let changed = Arc::get_mut(&mut catalog).unwrap();
+    changed.sources[0].kind = source;
+    changed.slos[0].alerts = vec![rule];
+    let mut engine = Engine::new(catalog);
+    engine.advance(NOW);
+    engine
+}
+
+#[test]
+fn d17_an_outage_burns_over_the_first_seconds_of_its_minutes_however_short_the_window() {
+    let rule = AlertRule { hold_ms: 60_000, ..rule(3, 1, 50) };
+    let mut engine = alerting(logged(), rule);
+    let mut courses: Vec<(i64, &str)> = Vec::new();
+    // Nothing is known of a minute in its first 20 seconds; from the fifth minute on there is nothing to know.
+    for second in 0..400 {
+        let now = NOW.plus_millis(second * 1_000);
+        engine.advance(now);
+        if second % 60 >= 20 && second < 300 {
+            observe(&mut engine, &[(now, false)]);
+        }
+        let board = engine.tick(now);
+        let alert = &board[SloId(0)].alerts[0];
+        assert_eq!(alert.short.is_empty(), !(20..360).contains(&second), "it shows what it is judged by, at {second}");
+        if courses.last().is_none_or(|(_, state)| *state != alert.course.state()) {
+            courses.push((second, alert.course.state()));
+        }
+        // By the past alone, it burns from the beginning of its first minute on.
+        let found = engine.course_of_past(SloId(0), &rule, now).state();
+        let expected = if (60..80).contains(&second) { "firing" } else { alert.course.state() };
+        assert_eq!(found, expected, "{second}");
+    }
+    assert_eq!(courses, [(0, "inactive"), (20, "pending"), (80, "firing"), (360, "resolved")]);
+}
+
+fn scraped(interval_s: u64, timeout_s: u64) -> SourceKind {
+    SourceKind::Scrape(ScrapeSource {
+        targets: Vec::new(),
+        file_sd: Vec::new(),
+        dns: Vec::new(),
+        interval_ms: interval_s * 1_000,
+        timeout_ms: timeout_s * 1_000,
+        limits: ScrapeLimits { body_bytes: 1, samples: 1, labels: 1, label_bytes: 1 },
+        ca_file: None,
+        token: None,
+        follow_redirects: false,
+    })
+}
+
+#[test]
+fn a_window_may_be_as_far_behind_as_its_source_is_by_design() {
+    for (kind, sli, lag) in [
+        (logged(), availability(), 1),
+        (logged(), percentile(5), 6),
+        (logged(), throughput(1), 2),
+        (scraped(15, 10), availability(), 1),
+        // A minute and its deadline may pass until the next page tells.
+        (scraped(60, 10), availability(), 2),
+        (scraped(300, 10), availability(), 6),
+        (scraped(15, 10), percentile(1), 2),
+    ] {
+        let words = format!("{kind:?} {sli:?}");
+        let mut catalog = catalog(vec![sli]);
+        Arc::get_mut(&mut catalog).unwrap().sources[0].kind = kind;
+        let mut engine = Engine::new(catalog);
+        engine.advance(NOW);
+        assert_eq!(engine.lag(SloId(0)), lag, "{words}");
+    }
+}
+
+#[test]
+fn a_window_shorter_than_the_time_between_scrapes_burns_until_the_next_one() {
+    let mut engine = alerting(scraped(300, 10), rule(3, 1, 50));
+    observe(&mut engine, &[(NOW, false)]);
+    let burns = |engine: &mut Engine, second: i64| {
+        engine.tick(NOW.plus_millis(second * 1_000))[SloId(0)].alerts[0].course.is_firing()
+    };
+    // The next page is there 310 seconds after the last one at most.
+    assert_eq!([0, 60, 310, 419, 420].map(|second| burns(&mut engine, second)), [true, true, true, true, false]);
+}
