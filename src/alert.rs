@@ -5,7 +5,8 @@
 //! fires, and it is resolved when it has stopped.
 //!
 //! - Whether a rule burns is an integer comparison of counts, as everything that decides. Windows without events do not
-//!   burn.
+//!   burn; whoever asks gives the windows as they were when they last saw some, as far back as the source may be behind,
+//!   so that an alert does not go off because a minute has just begun.
 //! - A [`Course`] is a function of counts: [`Course::of_past`] finds it for any instant from the minutes before. What is
 //!   remembered from one decision to the next only spares that work, so that a restart forgets no alert that fires.
 //! - Alerts inform; a gate freezes for one only where its policy says so.

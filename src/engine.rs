@@ -487,7 +487,10 @@ impl Engine {
             burn.map_or_else(|| self.tally_at(id, window, t), |burn| burn.tally)
         };
         let standing = |(place, rule): (usize, &AlertRule)| {
-            let (long, short) = (tally(rule.long), tally(rule.short));
+            let (mut long, mut short) = (tally(rule.long), tally(rule.short));
+            if short.is_empty() {
+                (long, short) = self.burning(id, rule, t).judged(t.minute());
+            }
             let course = match courses.and_then(|courses| courses.get(place)) {
                 Some(course) => course.next(rule, alert::burns(rule, slo.objective, long, short), t),
                 None => self.course_of_past(id, rule, t),

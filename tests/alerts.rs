@@ -115,6 +115,23 @@ fn an_alert_that_is_over_is_resolved_when_its_short_window_is() {
 }
 
 #[test]
+fn d17_an_alert_goes_on_while_the_minute_that_has_begun_has_told_nothing() {
+    let specs =
+        specs("freeze_on = \"page\"\n[[alert]]\nseverity = \"page\"\nlong = \"3m\"\nshort = \"1m\"\nfactor = 10");
+    let log = log(specs.path(), 10, 0..4);
+    for (at, state, level) in [
+        ("2026-11-20T10:12:30Z", "firing", "frozen"),
+        ("2026-11-20T10:13:59Z", "firing", "frozen"),
+        ("2026-11-20T10:14:00Z", "resolved", "open"),
+    ] {
+        let output = slogate(&["report", "--json", "--at", at, &log], specs.path());
+        let found: Value = serde_json::from_slice(&output.stdout).expect("a report");
+        let told = (&found["alerts"][0]["state"], &found["gates"][0]["level"]);
+        assert_eq!(told, (&json!(state), &json!(level)), "{at}");
+    }
+}
+
+#[test]
 fn a_page_freezes_the_gate_where_the_policy_says_so() {
     for (gate, level, kind) in [("", "open", None), ("freeze_on = \"page\"", "frozen", Some("burning"))] {
         let specs = specs(gate);

@@ -187,6 +187,23 @@ fn i10_specs_are_checked_without_their_log_files_and_say_what_was_not_checked() 
 }
 
 #[test]
+fn i10_what_targets_are_asked_and_trusted_by_is_said_not_to_be_checked() {
+    for (token, told) in [
+        ("token_env = \"SCRAPE_TOKEN\"", "whether the variable SCRAPE_TOKEN is set"),
+        ("token_file = \"/no/token\"", "whether /no/token can be read"),
+    ] {
+        let keys = format!("[source.scrape]\nca_file = \"/no/ca.pem\"\n{token}");
+        let (output, _temp) = edited("slogate.toml", "[source.scrape]", &keys);
+        let expected = [
+            format!("not checked: {told}, for the targets of source payments"),
+            "not checked: whether /no/ca.pem can be read and holds the authorities of source payments".to_owned(),
+        ];
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert_eq!(stderr(&output).lines().skip(2).take(2).collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
 fn warnings_do_not_make_specs_invalid() {
     let (output, temp) = edited("detail.toml", "/product/{id}\"]\nignore", "/product/{id}.html\"]\nignore");
     let told = stderr(&output);

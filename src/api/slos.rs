@@ -90,14 +90,17 @@ pub(super) async fn latency(State(api): State<Arc<Api>>, asked: Asked) -> Result
 /// The first point, if it is named, the last, and the step between points.
 fn range(query: &Query, window: Horizon, now: Timestamp) -> Result<(Option<Timestamp>, Timestamp, Horizon), Problem> {
     let (from, to) = (query.time("from")?, query.time("to")?.unwrap_or(now));
-    let reach_ms = match from {
+    let asked_ms = match from {
         Some(from) if from > to => {
             return Err(Problem::new(Kind::BadParameter, format!("`from` ({from}) is after `to` ({to})")));
         }
-        Some(from) => to.millis().saturating_sub(from.millis()),
-        None => window.seconds() * 1_000 - 1,
+        Some(from) => Some(to.millis().saturating_sub(from.millis())),
+        None => None,
     };
-    let step = query.step("step")?.unwrap_or_else(|| comfortable_step(reach_ms));
+    let comfortable = || comfortable_step(asked_ms.unwrap_or(window.seconds() * 1_000 - 1));
+    let step = query.step("step")?.unwrap_or_else(comfortable);
+    // Whoever names no first point gets the newest of them, as many as are given.
+    let Some(reach_ms) = asked_ms else { return Ok((from, to, step)) };
     let points = reach_ms / (step.seconds() * 1_000) + 1;
     if points > MOST_POINTS as i64 {
         let least_ms = reach_ms / MOST_POINTS as i64 + 1;

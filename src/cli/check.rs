@@ -79,21 +79,24 @@ fn not_checked(catalog: &Catalog) -> Vec<String> {
     let mut lines = Vec::new();
     for source in &catalog.sources {
         let name = &source.name;
-        lines.push(match &source.kind {
+        match &source.kind {
             SourceKind::File(file) => {
                 let paths = file.paths.join(", ");
-                format!("not checked: whether {paths} can be read and have the format of source {name}")
+                lines.push(format!("not checked: whether {paths} can be read and have the format of source {name}"));
             }
             SourceKind::Scrape(scrape) => {
-                format!("not checked: whether {} answer with the metrics of source {name}", targets(scrape).join(", "))
+                let targets = targets(scrape).join(", ");
+                lines.push(format!("not checked: whether {targets} answer with the metrics of source {name}"));
+                let secret = scrape.token.as_ref().map(unchecked_secret);
+                lines.extend(secret.map(|line| format!("{line}, for the targets of source {name}")));
+                let authorities = scrape.ca_file.as_ref().map(|path| path.display());
+                lines.extend(authorities.map(|path| {
+                    format!("not checked: whether {path} can be read and holds the authorities of source {name}")
+                }));
             }
-        });
+        }
     }
-    match &catalog.server.token {
-        Some(Secret::Env(name)) => lines.push(format!("not checked: whether the variable {name} is set")),
-        Some(Secret::File(path)) => lines.push(format!("not checked: whether {} can be read", path.display())),
-        None => {}
-    }
+    lines.extend(catalog.server.token.as_ref().map(unchecked_secret));
     let StoreUrl::Redb(store) = &catalog.store;
     lines.push(format!("not checked: whether {} can be opened", store.display()));
     for (slo, formerly) in &catalog.renames.slos {
@@ -102,6 +105,13 @@ fn not_checked(catalog: &Catalog) -> Vec<String> {
         lines.push(format!("not checked: whether it holds counts of {} for {name}", formerly.join(" or ")));
     }
     lines
+}
+
+fn unchecked_secret(secret: &Secret) -> String {
+    match secret {
+        Secret::Env(name) => format!("not checked: whether the variable {name} is set"),
+        Secret::File(path) => format!("not checked: whether {} can be read", path.display()),
+    }
 }
 
 /// A table without colours, as wide as the terminal allows; as wide as it likes where there is none.

@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use super::took::{Took, ranges_by_hour};
 use super::{Batch, Column, Durations, PAGE_MINUTES, Page, Rejection, columns, request_sets};
-use crate::formats::exposition::{End, Format, Limits, PageError, SeriesText, Value};
+use crate::formats::exposition::{End, Format, Limits, MetricType, PageError, SeriesText, Value};
 use crate::increase::{
-    self, BadValue, Bound, Health, Hearing, Ignored, Increase, Measure, MeasureKind, Note, Outcome, PageRefused, Part,
-    Role, Rules, SavedError, Scrape, whole,
+    self, BadValue, Bound, Health, Hearing, Ignored, Increase, Measure, MeasureKind, Note, NoteKind, Outcome,
+    PageRefused, Part, Role, Rules, SavedError, Scrape, whole,
 };
 use crate::selector::{Selector, Selectors};
 use crate::series::{self, MemoryLimits, Read, Reader};
@@ -69,6 +69,8 @@ pub struct ScrapedTarget {
     counters: increase::Target,
     /// By [`series::Slot`].
     uses: Vec<Vec<Use>>,
+    /// By measure: whether its page declared that its counters are gauges, which is told once.
+    mistyped: Vec<bool>,
     /// The number of the names that were handed over last.
     saved: Option<u64>,
 }
@@ -180,7 +182,8 @@ impl ScrapeCounter {
 
     /// A target that is known since then; a process of it that begins later is counted from its beginning.
     pub fn target(&self, known_since: Timestamp) -> ScrapedTarget {
-        ScrapedTarget::new(increase::Target::new(self.rules, &self.all_measures(), Some(known_since)))
+        let measures = self.all_measures();
+        ScrapedTarget::new(increase::Target::new(self.rules, &measures, Some(known_since)), measures.len())
     }
 
     /// A target as it was saved; `names` and `state` are what [`ScrapedTarget::save`] gave.
@@ -188,7 +191,9 @@ impl ScrapeCounter {
     /// # Errors
     /// Why the bytes cannot be used.
     pub fn restore(&self, names: &[u8], state: &[u8]) -> Result<ScrapedTarget, SavedError> {
-        increase::Target::restore(self.rules, &self.all_measures(), names, state).map(ScrapedTarget::new)
+        let measures = self.all_measures();
+        let counters = increase::Target::restore(self.rules, &measures, names, state)?;
+        Ok(ScrapedTarget::new(counters, measures.len()))
     }
 
     /// Counts a page that was asked for at `at`.
@@ -217,6 +222,7 @@ impl ScrapeCounter {
         };
         scratch.note(&target.series, &target.uses, reading.values);
         let mut rejected = Vec::new();
+        let mut mistyped = BTreeMap::new();
         for (place, read) in reading.values.iter().enumerate() {
             let slot = read.slot.0 as usize;
             let used = &mut target.uses[slot];
@@ -227,6 +233,9 @@ impl ScrapeCounter {
             let created = series.created().and_then(|slot| scratch.created[slot.0 as usize]);
             let mut bad = None;
             for of in used.iter_mut() {
+                if matches!(of.what, What::Counter(_)) && series.metric_type() == MetricType::Gauge {
+                    mistyped.entry(of.measure).or_insert(read.slot);
+                }
                 bad = bad.max(of.show(&mut scrape, series, read, created).err());
             }
             scraped.selected += u64::from(used.iter().any(Use::is_counted));
@@ -235,6 +244,12 @@ impl ScrapeCounter {
         let outcome = scrape.finish()?;
         counts.page(&scraped, &rejected, at);
         counts.take_in(measures, outcome, at, &mut scraped);
+        for (measure, slot) in mistyped {
+            if !std::mem::replace(&mut target.mistyped[measure], true) {
+                let example = target.series.series(slot).text().to_string();
+                scraped.notes.push((measures[measure].slo, not_a_counter(at, &example)));
+            }
+        }
         Ok(scraped)
     }
 
@@ -262,8 +277,9 @@ impl ScrapeCounter {
 }
 
 impl ScrapedTarget {
-    fn new(counters: increase::Target) -> Self {
-        Self { series: series::Target::default(), counters, uses: Vec::new(), saved: None }
+    fn new(counters: increase::Target, measures: usize) -> Self {
+        let (series, uses, mistyped) = (series::Target::default(), Vec::new(), vec![false; measures]);
+        Self { series, counters, uses, mistyped, saved: None }
     }
 
     /// Whether it answers.
@@ -334,6 +350,12 @@ fn limits(scrape: &ScrapeSource) -> Limits {
     let of = &scrape.limits;
     let Limits { name_bytes, .. } = Limits::default();
     Limits { samples: limit(of.samples), labels: limit(of.labels), name_bytes, value_bytes: limit(of.label_bytes) }
+}
+
+/// What is said of counters whose page says that they are none.
+fn not_a_counter(at: Timestamp, series: &str) -> Note {
+    let example = format!("its page declares a gauge, and it is counted as a counter all the same: {series}");
+    Note { kind: NoteKind::NotACounter, from: at, to: at, events: 0, series: 1, example }
 }
 
 /// What a series is used for, by the selectors that select it.
@@ -407,6 +429,7 @@ impl Use {
             let Some(place) = place else { break };
             let is_taken = match self.what {
                 What::Counter(_) => scrape.counter(place, count, read.at),
+                What::Bucket(_) if series.metric_type() == MetricType::GaugeHistogram => scrape.gauge_bucket(place),
                 What::Bucket(bound) => scrape.bucket(place, bound, count),
                 _ => scrape.gauge(place, read.value.as_f64()),
             };

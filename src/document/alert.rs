@@ -29,9 +29,9 @@ pub struct AlertStatus<'a> {
     pub factor: f64,
     /// For how long it must, until then it is pending.
     pub for_seconds: f64,
-    /// The burn rate of the long window; `null` when nothing happened.
+    /// The burn rate of the long window, as the rule is judged by it; `null` when nothing happened.
     pub burn_long: Option<f64>,
-    /// The burn rate of the short window; `null` when nothing happened.
+    /// The burn rate of the short window, as the rule is judged by it; `null` when nothing happened.
     pub burn_short: Option<f64>,
     /// Since when it burns, or burnt.
     pub since: Option<Timestamp>,

@@ -10,6 +10,8 @@ use super::spread::Buckets;
 /// Why a histogram is refused on a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
+    /// It is one of what there is now.
+    Gauge,
     /// No bucket ends at the threshold; these bounds exist.
     NoSuchBound { threshold: Bound, bounds: Vec<Bound> },
     /// There is no bucket without an end.
@@ -27,6 +29,10 @@ impl fmt::Display for Fault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |bounds: &[Bound]| bounds.iter().map(Bound::to_string).collect::<Vec<_>>().join(", ");
         match self {
+            Self::Gauge => write!(
+                out,
+                "its page declares a gauge histogram, which tells what there is now and may fall, so that it counts no events"
+            ),
             Self::NoSuchBound { threshold, bounds } if bounds[..] == [Bound::INFINITE] => {
                 write!(out, "no bucket ends at {threshold}; the only bound is +Inf, as where a native histogram is ")?;
                 write!(out, "exposed, which is not read: have the target expose classic buckets")

@@ -71,6 +71,8 @@ pub(super) struct Seen {
     pub page: u64,
     pub value: Option<Result<u64, BadValue>>,
     pub buckets: Vec<(Bound, Result<u64, BadValue>)>,
+    /// The buckets tell what there is now, not what has been counted.
+    pub is_gauge: bool,
     pub created: Option<Timestamp>,
     pub stamp: Option<Timestamp>,
 }
@@ -292,6 +294,7 @@ impl Seen {
     fn read(&self, threshold: Option<Bound>, last: Option<&Last>) -> Option<Result<Value, Refusal>> {
         let value = match threshold {
             None => self.value?.map(Value::One).map_err(Refusal::Value),
+            Some(_) if self.is_gauge => Err(Refusal::Histogram(Fault::Gauge)),
             Some(_) if self.buckets.is_empty() => return None,
             Some(threshold) => histogram::read(&self.buckets, threshold, last).map(Value::Buckets),
         };

@@ -43,6 +43,9 @@ pub enum NoteKind {
     /// A histogram was refused: no bucket ends at the threshold, none is infinite, or counts fall from one bucket to a
     /// larger one. Nothing of it counts until it can be read again, with the same buckets; it never may be.
     BadHistogram,
+    /// The page declares counters to be gauges. They are counted all the same, for many that are none are called so; told
+    /// once, and by whoever knows what pages declare.
+    NotACounter,
     /// A count beyond 2^53: a target that keeps it as a double passes over events.
     Resolution,
 }
@@ -62,7 +65,7 @@ pub enum Effect {
 
 impl NoteKind {
     /// The names of all of them.
-    pub const NAMES: [&'static str; 16] = [
+    pub const NAMES: [&'static str; 17] = [
         "counter_reset",
         "counter_reset_unobserved",
         "scrape.other_process",
@@ -78,6 +81,7 @@ impl NoteKind {
         "sli.good_exceeds_total",
         "scrape.bad_value",
         "histogram.refused",
+        "scrape.not_a_counter",
         "scrape.resolution",
     ];
 
@@ -99,6 +103,7 @@ impl NoteKind {
             Self::GoodExceedsTotal => "sli.good_exceeds_total",
             Self::BadValue(_) => "scrape.bad_value",
             Self::BadHistogram => "histogram.refused",
+            Self::NotACounter => "scrape.not_a_counter",
             Self::Resolution => "scrape.resolution",
         }
     }
@@ -106,7 +111,7 @@ impl NoteKind {
     /// What it means for the counts.
     pub fn effect(self) -> Effect {
         match self {
-            Self::Interpolated | Self::BadValue(_) => Effect::None,
+            Self::Interpolated | Self::BadValue(_) | Self::NotACounter => Effect::None,
             Self::GoodExceedsTotal => Effect::Skewed,
             Self::Reset
             | Self::ResetUnobserved

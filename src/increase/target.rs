@@ -416,6 +416,14 @@ impl Scrape<'_> {
         true
     }
 
+    /// A bucket of a gauge histogram, which counts nothing and leaves its measure unread. `false` as for
+    /// [`Scrape::counter`].
+    pub fn gauge_bucket(&mut self, slot: Slot) -> bool {
+        let Some((seen, true)) = self.seen(slot) else { return false };
+        seen.is_gauge = true;
+        true
+    }
+
     /// A sample of a gauge. `false` when the slot is not that of a gauge, or no longer.
     pub fn gauge(&mut self, slot: Slot, value: f64) -> bool {
         let number = self.target.number;

@@ -140,7 +140,10 @@ fn bad_parameters_are_400_and_named() {
         (format!("{history}?step=90s"), "`step`: `90s` is not a whole number of minutes"),
         (format!("{history}?step=0m"), "`step`"),
         (format!("{history}?from=2026-11-20T10:12:00Z&to=2026-11-20T10:11:00Z"), "is after `to`"),
-        (format!("{history}?step=1m"), "40320 points, and at most 2000 are given; use a step of at least 21m"),
+        (
+            format!("{history}?from=2026-10-23T10:13:00Z&step=1m"),
+            "40320 points, and at most 2000 are given; use a step of at least 21m",
+        ),
         (format!("{history}?from=0001-01-01T00:00:00Z&step=1d"), "at most 2000"),
     ] {
         check_refused(&server, &path, 400, "bad-parameter", detail);
@@ -363,6 +366,11 @@ fn a_history_tiles_its_time_and_each_point_is_the_past() {
     assert!((100..=360).contains(&whole["points"].as_array().unwrap().len()), "{}", whole["step"]);
     let daily = history("?step=1d");
     assert_eq!(daily["points"].as_array().unwrap().len(), 28);
+    // Without a first point, as many of the newest as are given.
+    let finest = history("?step=1m");
+    let points = finest["points"].as_array().unwrap();
+    assert_eq!((points.len(), &finest["from"]), (2_000, &json!("2026-11-19T00:53:00Z")));
+    assert_eq!((&points[1_999]["t"], &points[1_998]["total"]), (&json!("2026-11-20T10:12:00Z"), &json!(100)));
     let single = history("?from=2026-11-20T10:12:00Z&to=2026-11-20T10:12:00Z&step=5m");
     assert_eq!(single["points"].as_array().unwrap().len(), 1);
     check_refused(&server, &format!("{path}/history?to=2026-11-20T10:13:00Z&step=1d"), 400, "not-kept", "future");

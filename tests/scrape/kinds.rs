@@ -109,6 +109,29 @@ fn native_histograms_are_refused_with_a_sentence() {
     drop(server);
 }
 
+#[test]
+fn what_a_page_declares_to_be_no_counters_is_not_counted_as_buckets_and_noted_of_a_ratio() {
+    let target = Target::new();
+    let page = "# TYPE took_seconds gaugehistogram\ntook_seconds_bucket{route=\"/users/{id}\",le=\"0.5\"} 5\n\
+                took_seconds_bucket{route=\"/users/{id}\",le=\"+Inf\"} 9\n\
+                # TYPE http_requests_total gauge\nhttp_requests_total{code=\"200\"} 900\n# EOF\n";
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let head = format!("HTTP/1.1 200 OK\nContent-Type: {kind}\nContent-Length: {}", page.len());
+    target.answer(Answer::Raw(head, page.into()));
+    let place =
+        place(&targets(&[&target]), &format!("{HISTOGRAMS}[[slo]]{}", RATIO.split_once("[[slo]]").expect("one").1));
+    let server = place.start();
+    wait(&place, "a page", || !source(&place)["notes"].as_array().expect("a list").is_empty());
+    wait(&place, "errors", || place.get("/api/v1/slos/api/plain")["errors"].is_array());
+    let error = place.get("/api/v1/slos/api/plain")["errors"][0]["text"].clone();
+    assert!(error.as_str().is_some_and(|text| text.starts_with("its page declares a gauge histogram")), "{error:#}");
+    let notes = source(&place)["notes"].clone();
+    let noted = notes.as_array().expect("a list").iter().filter(|note| note["kind"] == "scrape.not_a_counter");
+    let noted: Vec<&Value> = noted.map(|note| &note["slo"]).collect();
+    assert_eq!(noted, ["ratio"], "{notes:#}");
+    drop(server);
+}
+
 const GAUGE: &str = r#"
 [story]
 name = "api"

@@ -229,3 +229,50 @@ fn a_histogram_hands_on_how_long_its_observations_took() {
     assert_eq!(handed_on, sums(&batch)[1].total() as i64);
     assert_eq!(handed_on, 2);
 }
+
+/// A page of OpenMetrics with the types that it declares.
+fn typed(requests: &str, latency: &str, bad: u64, fast: u64) -> String {
+    format!(
+        "# TYPE requests_total {requests}\nrequests_total{{code=\"200\"}} 100\nrequests_total{{code=\"503\"}} {bad}\n\
+         # TYPE latency_seconds {latency}\nlatency_seconds_bucket{{route=\"/\",le=\"0.5\"}} {fast}\n\
+         latency_seconds_bucket{{route=\"/\",le=\"+Inf\"}} {fast}\n# EOF\n"
+    )
+}
+
+#[test]
+fn a_gauge_histogram_counts_nothing_and_says_so_and_a_counter_called_a_gauge_counts_with_a_note() {
+    let mut counter = counter();
+    let mut target = counter.target(at(0));
+    let mut told = Vec::new();
+    for (second, bad) in [(0, 7), (15, 9), (30, 12)] {
+        let page = typed("gauge", "gaugehistogram", bad, 10 + bad);
+        let read =
+            counter.count(&mut target, (page.as_bytes(), Format::OpenMetrics, End::Certain), at(second)).unwrap();
+        told.extend(read.notes.into_iter().filter(|(slo, _)| *slo == SloId(0)));
+    }
+    let sums = sums(&counter.take(None));
+    assert_eq!(sums[..2], [Tally::new(0, 5), Tally::ZERO]);
+    let [(_, note)] = &told[..] else { panic!("{told:?}") };
+    let words = "its page declares a gauge, and it is counted as a counter all the same: requests_total{code=\"200\"}";
+    assert_eq!((note.kind.name(), note.example.as_str()), ("scrape.not_a_counter", words));
+    let hearing = target.hearing(1).unwrap().0;
+    assert_eq!(hearing.last, None, "it was never measured");
+    let silence = hearing.silence.as_ref().unwrap().to_string();
+    assert!(silence.starts_with("its page declares a gauge histogram"), "{silence}");
+    assert!(target.hearing(0).unwrap().0.silence.is_none());
+}
+
+#[test]
+fn a_histogram_that_becomes_one_of_gauges_stops_counting_until_it_is_one_of_counters_again() {
+    let mut counter = counter();
+    let mut target = counter.target(at(0));
+    let types = ["histogram", "histogram", "gaugehistogram", "gaugehistogram", "histogram", "histogram"];
+    let mut events = Vec::new();
+    for (second, (latency, fast)) in (0..).step_by(15).zip(types.into_iter().zip([10, 14, 15, 3, 15, 18])) {
+        let page = typed("counter", latency, 7, fast);
+        let page = page.replace("TYPE requests_total", "TYPE requests");
+        counter.count(&mut target, (page.as_bytes(), Format::OpenMetrics, End::Certain), at(second)).unwrap();
+        events.push(sums(&counter.take(None))[1].total());
+    }
+    assert_eq!(events, [0, 4, 0, 0, 1, 3]);
+}

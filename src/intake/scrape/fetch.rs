@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -66,9 +67,13 @@ impl Fetcher {
     /// Reads the token again, which may have been replaced.
     ///
     /// # Errors
-    /// Why there is none although the specs name one.
+    /// Why there is none although the specs name one; with what else is missing, so that nobody has to try twice.
     pub fn read_token(&mut self) -> Result<(), ScrapeError> {
-        self.token = self.source.token.as_ref().map(token).transpose()?;
+        let found = self.source.token.as_ref().map(token).transpose();
+        self.token = found.map_err(|error| match (error, self.source.ca_file.as_deref().map(authorities)) {
+            (ScrapeError::Token(why), Some(Err(also))) => ScrapeError::Token(format!("{why}; and {also}")),
+            (error, _) => error,
+        })?;
         Ok(())
     }
 
@@ -172,15 +177,7 @@ impl Fetcher {
             // Without a connection to be secured, nobody needs to be trusted.
             (_, false) => builder.tls_certs_only([]),
             (None, true) => builder,
-            (Some(path), true) => {
-                let named = |why: String| ScrapeError::Trust(format!("{}: {why}", printable(&path.to_string_lossy())));
-                let pem = std::fs::read(path).map_err(|error| named(error.to_string()))?;
-                let trusted = Certificate::from_pem_bundle(&pem).map_err(|error| named(cause(&error)))?;
-                if trusted.is_empty() {
-                    return Err(named("there is no certificate in it".to_owned()));
-                }
-                builder.tls_certs_only(trusted)
-            }
+            (Some(path), true) => builder.tls_certs_only(authorities(path)?),
         };
         let client = builder.build().map_err(|error| ScrapeError::Trust(cause(&error)))?;
         clients.insert(key, client.clone());
@@ -198,6 +195,17 @@ fn plain_client() -> ClientBuilder {
         .redirect(redirect::Policy::none())
         .pool_max_idle_per_host(0)
         .no_proxy()
+}
+
+/// The authorities that a file names; at least one.
+fn authorities(path: &Path) -> Result<Vec<Certificate>, ScrapeError> {
+    let named = |why: String| ScrapeError::Trust(format!("{}: {why}", printable(&path.to_string_lossy())));
+    let pem = std::fs::read(path).map_err(|error| named(error.to_string()))?;
+    let trusted = Certificate::from_pem_bundle(&pem).map_err(|error| named(cause(&error)))?;
+    match trusted.is_empty() {
+        true => Err(named("there is no certificate in it".to_owned())),
+        false => Ok(trusted),
+    }
 }
 
 fn token(secret: &Secret) -> Result<HeaderValue, ScrapeError> {
@@ -275,6 +283,7 @@ fn cause(error: &dyn Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::ScrapeLimits;
 
     #[track_caller]
     fn check(content_type: &str, expected: Result<Format, &str>) {
@@ -325,5 +334,27 @@ mod tests {
         std::fs::write(&path, "\n").unwrap();
         assert_eq!(token(&Secret::File(path)).unwrap_err().reason(), "token");
         assert!(token(&Secret::Env("SLOGATE_NO_SUCH".into())).unwrap_err().to_string().contains("SLOGATE_NO_SUCH"));
+    }
+
+    #[test]
+    fn all_that_is_missing_is_told_at_once() {
+        let source = ScrapeSource {
+            targets: vec!["https://app:9100/metrics".into()],
+            file_sd: Vec::new(),
+            dns: Vec::new(),
+            interval_ms: 15_000,
+            timeout_ms: 10_000,
+            limits: ScrapeLimits { body_bytes: 1_024, samples: 1, labels: 1, label_bytes: 16 },
+            ca_file: Some("/no/ca.pem".into()),
+            token: Some(Secret::Env("SLOGATE_NO_SUCH".into())),
+            follow_redirects: false,
+        };
+        let told = Fetcher::new(&source).read_token().unwrap_err();
+        let words = "the token for the targets cannot be used: the variable SLOGATE_NO_SUCH is not set; \
+                     and no connection can be secured: /no/ca.pem: No such file";
+        assert!(told.to_string().starts_with(words), "{told}");
+        assert_eq!(told.reason(), "token");
+        let tokenless = ScrapeSource { token: None, ..source };
+        assert_eq!(Fetcher::new(&tokenless).read_token(), Ok(()), "and only when it is needed");
     }
 }

@@ -216,7 +216,8 @@ impl Standing {
         }
         for (slo, note) in &scraped.notes {
             // What may be missing is told as a gap.
-            let is_told = note.kind.effect() != Effect::None || note.kind == NoteKind::Interpolated;
+            let is_told = note.kind.effect() != Effect::None
+                || matches!(note.kind, NoteKind::Interpolated | NoteKind::NotACounter);
             if !is_told && self.said_notes.insert((*slo, note.kind)) && self.may_speak(elapsed_ms) {
                 let (story, slo) = (&catalog.story_of(*slo).name, &catalog[*slo].name);
                 let (kind, example) = (note.kind.name(), crate::spec::printable(&note.example));
