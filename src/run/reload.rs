@@ -17,6 +17,7 @@
 
 use std::sync::Arc;
 
+use super::descriptors::Descriptors;
 use super::following::{Carried, Following};
 use super::owner::{COMMIT_MS, Owner};
 use super::revive::Revival;
@@ -176,6 +177,9 @@ impl Owner {
     fn replace(&mut self, change: Change) {
         let Change { catalog, classifiers, token, .. } = change;
         let now = self.clock.now();
+        if let Err(error) = Descriptors::of_process().check(catalog.sources.len()) {
+            return self.stay(&error.to_string());
+        }
         let restored = restore(&*self.store, Arc::clone(&catalog), kept_for(&catalog), now);
         let (engine, loaded) = match restored {
             Ok(restored) => restored,
