@@ -76,6 +76,31 @@ fn f14_a_limit_that_leaves_nothing_to_work_with_is_told_at_the_start() {
 }
 
 #[test]
+fn f14_specs_that_need_more_than_there_is_are_refused_while_the_others_stay() {
+    let place = Place::new();
+    let mut logs = Logs::write(&place, 100);
+    let server = start_with(&place, 64);
+    place.wait_for(&logs.expected());
+    let path = place.path("specs/slogate.toml");
+    let engine = fs::read_to_string(&path).expect("it is there");
+    let more = |name: &str| {
+        format!("[[source]]\nname = \"{name}\"\n[source.file]\npaths = [\"{name}.log\"]\nformat = \"combined\"\n")
+    };
+    fs::write(&path, format!("{engine}{}{}", more("a"), more("b"))).expect("written");
+    let rejected = || place.get("/readyz")["specs"]["rejected"].as_str().map(str::to_owned);
+    until(&place, "the refusal", || rejected().is_some());
+    let words = "slogate may have 64 files open, and the sources of its specs (3) need at least 68; raise the limit";
+    assert!(rejected().is_some_and(|rejected| rejected.starts_with(words)), "{:?}", rejected());
+    logs.append(3);
+    place.wait_for(&logs.expected());
+    fs::write(&path, format!("{engine}{}", more("a"))).expect("written");
+    until(&place, "the second source", || place.get("/api/v1/sources")["sources"].as_array().map(Vec::len) == Some(2));
+    logs.append(3);
+    place.wait_for(&logs.expected());
+    assert!(server.stop().success());
+}
+
+#[test]
 fn f14_without_descriptors_it_is_told_once_how_to_have_more() {
     let place = Place::new();
     let server = start_with(&place, 256);
