@@ -4,7 +4,8 @@
 //! the others: from the listener, so that no gate is answered, from the store and from the specs.
 //!
 //! - What is needed in any case comes first ([`RESERVED`]). Of the rest, connections get the half, up to their own limit,
-//!   and the sources share what is left, up to theirs. A log that is closed meanwhile is opened again when it is its turn.
+//!   and the sources share what is left, up to theirs. A log that is closed meanwhile is opened again when it is its turn, and
+//!   targets are asked one after the other where they are too many.
 //! - The limit is looked up whenever something is to be shared out: it can be changed from outside, by `prlimit` say.
 //! - Where sources would get less than they need to work, that is said before anything begins.
 
@@ -65,7 +66,7 @@ impl Descriptors {
         (self.rest() / 2).min(MOST_CONNECTIONS)
     }
 
-    /// How many logs each of so many sources may have open, which may be more than it wants.
+    /// How many logs each of so many sources may have open, or targets be asking, which may be more than it wants.
     pub(super) fn logs(self, sources: usize) -> usize {
         let share = (self.rest() - self.connections()) / sources.max(1);
         share.saturating_sub(BESIDE).max(LEAST_OPEN)

@@ -1,7 +1,7 @@
 //! f14, a26: more logs and connections than a process may have open.
 
 use std::fs;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 
 use super::lines::{Expected, Log};
@@ -62,6 +62,29 @@ fn f14_a26_gates_are_answered_and_every_log_is_read_however_few_descriptors_ther
         drop(silent);
         assert!(server.stop().success());
     }
+}
+
+#[test]
+fn f14_targets_that_do_not_answer_take_no_descriptor_from_anybody_and_all_are_asked() {
+    let place = Place::new();
+    // Connections to it come about, and nobody takes them.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("its address");
+    let urls: Vec<String> = (0..100).map(|number| format!("\"http://{address}/{number}\"")).collect();
+    let path = place.path("specs/slogate.toml");
+    let engine = fs::read_to_string(&path).expect("it is there");
+    let scraped = "[[source]]\nname = \"app\"\n[source.scrape]\ninterval = \"1s\"\n";
+    fs::write(&path, format!("{engine}{scraped}targets = [{}]\n", urls.join(", "))).expect("written");
+    let mut logs = Logs::write(&place, 100);
+    let server = start_with(&place, 128);
+    until(&place, "an answer of every target", || {
+        let targets = place.get("/api/v1/sources/app")["targets"].as_array().cloned().unwrap_or_default();
+        targets.len() == 100 && targets.iter().all(|target| target["error"].is_string())
+    });
+    logs.append(1);
+    place.wait_for(&logs.expected());
+    assert!(!place.words().contains("os error 24"), "{}", place.words());
+    assert!(server.stop().success());
 }
 
 #[test]
