@@ -73,10 +73,11 @@ pub enum Evidence {
     Ok,
     /// Fewer events than the policy asks for.
     Thin,
-    /// Its source was heard last at this time, too long ago.
+    /// Its source was heard last at this time, too long ago, or never, so that its events are from elsewhere: from the
+    /// source that it was read from before, or from what this one was called before.
     Stale {
-        /// The newest record of the source.
-        last_heard: Timestamp,
+        /// The newest record of the source, if there ever was one.
+        last_heard: Option<Timestamp>,
     },
     /// Its source is heard and has not shown it since this time, too long ago; never when `None`.
     Unmeasured {
@@ -93,13 +94,17 @@ impl Evidence {
     /// What a tally is worth at `now`, when the newest record of its source is from `last_heard` and there is doubt about
     /// that source or none.
     pub fn of(policy: &GatePolicy, tally: Tally, last_heard: Option<Timestamp>, doubt: bool, now: Timestamp) -> Self {
-        let silent = |heard: &Timestamp| now.millis().saturating_sub(heard.millis()) > policy.stale_after_ms;
-        match last_heard.filter(silent) {
-            Some(last_heard) => Self::Stale { last_heard },
-            None if doubt => Self::Degraded,
-            None if tally.is_empty() => Self::None,
-            None if tally.total() < policy.min_events => Self::Thin,
-            None => Self::Ok,
+        let is_silent = match last_heard {
+            Some(heard) => now.millis().saturating_sub(heard.millis()) > policy.stale_after_ms,
+            // A source that nothing was ever heard of, and nothing counted of, is none yet.
+            None => !tally.is_empty(),
+        };
+        match tally.total() {
+            _ if is_silent => Self::Stale { last_heard },
+            _ if doubt => Self::Degraded,
+            0 => Self::None,
+            total if total < policy.min_events => Self::Thin,
+            _ => Self::Ok,
         }
     }
 

@@ -16,11 +16,13 @@
 //! - When the store cannot be written, counting goes on in memory and the gate keeps answering; everything is written
 //!   when that is possible again. When counting cannot keep up, channels fill and files wait: nothing is dropped.
 //! - A damaged store is no reason not to answer: see [`rescue`].
+//! - No number of logs or connections keeps a gate from being answered: see [`descriptors`].
 //! - A follower that panics takes nothing with it: it begins again ([`revive`]).
 //! - The specs are watched ([`specs`]). What is sound in them is in force as a whole, at once for every reader; what is
 //!   not changes nothing ([`reload`]).
 //! - Shutdown: sources stop first, then the owner commits what they delivered, then HTTP stops.
 
+mod descriptors;
 mod follow;
 mod following;
 mod owner;
@@ -51,6 +53,8 @@ use crate::intake::tail::SavedError;
 use crate::spec::{Catalog, SourceId, SourceKind, StoreUrl};
 use crate::store::{Position, StoreError, Writer};
 use crate::time::{Clock, Horizon, SystemClock, Timestamp};
+use descriptors::Descriptors;
+pub use descriptors::TooFew;
 use follow::Reading;
 use following::{Follower, Following};
 use owner::{Owner, Published};
@@ -62,6 +66,9 @@ use specs::Watch;
 /// Why the server cannot start: one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// There are too few file descriptors.
+    #[error(transparent)]
+    Descriptors(#[from] TooFew),
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -120,6 +127,7 @@ where
     S: Future<Output = ()> + Send + 'static,
 {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(HTTP_THREADS).enable_all().build()?;
+    Descriptors::of_process().check(catalog.sources.len())?;
     let (mut shutdown, mut started) = (Box::pin(shutdown), Some(started));
     loop {
         let has_started = |address| started.take().into_iter().for_each(|started| started(address));
@@ -189,7 +197,8 @@ fn serve_store(
     thread::Builder::new().name("specs".into()).spawn(move || watch.run())?;
     started(listener.local_addr().unwrap_or(address));
     let hangups = runtime.spawn(forward_hangups(hangups, asked_in));
-    let http = runtime.spawn(answer(listener, snapshots, questions_in, access, clock));
+    let limits = Limits { connections: Descriptors::of_process().connections(), ..Limits::default() };
+    let http = runtime.spawn(answer(listener, limits, snapshots, questions_in, access, clock));
     let ended = runtime.block_on(wait(shutdown, lost));
     stop.store(true, Ordering::Relaxed);
     hangups.abort();
@@ -242,6 +251,7 @@ async fn forward_hangups(mut hangups: Signal, asked: crossbeam_channel::Sender<(
 /// Answers HTTP until the task is ended.
 async fn answer(
     listener: TcpListener,
+    limits: Limits,
     snapshots: watch::Receiver<Published>,
     questions: crossbeam_channel::Sender<api::Ask>,
     access: Access,
@@ -255,7 +265,7 @@ async fn answer(
         }
     };
     let router = api::router(Api::new(snapshots, asks_in, access, clock));
-    tokio::join!(api::serve(listener, router, Limits::default(), std::future::pending()), forward);
+    tokio::join!(api::serve(listener, router, limits, std::future::pending()), forward);
 }
 
 /// How much is held in memory for the present and the past day.
@@ -305,7 +315,7 @@ fn follower(
         return Ok(Follower::Targets(Box::new(Scraper::new(catalog, source, scrape, positions)?)));
     }
     let reading = match carried {
-        Some(reading) => reading,
+        Some(reading) => reading.among(catalog.sources.len()),
         None => Reading::new(catalog, source, positions)?,
     };
     Ok(Follower::Files(Box::new(follow::Follower::new(Arc::clone(catalog), source, classifier, reading))))

@@ -188,6 +188,14 @@ pub enum StoreError {
         /// Whose the file or directory is.
         owner: Option<u32>,
     },
+    /// There can be no store at that path.
+    #[error("{}: {why}", path.display())]
+    Misplaced {
+        /// Where the store was to be.
+        path: PathBuf,
+        /// Why not there, and what to do.
+        why: String,
+    },
     /// It was written by a later version.
     #[error("{}: the store has version {found}, and this program knows up to {known}; use a newer slogate", path.display())]
     VersionNewer {

@@ -1,5 +1,7 @@
 //! What was asked: the names in a path and the parameters behind it.
 
+use std::ops::RangeInclusive;
+
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 
@@ -100,12 +102,13 @@ impl Query {
         })
     }
 
-    /// A parameter that is a whole number up to `most`.
-    pub(super) fn number(&self, name: &str, most: u64) -> Result<Option<u64>, Problem> {
+    /// A parameter that is a whole number within these bounds.
+    pub(super) fn number(&self, name: &str, bounds: RangeInclusive<u64>) -> Result<Option<u64>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };
-        let parsed = text.parse().ok().filter(|number| *number <= most);
+        let parsed = text.parse().ok().filter(|number| bounds.contains(number));
         parsed.map(Some).ok_or_else(|| {
-            let detail = format!("`{name}`: `{}` is not a whole number up to {most}", shown(text));
+            let (least, most) = bounds.into_inner();
+            let detail = format!("`{name}`: `{}` is not a whole number from {least} to {most}", shown(text));
             Problem::new(Kind::BadParameter, detail)
         })
     }

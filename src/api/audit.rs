@@ -31,8 +31,8 @@ struct Audit {
 pub(super) async fn audit(State(api): State<Arc<Api>>, asked: Asked) -> Result<Response, Problem> {
     let query = asked.query(&["service", "after", "limit"])?;
     let service = query.word("service")?.map(str::to_owned);
-    let after = query.number("after", u64::MAX)?.unwrap_or(0);
-    let limit = query.number("limit", MOST)?.unwrap_or(LIMIT).max(1) as usize;
+    let after = query.number("after", 0..=u64::MAX)?.unwrap_or(0);
+    let limit = query.number("limit", 1..=MOST)?.unwrap_or(LIMIT) as usize;
     let question = AuditQuery { service: service.clone(), after, limit };
     let entries = api.ask(|reply| Ask::Audit { query: question, reply }).await?;
     let unreadable = |error| Problem::new(Kind::Busy, format!("the audit cannot be read: {error}")).retry_after(1);

@@ -47,8 +47,8 @@ pub enum Reason {
     SourceStale {
         /// Which.
         source: SourceId,
-        /// Its newest record.
-        last_heard: Timestamp,
+        /// Its newest record, if there ever was one.
+        last_heard: Option<Timestamp>,
         /// How long it may be silent, in milliseconds.
         stale_after_ms: i64,
     },
@@ -255,9 +255,15 @@ impl Reason {
                 let often = format!("{name} burns its error budget {rate:.1} times too fast over {long}");
                 format!("{often} (a {} from {factor} over {long} and {short})", severity.name())
             }
-            Self::SourceStale { source, last_heard, stale_after_ms } => {
+            Self::SourceStale { source, last_heard: Some(last_heard), stale_after_ms } => {
                 let (name, longest) = (&catalog[*source].name, length(*stale_after_ms));
                 format!("source {name} was last heard at {last_heard}, more than {longest} ago")
+            }
+            Self::SourceStale { source, last_heard: None, .. } => {
+                let name = &catalog[*source].name;
+                format!(
+                    "source {name} was never heard; what its SLOs have counted is from before they were read from it"
+                )
             }
             Self::NotMeasured { slo, measurement } => measurement.text(&path(catalog, *slo)),
             Self::SourceDegraded { source, doubt } => doubt.text(&catalog[*source].name),

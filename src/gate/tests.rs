@@ -87,6 +87,25 @@ fn g03_nothing_heard_is_unknown_not_open() {
     assert_eq!(never_heard, Evidence::None);
 }
 
+/// The counts of an SLO outlive its source: it was given another one, or the source another name.
+#[test]
+fn i05_counts_are_no_sound_evidence_while_their_source_was_never_heard() {
+    let unheard = |witness: Witness, doubt: bool| Witness {
+        evidence: Evidence::of(&policy(), witness.standing.tally, None, doubt, NOW),
+        ..witness
+    };
+    for doubt in [false, true] {
+        let slo = unheard(spending(0, 0), doubt);
+        assert_eq!((slo.evidence, slo.evidence.name()), (Evidence::Stale { last_heard: None }, "stale"));
+        check(&[slo], None, Level::Unknown, &["source_stale"]);
+        // As with a source that went silent, one is enough.
+        check(&[slo, spending(1, 0)], None, Level::Unknown, &["source_stale"]);
+        check(&[unheard(spending(0, 100), doubt)], None, Level::Frozen, &["budget_spent"]);
+    }
+    // An SLO that is new, as its source is, does not hold the others.
+    check(&[unheard(witness(0, 0, 0, 0), false), spending(1, 0)], None, Level::Open, &[]);
+}
+
 #[test]
 fn a_source_is_stale_a_millisecond_after_its_time() {
     check(&[witness(0, 1_000, 0, 600_000)], None, Level::Open, &[]);

@@ -38,6 +38,7 @@ mod tests;
 mod vet;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::io;
 use std::path::{Path, PathBuf};
 
 pub use cut::Account;
@@ -85,13 +86,16 @@ impl TailOptions {
             start: source.start,
             max_line: source.max_line,
             rotate_wait_ms: 5_000,
-            max_open: 256,
+            max_open: MOST_OPEN,
             bytes_per_poll: 32 << 20,
             roots: Vec::new(),
             max_unpacked: 256 << 30,
         }
     }
 }
+
+/// How many files of one source are open at once, unless it is given fewer.
+pub const MOST_OPEN: usize = 256;
 
 /// Takes what is found.
 pub trait Sink {
@@ -273,6 +277,12 @@ impl Tail {
         self.progress(bytes_read)
     }
 
+    /// From now on at most so many files are open at once, at least 4. Those that are open already may stay so until the
+    /// next one is opened.
+    pub fn limit_open(&mut self, most: usize) {
+        self.options.max_open = most;
+    }
+
     /// Everything to be saved.
     pub fn positions(&self) -> Vec<SavedPosition> {
         self.changes(0).put
@@ -405,17 +415,31 @@ impl Tail {
         }
     }
 
+    /// Tells of what the system refused. That there are no descriptors left is one trouble, however many files have it.
+    fn note_error(&mut self, kind: NoteKind, path: &Path, error: &io::Error) {
+        match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE) => self.note_about(NoteKind::NoDescriptors, "", path, error.to_string()),
+            _ => self.note(kind, path, error.to_string()),
+        }
+    }
+
     fn note(&mut self, kind: NoteKind, path: &Path, detail: impl Into<String>) {
+        self.note_about(kind, path, path, detail);
+    }
+
+    /// The same note about the same thing is made once in [`NOTE_EVERY_MS`], with the path at which it is met then.
+    fn note_about(&mut self, kind: NoteKind, about: impl AsRef<Path>, path: &Path, detail: impl Into<String>) {
+        let about = about.as_ref();
         if self.told.len() >= MOST_TOLD {
             let now_ms = self.now_ms;
             self.told.retain(|_, at_ms| now_ms.saturating_sub(*at_ms) < NOTE_EVERY_MS);
         }
-        let told = self.told.get(&(kind, path.to_owned()));
+        let told = self.told.get(&(kind, about.to_owned()));
         if told.is_some_and(|at_ms| self.now_ms.saturating_sub(*at_ms) < NOTE_EVERY_MS) || self.told.len() >= MOST_TOLD
         {
             return;
         }
-        self.told.insert((kind, path.to_owned()), self.now_ms);
+        self.told.insert((kind, about.to_owned()), self.now_ms);
         self.notes.push(Note { kind, path: path.to_owned(), detail: detail.into() });
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
+use super::descriptors::Descriptors;
 use super::following::Stop;
 use super::refused::{Refused, Why};
 use super::{kept_for, read_time};
@@ -16,7 +17,7 @@ use crate::engine::{self, AHEAD_MS, Gap, Targets};
 use crate::formats::Technique;
 use crate::gate::{Measurement, Unreadable};
 use crate::intake::Piece;
-use crate::intake::tail::{self, Log, Note, Progress, SavedError, SavedPosition, Sink, Tail, TailOptions};
+use crate::intake::tail::{self, Log, MOST_OPEN, Note, Progress, SavedError, SavedPosition, Sink, Tail, TailOptions};
 use crate::spec::{Catalog, FileSource, SloId, SourceId};
 use crate::store::Position;
 use crate::time::{Stopwatch, Timestamp};
@@ -210,7 +211,14 @@ impl Reading {
         let about = saved.iter().find(|position| position.source == *of && position.key == READ_UP_TO.as_bytes());
         let read_up_to = about.and_then(|position| instant(position.at.as_deref()?));
         let tail = Tail::new(TailOptions::new(file), &positions)?;
-        Ok(Self { file: file.clone(), tail, read_up_to, watch: Stopwatch::start(), sent: 0, taken_over })
+        let reading = Self { file: file.clone(), tail, read_up_to, watch: Stopwatch::start(), sent: 0, taken_over };
+        Ok(reading.among(catalog.sources.len()))
+    }
+
+    /// The same, as one of so many sources, which share what may be open at once.
+    pub(super) fn among(mut self, sources: usize) -> Self {
+        self.tail.limit_open(Descriptors::of_process().logs(sources).min(MOST_OPEN));
+        self
     }
 
     /// Whether it is how `file` is to be read. The format has no part in that.

@@ -17,6 +17,7 @@
 
 use std::sync::Arc;
 
+use super::descriptors::Descriptors;
 use super::follow::Reading;
 use super::following::Following;
 use super::owner::{COMMIT_MS, Owner};
@@ -177,6 +178,9 @@ impl Owner {
     fn replace(&mut self, change: Change) {
         let Change { catalog, classifiers, token, .. } = change;
         let now = self.clock.now();
+        if let Err(error) = Descriptors::of_process().check(catalog.sources.len()) {
+            return self.stay(&error.to_string());
+        }
         let restored = restore(&*self.store, Arc::clone(&catalog), kept_for(&catalog), now);
         let (engine, loaded) = match restored {
             Ok(restored) => restored,

@@ -31,6 +31,7 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, TrySendError};
 use tokio::sync::mpsc;
 
+use super::descriptors::Descriptors;
 use super::follow::Delivery;
 use super::following::Stop;
 use super::read_time;
@@ -85,6 +86,8 @@ pub(super) struct Scraper {
     found: Option<Timestamp>,
     /// Since when the source is followed.
     began: Option<Timestamp>,
+    /// How many targets may be asked at once, since each takes a file descriptor.
+    most_asked: usize,
     /// When it was told how SLOs are measured, in milliseconds of the watch, and whether there were pages since.
     measured: (Option<u64>, bool),
     /// Whether there is something to deliver.
@@ -135,6 +138,7 @@ impl Scraper {
             taken_over,
             found: None,
             began: None,
+            most_asked: usize::MAX,
             measured: (None, true),
             is_news: true,
             watch: Stopwatch::start(),
@@ -175,6 +179,7 @@ impl Scraper {
         let mut discovery = Some(Box::new(Discovery::new(&self.scrape)));
         let (mut waiting, mut next_look_ms) = (None, 0);
         self.began = Some(read_time(now));
+        self.most_asked = Descriptors::of_process().logs(self.catalog.sources.len());
         loop {
             let at = read_time(now);
             if waiting.is_none() && self.is_news {
@@ -266,8 +271,17 @@ impl Scraper {
         listed().map(|target| page(target).unwrap_or(target.listed)).min()
     }
 
+    /// How many more targets may be asked now.
+    fn room(&self) -> usize {
+        self.most_asked.saturating_sub(self.targets.values().filter(|target| target.is_asked).count())
+    }
+
     /// How long there is nothing to do but wait.
     fn until_next(&self) -> Duration {
+        if self.room() == 0 {
+            // An answer is waited for, and ends the wait.
+            return GLANCE;
+        }
         let asked = self.targets.values().filter(|target| target.is_listed && !target.is_asked);
         let elapsed_ms = self.watch.elapsed_ms();
         let next_ms = asked.map(|target| target.due_ms.saturating_sub(elapsed_ms)).min();
@@ -277,7 +291,11 @@ impl Scraper {
     fn ask_those_due(&mut self, fetching: &mut Fetching, at: Timestamp, events: &mpsc::UnboundedSender<Event>) {
         let elapsed_ms = self.watch.elapsed_ms();
         let is_due = |target: &&mut Target| target.is_listed && !target.is_asked && target.due_ms <= elapsed_ms;
-        for target in self.targets.values_mut().filter(is_due) {
+        let room = self.room();
+        let mut due: Vec<&mut Target> = self.targets.values_mut().filter(is_due).collect();
+        // Where not all can be asked at once, those come first that have been waiting longest.
+        due.sort_by_key(|target| target.due_ms);
+        for target in due.into_iter().take(room) {
             target.is_asked = true;
             target.due_ms = elapsed_ms + plan::until_next_ms(&target.endpoint.key, self.scrape.interval_ms, at);
             let (fetcher, endpoint) = (fetching.fetcher(elapsed_ms), target.endpoint.clone());

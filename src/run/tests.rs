@@ -311,7 +311,8 @@ fn f12_gates_are_answered_at_once_while_a_commit_takes_its_time() {
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
     let (snapshots, questions) = (working.snapshots.clone(), working.questions.clone());
-    runtime.spawn(answer(listener, snapshots, questions, Access::new(address, None), Arc::new(SystemClock)));
+    let limits = Limits::default();
+    runtime.spawn(answer(listener, limits, snapshots, questions, Access::new(address, None), Arc::new(SystemClock)));
 
     // The disk is busy with what was decided first.
     begun.recv_timeout(Duration::from_secs(20)).expect("a commit");

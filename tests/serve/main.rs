@@ -5,6 +5,7 @@
 //! long enough. Rows of the list of known faults are named where they are met.
 
 mod crash;
+mod descriptors;
 mod lines;
 mod live;
 #[path = "../support/nginx.rs"]

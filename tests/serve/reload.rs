@@ -7,12 +7,11 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use slogate::time::Stopwatch;
 
 use super::TOKEN;
 use super::crash::Ending;
 use super::lines::{Expected, Log};
-use super::server::{FORMAT, PATIENCE_MS, Place, Server, converse, request};
+use super::server::{FORMAT, Place, Server, converse, request, until};
 
 /// How often the specs are edited while a log is written.
 const EDITS: usize = 12;
@@ -523,16 +522,6 @@ fn edit(place: &Place, file: &str, from: &str, to: &str) {
     let draft = place.path("draft");
     fs::write(&draft, text.replacen(from, to, 1)).expect("written");
     fs::rename(draft, path).expect("renamed");
-}
-
-/// Waits until something is so.
-#[track_caller]
-fn until(place: &Place, what: &str, is_so: impl Fn() -> bool) {
-    let watch = Stopwatch::start();
-    while !is_so() {
-        assert!(watch.elapsed_ms() < PATIENCE_MS, "{what} does not come; words:\n{}", place.words());
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 fn hang_up(server: &Server<'_>) {

@@ -275,6 +275,17 @@ impl Server<'_> {
     pub fn stop(mut self) -> ExitStatus {
         let killed = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().expect("kill runs");
         assert!(killed.success());
+        self.wait_until_ended()
+    }
+
+    /// How it ended by itself.
+    #[track_caller]
+    pub fn ended(mut self) -> ExitStatus {
+        self.wait_until_ended()
+    }
+
+    #[track_caller]
+    fn wait_until_ended(&mut self) -> ExitStatus {
         let watch = Stopwatch::start();
         loop {
             if let Some(status) = self.process.try_wait().expect("a status") {
@@ -298,6 +309,16 @@ impl Drop for Server<'_> {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub fn until(place: &Place, what: &str, is_so: impl Fn() -> bool) {
+    let watch = Stopwatch::start();
+    while !is_so() {
+        assert!(watch.elapsed_ms() < PATIENCE_MS, "{what} does not come; words:\n{}", place.words());
+        thread::sleep(GLANCE);
     }
 }
 

@@ -410,3 +410,31 @@ fn g31_what_people_write_has_a_limit() {
         assert_eq!(refused, Some(CommandError::TooLong));
     }
 }
+
+/// Its SLO keeps what it counted, and the gate knows that nobody has been heard since.
+#[test]
+fn i05_an_slo_that_is_given_a_silent_source_is_no_sound_evidence() {
+    let catalog = catalog(vec![availability()]);
+    let mut server = Server::start(catalog.clone(), NOW);
+    observe(&mut server.engine, &[(NOW, true); 20]);
+    assert_eq!(server.engine.tick(NOW).gates[0].state.level, Level::Open);
+    let moved = changed(&catalog, |catalog| catalog.sources[0].name = "other".into());
+    for _ in 0..2 {
+        server.restart(moved.clone(), NOW);
+        let board = server.engine.tick(NOW);
+        assert_eq!(board[SloId(0)].standing.tally, Tally::new(20, 0));
+        assert_eq!((board[SourceId(0)].health, board[SloId(0)].evidence.name()), (Health::NeverHeard, "stale"));
+        let gate = &board.gates[0];
+        assert_eq!(
+            (gate.state.level, gate.verdict(&catalog.services[0].policy, "feature").allow),
+            (Level::Unknown, false)
+        );
+        let words = "source other was never heard; what its SLOs have counted is from before they were read from it";
+        assert_eq!((gate.reasons[0].kind(), gate.reasons[0].text(&moved).as_str()), ("source_stale", words));
+        assert_eq!(gate.reasons.len(), 1);
+    }
+    // The first line of it is enough: the counts are those of the same SLO.
+    observe(&mut server.engine, &[(NOW, true)]);
+    let board = server.engine.tick(NOW);
+    assert_eq!((board.gates[0].state.level, board[SloId(0)].evidence), (Level::Open, Evidence::Ok));
+}

@@ -91,7 +91,7 @@ impl Tail {
             names::expand(glob, &mut paths, &mut unlisted);
         }
         for (directory, error) in unlisted {
-            self.note(NoteKind::Unlisted, &directory, error.to_string());
+            self.note_error(NoteKind::Unlisted, &directory, &error);
             let trouble = Trouble::again(was_blind.remove(&directory), &error, self.now_ms);
             self.blind.insert(directory, trouble);
         }
@@ -120,7 +120,7 @@ impl Tail {
             },
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
             Err(error) => {
-                self.note(NoteKind::Unreadable, path, error.to_string());
+                self.note_error(NoteKind::Unreadable, path, &error);
                 let trouble = Trouble::again(was_blind.remove(path), &error, self.now_ms);
                 self.blind.insert(path.to_owned(), trouble);
             }

@@ -127,6 +127,8 @@ pub enum NoteKind {
     Unreadable,
     /// A directory cannot be listed at present.
     Unlisted,
+    /// It cannot be opened, since the process may have no more files open.
+    NoDescriptors,
 }
 
 impl NoteKind {
@@ -141,6 +143,7 @@ impl NoteKind {
             Self::Utf16 => "tail.encoding_utf16",
             Self::Unreadable => "tail.unreadable",
             Self::Unlisted => "tail.unlisted",
+            Self::NoDescriptors => "tail.no_descriptors",
         }
     }
 
@@ -168,6 +171,11 @@ impl fmt::Display for Note {
             NoteKind::Unreadable => {
                 write!(out, "{path}: cannot be read ({detail}) and is tried again; see that slogate may read it")
             }
+            NoteKind::NoDescriptors => write!(
+                out,
+                "{path}: cannot be opened ({detail}) and is tried again, like others perhaps; raise the limit of slogate \
+                 (LimitNOFILE= in its systemd unit, `ulimit -n` in a shell)"
+            ),
             NoteKind::Unlisted => {
                 write!(out, "{path}: cannot be listed ({detail}) and is tried again; see that slogate may read it")
             }

@@ -343,7 +343,7 @@ impl Tail {
         stream.looked = None;
         stream.trouble = Some(Trouble::again(stream.trouble.take(), error, now_ms));
         let path = stream.kept.path.clone();
-        self.note(NoteKind::Unreadable, &path, error.to_string());
+        self.note_error(NoteKind::Unreadable, &path, error);
     }
 
     pub(super) fn close(&mut self, key: u64) {

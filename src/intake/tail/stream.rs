@@ -288,6 +288,8 @@ impl Stream {
                 self.size().saturating_sub(self.offset().saturating_add(self.pending))
             }
             (State::Followed, Some(Packed { length: Some(length), .. })) => length.saturating_sub(self.offset()),
+            // What is in it nobody knows before it was looked through, which waits while it may still be written.
+            (State::New, Some(Packed { length: None, .. })) if self.has_file() && self.trouble.is_none() => self.size(),
             (State::New | State::CopyOf(_), None) => self.uncompared,
             _ => 0,
         }

@@ -157,6 +157,13 @@ fn file_source(directory: &Path, written: &written::FileSource, faults: &Faults<
 pub(super) fn paths(directory: &Path, at: &At<Texts>, key: &str, faults: &Faults<'_>) -> Option<Vec<String>> {
     let mut paths = Vec::new();
     for path in value::elements(at, key, (1, MOST_PATHS), faults)? {
+        if path.value.contains("**") {
+            let text = quoted(&path.value);
+            let words = "`**` would mean directories of any depth, and none are looked through like that; write a path \
+                         for each depth, such as `logs/*.log` and `logs/*/*.log`";
+            faults.error(path.place, format!("`{key}`: {text}: {words}"));
+            continue;
+        }
         if let Some(path) = self::path(directory, path, key, faults) {
             paths.push(path.to_string_lossy().into_owned());
         }

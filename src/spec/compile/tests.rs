@@ -237,6 +237,16 @@ fn missing_keys_are_told_at_the_head_of_their_table() {
 }
 
 #[test]
+fn two_stars_in_a_path_are_refused_because_they_would_mean_nothing() {
+    let words = "`**` would mean directories of any depth, and none are looked through like that; write a path for each \
+                 depth, such as `logs/*.log` and `logs/*/*.log`";
+    for path in ["/var/log/**/access.log", "old/**.gz"] {
+        let fault = format!("slogate.toml:8:40: `paths`: `{path}`: {words}");
+        check(&[("\"old/*.gz\"", &format!("\"{path}\""), &[fault.as_str()])]);
+    }
+}
+
+#[test]
 fn kinds_of_other_versions_are_refused_in_one_line() {
     check(&[
         (

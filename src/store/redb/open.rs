@@ -8,7 +8,7 @@
 //! read. What redb makes of a damaged file, repairs included, therefore never reaches it.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,6 +54,7 @@ impl Claim {
     /// # Errors
     /// When another process has it, or this one may not write there.
     pub fn on(path: &Path) -> Result<Self, StoreError> {
+        check_place(path)?;
         let lock_path = beside(path, ".lock");
         let fail = |source| io_error(lock_path.clone(), source);
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&lock_path);
@@ -74,6 +75,28 @@ impl Claim {
             Ok(()) | Err(StoreError::Full { .. }) => Ok(Self { _lock: Arc::new(lock) }),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Whether a file can be at `path`: what the system says of one that cannot does not tell what to do.
+fn check_place(path: &Path) -> Result<(), StoreError> {
+    let misplaced = |why| Err(StoreError::Misplaced { path: path.to_owned(), why });
+    if path.is_dir() {
+        let inside = path.join("slogate.redb");
+        let inside = inside.display();
+        return misplaced(format!(
+            "the store is a file, and this is a directory; set [store] url = \"redb:{inside}\" say"
+        ));
+    }
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    match directory.map(|directory| (directory.display(), std::fs::metadata(directory))) {
+        Some((name, Err(error))) if error.kind() == ErrorKind::NotFound => misplaced(format!(
+            "there is no directory {name} for the store; create it, or set [store] url to another place"
+        )),
+        Some((name, Ok(found))) if !found.is_dir() => {
+            misplaced(format!("{name}, where the store is to be, is no directory; set [store] url to another place"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -148,7 +148,7 @@ fn a13_what_is_no_log_is_left_alone() {
 fn a13_a_pipe_in_the_place_of_a_log_is_not_waited_for() {
     let scene = Scene::new(&["x"]);
     assert!(std::process::Command::new("mkfifo").arg(scene.path("pipe")).status().unwrap().success());
-    assert_eq!(disk::open(&scene.path("pipe")).unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+    assert_eq!(disk::open(&scene.path("pipe")).unwrap_err().kind(), io::ErrorKind::InvalidInput);
 }
 
 #[test]

@@ -136,7 +136,14 @@ fn a20_of_a_torn_archive_the_whole_members_are_read() {
     fs::write(scene.path("access.log.1.gz"), &packed).unwrap();
     scene.poll();
     assert!(scene.found.lines.is_empty(), "it may be being written");
+    assert_eq!(scene.progress.bytes_behind, packed.len() as u64, "it is not read yet");
+    for _ in 0..23 {
+        scene.poll();
+        assert!(scene.progress.bytes_behind > 0 && scene.found.gaps.is_empty());
+        assert!(!scene.progress.has_more(), "there is no hurry");
+    }
     scene.poll_long();
+    assert_eq!(scene.progress.bytes_behind, 0);
     let gaps = [(GapReason::PackedTorn, None)];
     scene.expect_with_gaps(lines("a", 1..=3), &gaps);
     scene.restart();

@@ -148,6 +148,36 @@ fn f10_a_place_that_may_not_be_written_is_refused_with_the_user_and_the_owner() 
 }
 
 #[test]
+fn where_no_store_can_be_one_sentence_says_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    fs::write(place("file"), "").unwrap();
+    let (own, file) = (directory.path().display(), place("file").display().to_string());
+    for (path, why) in [
+        (
+            place(""),
+            format!("the store is a file, and this is a directory; set [store] url = \"redb:{own}/slogate.redb\" say"),
+        ),
+        (
+            place("none/at/all.redb"),
+            format!(
+                "there is no directory {own}/none/at for the store; create it, or set [store] url to another place"
+            ),
+        ),
+        (
+            place("file/slogate.redb"),
+            format!("{file}, where the store is to be, is no directory; set [store] url to another place"),
+        ),
+    ] {
+        let error = Redb::open(&path).unwrap_err();
+        assert!(matches!(error, StoreError::Misplaced { .. }), "{error}");
+        assert_eq!(error.to_string(), format!("{}: {why}", path.display()));
+    }
+    let left: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["file"], "nothing is left behind");
+}
+
+#[test]
 fn f11_a_second_process_is_refused_and_told_the_first() {
     let directory = tempfile::tempdir().unwrap();
     let path = filled(directory.path());
