@@ -65,7 +65,9 @@ impl Parts {
         let alerts = written.engine.as_ref().and_then(|engine| alert::common(&engine.alerts, faults)).flatten();
         let slos = story::slos(&names, sources, alerts.as_deref(), faults);
         if let Some(alerts) = &alerts {
-            let promises: Vec<_> = slos.iter().flatten().map(|slo| (slo.objective, slo.window)).collect();
+            let promise =
+                |slo: &Slo| alert::Promise { objective: slo.objective, window: slo.window, slice: slo.sli.slice() };
+            let promises: Vec<_> = slos.iter().flatten().map(promise).collect();
             alert::report_idle(alerts, &promises, faults);
         }
         let stories = story::stories(&names, faults);

@@ -38,6 +38,15 @@ enum Speed {
     Factor(Factor),
 }
 
+/// What there is to know of an SLO whose budget may burn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Promise {
+    pub(super) objective: Objective,
+    pub(super) window: Horizon,
+    /// Of the kinds that judge slices.
+    pub(super) slice: Option<Horizon>,
+}
+
 /// The rules for every SLO that has none of its own; `Some(None)` when nothing is said, `None` when it is broken.
 pub(super) fn common(field: &Field<Vec<Alert>>, faults: &Faults<'_>) -> Option<Option<Vec<Written>>> {
     field.or(None, |at| rules(at, faults).map(Some))
@@ -49,31 +58,31 @@ pub(super) fn common(field: &Field<Vec<Alert>>, faults: &Faults<'_>) -> Option<O
 pub(super) fn of_slo(
     own: &Field<Vec<Alert>>,
     common: Option<&[Written]>,
-    (objective, window): (Objective, Horizon),
+    promise: Promise,
     faults: &Faults<'_>,
 ) -> Option<Vec<AlertRule>> {
     if let Some(own) = own.or(None, |at| rules(at, faults).map(Some))? {
         let compile = |rule: &Written| {
-            let compiled = rule.compile(objective, window);
+            let compiled = rule.compile(promise);
             compiled.map_err(|why| faults.error(rule.place, why)).ok()
         };
         let compiled: Vec<Option<AlertRule>> = own.iter().map(compile).collect();
         return compiled.into_iter().collect();
     }
     Some(match common {
-        Some(common) => common.iter().filter_map(|rule| rule.compile(objective, window).ok()).collect(),
+        Some(common) => common.iter().filter_map(|rule| rule.compile(promise).ok()).collect(),
         None => {
-            let mut rules = AlertRule::recommended(window);
-            rules.retain(|rule| is_reachable(rule.factor, objective));
-            rules
+            let rules = AlertRule::recommended(promise.window).into_iter();
+            let reachable = rules.filter(|rule| is_reachable(rule.factor, promise.objective));
+            reachable.filter_map(|rule| over_slices(rule, promise.slice)).collect()
         }
     })
 }
 
 /// Reports the rules for every SLO that can fire for none of these.
-pub(super) fn report_idle(common: &[Written], slos: &[(Objective, Horizon)], faults: &Faults<'_>) {
+pub(super) fn report_idle(common: &[Written], slos: &[Promise], faults: &Faults<'_>) {
     for rule in common {
-        let results = slos.iter().map(|(objective, window)| rule.compile(*objective, *window));
+        let results = slos.iter().map(|promise| rule.compile(*promise));
         let refused: Vec<String> = results.filter_map(Result::err).collect();
         if let Some(why) = refused.first().filter(|_| refused.len() == slos.len()) {
             faults.error(rule.place, why);
@@ -172,7 +181,7 @@ impl Written {
     ///
     /// # Errors
     /// Why it can never fire there.
-    fn compile(&self, objective: Objective, window: Horizon) -> Result<AlertRule, String> {
+    fn compile(&self, Promise { objective, window, slice }: Promise) -> Result<AlertRule, String> {
         let Self { severity, long, short, hold_ms, .. } = *self;
         if long > window {
             return Err(format!("the long window of {long} is longer than the SLO's window of {window}"));
@@ -188,8 +197,20 @@ impl Written {
             let why = format!("at an objective of {objective}% no budget burns faster than {most}");
             return Err(format!("this alert can never fire: its factor is {factor}, and {why}"));
         }
+        if let Some(slice) = slice.filter(|slice| *slice >= short) {
+            let why = format!("no slice of {slice} ever lies in a window of {short}");
+            return Err(format!("this alert can never fire: {why}; make `short` at least twice as long as a slice"));
+        }
         Ok(AlertRule { severity, long, short, factor, hold_ms })
     }
+}
+
+/// A recommended rule for an SLO that judges slices: with a short window in which there always is a whole one. `None` when
+/// the long window has no room for that.
+fn over_slices(rule: AlertRule, slice: Option<Horizon>) -> Option<AlertRule> {
+    let Some(slice) = slice.filter(|slice| *slice >= rule.short) else { return Some(rule) };
+    let short = Horizon::new(u32::try_from(2 * slice.minutes()).ok()?)?;
+    (short < rule.long).then_some(AlertRule { short, ..rule })
 }
 
 /// Whether a total outage burns that fast: factor <= 1 / (1 - objective).

@@ -1,6 +1,6 @@
 //! Stories and their SLOs.
 
-use super::alert;
+use super::alert::{self, Promise};
 use super::names::{NamedStory, Names};
 use super::value::{self, Bounds};
 use crate::increase::{Bound, Condition, Part};
@@ -86,10 +86,11 @@ impl Context<'_> {
         let kind = self.only_kind(written);
         let events = kind.and_then(|kind| self.events(kind));
         let sli = kind.and_then(|kind| self.sli(&kind.value, window));
-        let promise = objective.zip(window);
+        let slice = sli.as_ref().and_then(Sli::slice);
+        let promise = objective.zip(window).map(|(objective, window)| Promise { objective, window, slice });
         let alerts = promise.and_then(|promise| alert::of_slo(&written.alerts, self.alerts, promise, faults));
         let (source, requests) = events?;
-        let (objective, window) = promise?;
+        let Promise { objective, window, .. } = promise?;
         Some(Slo { name: name?, story, objective, window, source, requests, sli: sli?, alerts: alerts? })
     }
 

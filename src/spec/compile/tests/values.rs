@@ -443,7 +443,8 @@ fn an_alert_that_can_never_fire_is_refused() {
         format!("[[alert]]\nseverity = \"page\"\nlong = \"1h\"\nshort = \"5m\"\nfactor = {factor}\n[gate]")
     };
     let sound = edited("[gate]", &common("14.4")).unwrap().catalog;
-    assert_eq!(sound.slos.iter().map(|slo| slo.alerts.len()).collect::<Vec<_>>(), [1, 0, 0, 1]);
+    // Neither at 90%, nor where slices are as long as the short window.
+    assert_eq!(sound.slos.iter().map(|slo| slo.alerts.len()).collect::<Vec<_>>(), [1, 0, 0, 0]);
     check(&[(
         "[gate]",
         &common("2001"),
@@ -451,6 +452,26 @@ fn an_alert_that_can_never_fire_is_refused() {
             "slogate.toml:10:1: this alert can never fire: its factor is 2001, and at an objective of 99.95% no budget burns faster than 2000",
         ],
     )]);
+}
+
+#[test]
+fn the_short_window_of_an_alert_has_room_for_a_slice() {
+    let shorts = |slice: &str| {
+        let rate = "minimum = 0.5\nslice = \"5m\"";
+        let catalog = edited(rate, &rate.replace("5m", slice)).unwrap().catalog;
+        catalog.slos[3].alerts.iter().map(|rule| rule.short.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(shorts("4m"), ["5m", "30m", "2h", "6h"]);
+    assert_eq!(shorts("5m"), ["10m", "30m", "2h", "6h"]);
+    assert_eq!(shorts("30m"), ["1h", "2h", "6h"]);
+    let own = |short: &str| {
+        format!("slice = \"5m\"\n[[slo.alert]]\nseverity = \"page\"\nlong = \"1h\"\nshort = \"{short}\"\nfactor = 2")
+    };
+    assert!(edited("slice = \"5m\"", &own("6m")).is_ok());
+    let found = edited("slice = \"5m\"", &own("5m")).map(drop).unwrap_err();
+    let why = "this alert can never fire: no slice of 5m ever lies in a window of 5m; make `short` at least twice as long \
+               as a slice";
+    assert!(found[0].ends_with(why), "{found:?}");
 }
 
 #[test]
