@@ -65,7 +65,7 @@ use ledger::{Bounds, Ledger, Shown};
 use quality::Tolerance;
 pub use quality::{KeptQuality, Reading, may_hide_errors};
 pub use recall::Recall;
-pub use renames::NotFollowed;
+pub use renames::{NotFollowed, SourceRename};
 pub use restore::{Restoring, RestoringDurations};
 pub use targets::{MOST_NOTES, MOST_OBJECTIONS, Objection, Target, TargetNote, Targets, Unseen};
 pub use terms::Terms;

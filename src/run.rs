@@ -26,6 +26,7 @@ mod following;
 mod owner;
 mod refused;
 mod reload;
+mod renamed;
 mod rescue;
 mod revive;
 mod scrape;
@@ -169,6 +170,7 @@ fn serve_store(
     };
     tell_measured(&mut engine, &followers, clock.now());
     tell_not_followed(&engine);
+    renamed::tell(&engine);
     let access = Access::new(address, token);
     let (questions_in, questions) = bounded(QUESTIONS);
     let writer = Writer::new(Arc::clone(&store), loaded.revision);

@@ -24,7 +24,9 @@ mod writer;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::engine::{AuditEntry, Checkpoint, Engine, Gap, Kept, Recall, RestoringDurations, SeriesId, SlotCounts};
+use crate::engine::{
+    AuditEntry, Checkpoint, Engine, Gap, Kept, Recall, RestoringDurations, SeriesId, SlotCounts, SourceRename,
+};
 use crate::spec::Catalog;
 use crate::time::{Horizon, Minute, Timestamp};
 use crate::window::PackedHour;
@@ -75,6 +77,17 @@ pub struct Loaded {
     pub positions: Vec<Position>,
     /// The newest gap records, oldest first.
     pub gaps: Vec<Gap>,
+}
+
+impl Loaded {
+    /// Tells read positions and gaps under the new names of their sources; the engine sees to the rest.
+    fn follow(&mut self, renamed: Vec<SourceRename>) {
+        let names = self.positions.iter_mut().map(|position| &mut position.source);
+        for name in names.chain(self.gaps.iter_mut().map(|gap| &mut gap.source)) {
+            *name = SourceRename::latter(&renamed, std::mem::take(name));
+        }
+        self.kept.renamed_sources = renamed;
+    }
 }
 
 /// What is told the counts of one hour after the other; hours are numbered from the epoch.
@@ -285,7 +298,23 @@ pub fn restore_counts(
     kept: Horizon,
     now: Timestamp,
 ) -> Result<(Engine, Loaded, LaterDurations), StoreError> {
-    let loaded = store.load()?;
+    restore_renamed(store, catalog, kept, now, |_| Vec::new())
+}
+
+/// The same with sources that go on under other names, which `renamed` finds in what is kept. Everything is told under
+/// the new names; the store has them with the first checkpoint of the engine.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn restore_renamed(
+    store: &dyn Store,
+    catalog: Arc<Catalog>,
+    kept: Horizon,
+    now: Timestamp,
+    renamed: impl FnOnce(&Loaded) -> Vec<SourceRename>,
+) -> Result<(Engine, Loaded, LaterDurations), StoreError> {
+    let mut loaded = store.load()?;
+    loaded.follow(renamed(&loaded));
     let (mut restoring, into) = Engine::keeping(catalog, kept).restore(&loaded.kept, now);
     let from = restoring.from();
     store.hours(from, &mut |hour, counts| restoring.add(hour, counts))?;

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use crate::counts::{Rejection, Took};
 use crate::engine::quality::KeptQuality;
-use crate::engine::{Absence, AuditEntry, Terms};
+use crate::engine::{Absence, AuditEntry, SourceRename, Terms};
 use crate::gate::{Hold, Level};
 use crate::latency::Slot;
 use crate::tally::Tally;
@@ -152,11 +152,17 @@ pub struct Kept {
     pub last_audit: u64,
     /// The earliest minute with counts.
     pub earliest: Option<Minute>,
+    /// Sources that go on under other names from here on. No store keeps that: whoever knows what sources are read from
+    /// finds it.
+    pub renamed_sources: Vec<SourceRename>,
 }
 
 /// What changed since the last checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoint {
+    /// Sources with other names than everything is kept under: before anything else, all that is kept under the old ones
+    /// is to be kept under the new ones, one rename after the other.
+    pub renamed_sources: Vec<SourceRename>,
     /// Series that are new or described anew.
     pub series: Vec<Series>,
     /// To be added, by minute, each at most once.
@@ -189,6 +195,8 @@ impl Checkpoint {
 
     /// Takes a later checkpoint into this one, so that keeping this is the same as keeping both, one after the other.
     pub fn absorb(&mut self, later: Self) {
+        later.renamed_sources.iter().for_each(|rename| rename.follow_in_totals(&mut self.sources));
+        self.renamed_sources.extend(later.renamed_sources);
         replace(&mut self.series, later.series, |series| series.id);
         self.counts = sum_by_minute(std::mem::take(&mut self.counts), later.counts);
         absorb_durations(&mut self.durations, later.durations);

@@ -14,8 +14,8 @@ use tokio::sync::watch;
 
 use super::follow::Delivery;
 use super::following::Following;
-use super::kept_for;
 use super::reload::{self, Reload};
+use super::renamed;
 use super::revive::Revival;
 use super::specs::News;
 use crate::api::{self, Access, Ask, Followed, Health, Order, OrderError, Prepared, Snapshot, StoreTrouble};
@@ -23,7 +23,7 @@ use crate::document::{Actor, AuditEntry};
 use crate::engine::{Board, Command, Engine, Gap, Recall, RestoringDurations};
 use crate::gate::{Doubt, Hold, Level, Reason};
 use crate::spec::{Catalog, ServiceId};
-use crate::store::{self, Commit, LaterDurations, Store, StoreError, Writer, restore, restore_counts};
+use crate::store::{self, Commit, LaterDurations, Store, StoreError, Writer};
 use crate::time::{Clock, Stopwatch, Timestamp};
 
 /// What readers see.
@@ -160,7 +160,7 @@ impl Owner {
         }
         self.commit().map_err(|error| error.to_string())?;
         let (catalog, now) = (Arc::clone(self.engine.catalog()), self.clock.now());
-        let restored = restore_counts(&*self.store, Arc::clone(&catalog), kept_for(&catalog), now);
+        let restored = renamed::restored(&*self.store, &catalog, now);
         let (engine, _, durations) = restored.map_err(|error| error.to_string())?;
         self.engine = engine.going_on_from(&self.engine);
         self.await_durations(durations).map_err(|error| error.to_string())
@@ -383,7 +383,7 @@ impl Owner {
             return false;
         }
         let catalog = Arc::clone(self.engine.catalog());
-        match restore(&*self.store, Arc::clone(&catalog), kept_for(&catalog), now) {
+        match renamed::restored_whole(&*self.store, &catalog, now) {
             Ok((engine, _)) => {
                 self.engine = engine.going_on_from(&self.engine);
                 self.durations = None;

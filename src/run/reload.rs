@@ -22,12 +22,11 @@ use super::following::Following;
 use super::owner::{COMMIT_MS, Owner};
 use super::revive::Revival;
 use super::specs::{Cause, Change, News};
-use super::{classifiers, followers, kept_for, tell_measured, tell_not_followed};
+use super::{classifiers, followers, renamed, tell_measured, tell_not_followed};
 use crate::api::{Access, SpecsHealth};
-use crate::engine::Board;
+use crate::engine::{Board, SourceRename};
 use crate::gate::{Decision, GateState, Hold, Level, Reason};
 use crate::spec::{Catalog, Service};
-use crate::store::restore;
 use crate::time::Timestamp;
 
 /// Of more faults than this only the number is told.
@@ -177,22 +176,25 @@ impl Owner {
     fn replace(&mut self, change: Change) {
         let Change { catalog, classifiers, token, .. } = change;
         let now = self.clock.now();
-        let restored = restore(&*self.store, Arc::clone(&catalog), kept_for(&catalog), now);
+        let restored = renamed::restored_whole(&*self.store, &catalog, now);
         let (engine, loaded) = match restored {
             Ok(restored) => restored,
             Err(error) => return self.stay(&error.to_string()),
         };
-        let carried = std::mem::take(&mut self.reload.carried);
+        let renamed_sources = engine.renamed_sources();
+        let renamed = |(name, reading)| (SourceRename::latter(renamed_sources, name), reading);
+        let carried = std::mem::take(&mut self.reload.carried).into_iter().map(renamed).collect();
         let mut followers = match followers(&catalog, classifiers, carried, &loaded.positions) {
             Ok(followers) => followers,
             Err(error) => return self.stay(&error.to_string()),
         };
-        self.caught_up = carried_over(self.engine.catalog(), &catalog, &self.caught_up);
+        self.caught_up = carried_over(self.engine.catalog(), &catalog, renamed_sources, &self.caught_up);
         self.engine = engine.going_on_from(&self.engine);
         self.durations = None;
         followers.iter_mut().for_each(|follower| follower.go_on_telling(&self.engine));
         tell_measured(&mut self.engine, &followers, now);
         tell_not_followed(&self.engine);
+        renamed::tell(&self.engine);
         self.reload.access.set_token(token);
         self.reload.specs.accept(now);
         self.reload.is_unseen = true;
@@ -247,8 +249,13 @@ impl Owner {
 
 /// What is known of the sources of `new` from those of `old`, by name: that they were started, not that they were read
 /// to their end by now.
-fn carried_over(old: &Catalog, new: &Catalog, caught_up: &[Option<bool>]) -> Vec<Option<bool>> {
-    let known = |name: &str| caught_up[old.source_named(name)?.0].map(|_| false);
+fn carried_over(
+    old: &Catalog,
+    new: &Catalog,
+    renamed: &[SourceRename],
+    caught_up: &[Option<bool>],
+) -> Vec<Option<bool>> {
+    let known = |name: &str| caught_up[old.source_named(SourceRename::former(renamed, name))?.0].map(|_| false);
     new.sources.iter().map(|source| known(&source.name)).collect()
 }
 

@@ -92,6 +92,17 @@ pub(super) struct Scraper {
     watch: Stopwatch,
 }
 
+/// The sources that no spec names any more and of whose targets this one lists some.
+pub(super) fn formerly(
+    catalog: &Catalog,
+    source: SourceId,
+    scrape: &ScrapeSource,
+    positions: &[Position],
+) -> Vec<String> {
+    let counter = ScrapeCounter::new(catalog, source, scrape);
+    state::formerly(catalog, &counter, scrape, positions).into_iter().map(|old| old.source).collect()
+}
+
 /// What a scraper waits for.
 enum Event {
     /// A target answered, or did not.
@@ -116,7 +127,7 @@ impl Scraper {
         let mut targets = state::restored(&counter, name, positions)?;
         let mut taken_over = Vec::new();
         if targets.is_empty()
-            && let Some(old) = state::taken_over(catalog, &counter, scrape, positions)?
+            && let Some(old) = state::formerly(catalog, &counter, scrape, positions).into_iter().next()
         {
             tracing::info!("source {name} goes on where {} was, which no spec names any more", old.source);
             targets = old.targets;

@@ -1,5 +1,7 @@
 //! Renames: what goes on under another name, once, through crashes, on both kinds of store.
 
+mod sources;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
