@@ -222,7 +222,11 @@ fn rules_thresholds_and_sources_that_change_lose_no_event() {
     wait_in(&place, "the other name", || place.get("/api/v1/sources")["sources"][0]["source"] == "renamed");
     count_and_write(&|| ());
     assert!(place.words().contains("source renamed goes on where app was"), "{}", place.words());
+    let accepted = || place.get("/api/v1/sources")["sources"][0]["records"].as_u64();
+    let before = accepted();
     drop(server);
+    let _server = place.start();
+    assert!(before > Some(0) && accepted() >= before, "{before:?}, then {:?}", accepted());
 }
 
 #[test]

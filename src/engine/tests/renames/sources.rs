@@ -142,7 +142,7 @@ fn i05_a_new_name_that_never_counted_anything_gives_way() {
         assert_eq!(board[SourceId(0)].gap_bytes, 7);
         server.commit();
         let series = server.store.load().unwrap().kept.series;
-        let all: std::collections::BTreeSet<&SeriesName> = series.iter().map(|series| &series.name).collect();
+        let all: BTreeSet<&SeriesName> = series.iter().map(|series| &series.name).collect();
         assert_eq!(all.len(), series.len(), "{series:#?}");
     });
 }
