@@ -16,6 +16,7 @@
 //! - When the store cannot be written, counting goes on in memory and the gate keeps answering; everything is written
 //!   when that is possible again. When counting cannot keep up, channels fill and files wait: nothing is dropped.
 //! - A damaged store is no reason not to answer: see [`rescue`].
+//! - A source that was renamed goes on with all that is kept of it ([`renamed`]).
 //! - A follower that panics takes nothing with it: it begins again ([`revive`]).
 //! - The specs are watched ([`specs`]). What is sound in them is in force as a whole, at once for every reader; what is
 //!   not changes nothing ([`reload`]).

@@ -13,6 +13,7 @@ fn catalog(root: &Path, sources: &[(&str, &str)]) -> Catalog {
         format!("[[source]]\nname = \"{name}\"\n[source.file]\npaths = [\"{}\"]\nformat = \"common\"\n", path.display())
     };
     let specs: String = sources.iter().map(source).collect();
+    let specs = specs + "[gate]\non_unknown = \"deny\"\n";
     let story = format!(
         "[story]\nname = \"shop\"\n[[slo]]\nname = \"up\"\nobjective = 90.0\n[slo.availability]\nsource = \"{}\"\n\
          requests = [\"GET /\"]\n",
