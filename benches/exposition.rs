@@ -1,7 +1,8 @@
 //! What reading a page of metrics costs: `cargo bench --bench exposition`.
 //!
 //! The page has 5.3 MB of histograms. Before the figures of each way to read it comes a table of how many times as fast
-//! as prometheus-parse it is, of rounds in which all of them take turns: a machine that is busy for a while is busy for all.
+//! as prometheus-parse it is, of rounds in which all of them take turns: a machine that is busy for a while is busy for
+//! all.
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -3,8 +3,8 @@
 //! `make_log DIR MEGABYTES` makes in DIR
 //! - `access.log`: nginx's combined format with `$request_time`, about 235 bytes a line, 60 routes with identifiers in
 //!   their paths, spread evenly over 28 days; the same bytes every time;
-//! - `specs-60/`: two SLOs for each of the 60 routes; `specs-50/`, `specs-500/`: 100 and 1,000 SLOs, on 50 and 500 routes;
-//!   `specs-dense/`: 1,000 SLOs on the 60 routes of the log, so that every line counts for 16 or more.
+//! - `specs-60/`: two SLOs for each of the 60 routes; `specs-50/`, `specs-500/`: 100 and 1,000 SLOs, on 50 and 500
+//!   routes; `specs-dense/`: 1,000 SLOs on the 60 routes of the log, so that every line counts for 16 or more.
 
 use std::fmt::Write as _;
 use std::fs;

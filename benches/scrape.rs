@@ -1,8 +1,8 @@
 //! What scraping costs a running server: `cargo bench --bench scrape`.
 //!
-//! Two hundred targets with 4,992 series each (histograms, 0.6 MB a page), which the real program scrapes every 15 s, in
-//! four runs: with SLOs that select 1% of the series and with SLOs that select all, of targets that send their pages as
-//! they are and of targets that pack them with gzip, as most client libraries do for whoever offers it.
+//! Two hundred targets with 4,992 series each (histograms, 0.6 MB a page), which the real program scrapes every 15 s,
+//! in four runs: with SLOs that select 1% of the series and with SLOs that select all, of targets that send their pages
+//! as they are and of targets that pack them with gzip, as most client libraries do for whoever offers it.
 //!
 //! A run prints how much of one core slogate computed while it read the first page of each target, how much while it
 //! read the next ones, and how much memory it held then. The targets are served by a process of their own; every page

@@ -1,6 +1,7 @@
 //! Whether `slogate serve` is small and quick: `cargo bench --bench serve`.
 //!
-//! A thousand SLOs of four kinds, with every minute of 28 days counted in the store, and the real program on top of them:
+//! A thousand SLOs of four kinds, with every minute of 28 days counted in the store, and the real program on top of
+//! them:
 //!
 //! - how long it takes to be ready, how much memory it holds and how large its store is;
 //! - how many gate checks and reads of one SLO it answers in a second, in turns with a bare axum handler that has the

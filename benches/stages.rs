@@ -1,7 +1,7 @@
 //! What each stage of a line costs: `cargo bench --bench stages`.
 //!
-//! The stages are cumulative only in `count`; the others are measured by themselves, on the same 4 MiB of log. Throughput
-//! is that of the log's bytes, so that a stage's share of the whole can be read off.
+//! The stages are cumulative only in `count`; the others are measured by themselves, on the same 4 MiB of log.
+//! Throughput is that of the log's bytes, so that a stage's share of the whole can be read off.
 
 use std::hint::black_box;
 use std::sync::Arc;

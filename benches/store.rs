@@ -1,8 +1,8 @@
 //! How large a store is, how long it takes to be ready, and what a commit costs: `cargo bench --bench store`.
 //!
 //! A thousand SLOs of four kinds with every minute of 28 days counted. The history is committed an hour at a time, as
-//! when logs are read from their beginning, then some minutes are committed second by second, as when they are followed.
-//! `SLOGATE_BENCH_SLOS` and `SLOGATE_BENCH_DAYS` change the amount, `SLOGATE_BENCH_DIR` the place.
+//! when logs are read from their beginning, then some minutes are committed second by second, as when they are
+//! followed. `SLOGATE_BENCH_SLOS` and `SLOGATE_BENCH_DAYS` change the amount, `SLOGATE_BENCH_DIR` the place.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -5,14 +5,14 @@
 //! fires, and it is resolved when it has stopped.
 //!
 //! - Whether a rule burns is an integer comparison of counts, as everything that decides. Windows without events do not
-//!   burn; whoever asks gives the windows as they were when they last saw some, as far back as the source may be behind,
-//!   so that an alert does not go off because a minute has just begun.
-//! - A [`Course`] is a function of counts: [`Course::of_past`] finds it for any instant from the minutes before. What is
-//!   remembered from one decision to the next only spares that work, so that a restart forgets no alert that fires.
+//!   burn; whoever asks gives the windows as they were when they last saw some, as far back as the source may be
+//!   behind, so that an alert does not go off because a minute has just begun.
+//! - A [`Course`] is a function of counts: [`Course::of_past`] finds it for any instant from the minutes before. What
+//!   is remembered from one decision to the next only spares that work, so that a restart forgets no alert that fires.
 //! - Alerts inform; a gate freezes for one only where its policy says so.
 //!
-//! It sends nothing to anybody: what has fired is in the answers and the metrics, and the same rules can be exported for
-//! Prometheus.
+//! It sends nothing to anybody: what has fired is in the answers and the metrics, and the same rules can be exported
+//! for Prometheus.
 
 use crate::budget::budget_share;
 use crate::spec::{AlertRule, Objective};
@@ -21,8 +21,8 @@ use crate::time::{Minute, Timestamp};
 
 /// For how long a resolved alert is shown, in milliseconds: a day.
 const SHOWN_MS: i64 = 86_400_000;
-/// How far back an alert is looked for that has ended, in minutes. What ended earlier is only known to a server that was
-/// there.
+/// How far back an alert is looked for that has ended, in minutes. What ended earlier is only known to a server that
+/// was there.
 const LOOKED_BACK: i64 = 60;
 
 /// What has become of an alert.

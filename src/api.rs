@@ -13,10 +13,11 @@
 //! - Orders need a bearer token, or, where none is configured, a listener that only this machine reaches ([`Access`]).
 //! - What a client sends is bounded before it is looked at: connections, time, headers, bodies (see `connections` and
 //!   `wire`). Nothing that it sends stays, beyond a counter in a table of fixed size.
-//! - Every refusal is an RFC 9457 problem that says what would be right. Unknown query parameters are refused, so that a
-//!   misspelt `chnage=fix` is not answered as if nothing had been asked.
+//! - Every refusal is an RFC 9457 problem that says what would be right. Unknown query parameters are refused, so that
+//!   a misspelt `chnage=fix` is not answered as if nothing had been asked.
 //!
-//! There is no arithmetic here, nothing that outlives a snapshot, no TLS and no HTTP/2: a proxy in front does those better.
+//! There is no arithmetic here, nothing that outlives a snapshot, no TLS and no HTTP/2: a proxy in front does those
+//! better.
 
 mod access;
 mod alerts;

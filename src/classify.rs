@@ -3,9 +3,9 @@
 //! The only place that decides it. All patterns of all SLOs of a source are compiled together, so that a request is
 //! looked up once however many SLOs there are: its path leads through one automaton ([`routes`]) to the set of patterns
 //! that match it, and with its method and host to the set of SLOs. A request of such a set can come out in a few ways
-//! only: so many classes of statuses times so many classes of durations. Each way is an [`Outcome`], a small number, and
-//! counting requests means counting outcomes. What an outcome means for each SLO is looked up when counts are handed
-//! over, once a page instead of once a line.
+//! only: so many classes of statuses times so many classes of durations. Each way is an [`Outcome`], a small number,
+//! and counting requests means counting outcomes. What an outcome means for each SLO is looked up when counts are
+//! handed over, once a page instead of once a line.
 //!
 //! - A request counts once for every SLO with a pattern that matches it, however many of its patterns match.
 //! - The cost of a line does not depend on the number of SLOs, nor on how many of them it counts for.

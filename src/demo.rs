@@ -1,9 +1,9 @@
 //! The demo: a shop's last four weeks and what happens now, served from a temporary directory.
 //!
-//! For whoever wants to see a frozen gate before writing a spec. Nothing about the server is special: [`run`] writes the
-//! specs that the repository ships and a log for them, [`run::serve`] follows that log like any other, and the demo goes
-//! on writing and rotating it. One story is counted from metrics, which a service within the demo exposes. What it tells
-//! about the gates, it has asked the server.
+//! For whoever wants to see a frozen gate before writing a spec. Nothing about the server is special: [`run`] writes
+//! the specs that the repository ships and a log for them, [`run::serve`] follows that log like any other, and the demo
+//! goes on writing and rotating it. One story is counted from metrics, which a service within the demo exposes. What it
+//! tells about the gates, it has asked the server.
 //!
 //! - The log is a function of the seed and of the instant of the start, line for line ([`Traffic`]).
 //! - Everything is in one temporary directory, which is removed at the end, however the end comes about, short of

@@ -12,8 +12,8 @@
 //! - Everything shown is a function of counts and an instant. [`Engine::board_at`] gives it for a past instant without
 //!   changing anything; only the memory of gates (see [`crate::gate`]) belongs to the present and to [`Engine::tick`],
 //!   and what it was in the past is told by the audit (see [`Recall`]).
-//! - What was counted is told together with what is wrong with it: gaps, and doubts about a source (see `quality`). Counts
-//!   that do not add up stop their source, and nothing else.
+//! - What was counted is told together with what is wrong with it: gaps, and doubts about a source (see `quality`).
+//!   Counts that do not add up stop their source, and nothing else.
 //! - Nothing here grows with traffic: the catalog fixes the number of windows, and they are rings.
 //! - An engine that was [restored](Engine::restore) remembers what changes; [`Engine::checkpoint`] hands it over, to be
 //!   kept with whatever else must be kept in the same instant. The next engine goes on from there.
@@ -65,7 +65,7 @@ use ledger::{Bounds, Ledger, Shown};
 use quality::Tolerance;
 pub use quality::{KeptQuality, Reading, may_hide_errors};
 pub use recall::Recall;
-pub use renames::NotFollowed;
+pub use renames::{NotFollowed, SourceRename};
 pub use restore::{Restoring, RestoringDurations};
 pub use targets::{MOST_NOTES, MOST_OBJECTIONS, Objection, Target, TargetNote, Targets, Unseen};
 pub use terms::Terms;
@@ -409,8 +409,9 @@ impl Engine {
         self.now.plus_millis(AHEAD_MS).minute()
     }
 
-    /// Whether windows of length `reach` at `t` are answered as well as those at present: they reach to no minute that is
-    /// not kept any more, or of which records were refused for being too old, nor do they end before there was anything.
+    /// Whether windows of length `reach` at `t` are answered as well as those at present: they reach to no minute that
+    /// is not kept any more, or of which records were refused for being too old, nor do they end before there was
+    /// anything.
     fn check_kept(&self, t: Timestamp, reach: Horizon) -> Result<(), NotKept> {
         if t > self.now {
             return Err(NotKept::Future(t));

@@ -5,17 +5,18 @@
 //! particular change may pass at that level is a second, smaller question, [`Decision::verdict`].
 //!
 //! - Everything that decides is an integer comparison; every level but open carries at least one [`Reason`].
-//! - *Hysteresis.* A budget at or below `frozen_below` closes the gate and the SLO is remembered as holding it; the gate
-//!   opens again only when each SLO that holds it has been seen, with sound evidence, above `thaw_above`. An SLO
+//! - *Hysteresis.* A budget at or below `frozen_below` closes the gate and the SLO is remembered as holding it; the
+//!   gate opens again only when each SLO that holds it has been seen, with sound evidence, above `thaw_above`. An SLO
 //!   whose evidence grows thin or disappears in the meantime goes on holding: quiet is not recovery.
-//! - *Alerts.* Where the policy says so, an alert that fires freezes the gate, and only while it fires: its short window
-//!   is what keeps it from lingering.
-//! - *Evidence.* Fewer than `min_events` in the window can neither freeze nor thaw. A source that has gone silent leaves
-//!   its SLOs without sound evidence; what it has already proved, a spent budget, still freezes.
-//! - *Measurement.* An SLO over scraped targets that do not show any more what it is made of, or never have, is no sound
-//!   evidence either, whatever else the source shows, and makes the gate unknown: silence there is not an absence of events.
-//! - *Doubt.* A source that is heard may hide errors (see [`Feed`]): as long as it does, its SLOs are no sound evidence and
-//!   the gate is unknown, unless something freezes it. What is lost for good is a reason that is shown, and decides
+//! - *Alerts.* Where the policy says so, an alert that fires freezes the gate, and only while it fires: its short
+//!   window is what keeps it from lingering.
+//! - *Evidence.* Fewer than `min_events` in the window can neither freeze nor thaw. A source that has gone silent
+//!   leaves its SLOs without sound evidence; what it has already proved, a spent budget, still freezes.
+//! - *Measurement.* An SLO over scraped targets that do not show any more what it is made of, or never have, is no
+//!   sound evidence either, whatever else the source shows, and makes the gate unknown: silence there is not an absence
+//!   of events.
+//! - *Doubt.* A source that is heard may hide errors (see [`Feed`]): as long as it does, its SLOs are no sound evidence
+//!   and the gate is unknown, unless something freezes it. What is lost for good is a reason that is shown, and decides
 //!   nothing unless the policy says so.
 //! - *Holds.* People overrule the automatic part in both directions, and there is one order at a time: a freeze beats
 //!   everything, an unfreeze holds an automatic freeze off until the budgets have recovered. Either may end by itself.
@@ -91,8 +92,8 @@ pub enum Evidence {
 }
 
 impl Evidence {
-    /// What a tally is worth at `now`, when the newest record of its source is from `last_heard` and there is doubt about
-    /// that source or none.
+    /// What a tally is worth at `now`, when the newest record of its source is from `last_heard` and there is doubt
+    /// about that source or none.
     pub fn of(policy: &GatePolicy, tally: Tally, last_heard: Option<Timestamp>, doubt: bool, now: Timestamp) -> Self {
         let is_silent = match last_heard {
             Some(heard) => now.millis().saturating_sub(heard.millis()) > policy.stale_after_ms,
@@ -198,7 +199,8 @@ impl Hold {
         }
     }
 
-    /// Whether it still has something to say: until its time, and an unfreeze only while there is something to hold off.
+    /// Whether it still has something to say: until its time, and an unfreeze only while there is something to hold
+    /// off.
     fn is_in_force(&self, is_held: bool, now: Timestamp) -> bool {
         let in_time = self.until().is_none_or(|until| now < until);
         match self {
@@ -226,8 +228,8 @@ pub struct GateState {
 pub struct Decision {
     /// To be handed to the next decision.
     pub state: GateState,
-    /// At least one unless the gate is open; the one that decides comes first. Those of an open gate, and the last ones of
-    /// any other, are to be known and decide nothing.
+    /// At least one unless the gate is open; the one that decides comes first. Those of an open gate, and the last ones
+    /// of any other, are to be known and decide nothing.
     pub reasons: Vec<Reason>,
 }
 
@@ -242,8 +244,8 @@ pub struct Verdict {
 
 /// Decides the level of a gate at `now`.
 ///
-/// `feeds` are the sources of the SLOs, each once. `before` is the state of the previous decision; `None` for the first, which starts without a freeze and without
-/// orders. Decisions are to be made in the order of their time.
+/// `feeds` are the sources of the SLOs, each once. `before` is the state of the previous decision; `None` for the
+/// first, which starts without a freeze and without orders. Decisions are to be made in the order of their time.
 pub fn decide(
     policy: &GatePolicy,
     slos: &[Witness],

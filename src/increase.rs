@@ -18,10 +18,11 @@
 //!   taken for several processes: what is held back is dropped, and nothing counts until as many pages were calm.
 //! - Good and total may be different counters. Then a page on which one of them cannot be continued counts for neither,
 //!   because half of a pair would be errors that never happened.
-//! - A part that is a counter of its own and disappears while its process goes on leaves no pair: nothing counts until it
-//!   is there again, because all that happens would count as good (or as bad). After a restart, its absence is zero.
+//! - A part that is a counter of its own and disappears while its process goes on leaves no pair: nothing counts until
+//!   it is there again, because all that happens would count as good (or as bad). After a restart, its absence is zero.
 //! - A measure that is looked for and not found is [told](Hearing): it is another thing than one without events.
-//! - A measure whose rule was changed goes on from the last readings of its series under the old rule ([`Target::restore`]).
+//! - A measure whose rule was changed goes on from the last readings of its series under the old rule
+//!   ([`Target::restore`]).
 //! - Increments are divided among the minutes between the readings in proportion, with an exact sum; good and bad of a
 //!   minute add up to its total.
 //! - The counts of a measure without a [`Note`] are exact as far as its target shows. Every stretch in which a counter

@@ -217,10 +217,10 @@ impl Weighed {
 
 /// Whether a sum of fractions `(part, of)`, each below 1, is greater than `bound`.
 ///
-/// The fractions are written out in base 2^32, a digit of each per round, and subtracted from the bound: what is left of
-/// the bound is known ever more finely until it is negative (the sum is greater) or at least as much as the fractions'
-/// remaining parts can ever come to (it is not). A common denominator is at most the product of all denominators, so a
-/// difference that has not shown after as many digits as that product has is none.
+/// The fractions are written out in base 2^32, a digit of each per round, and subtracted from the bound: what is left
+/// of the bound is known ever more finely until it is negative (the sum is greater) or at least as much as the
+/// fractions' remaining parts can ever come to (it is not). A common denominator is at most the product of all
+/// denominators, so a difference that has not shown after as many digits as that product has is none.
 fn sum_exceeds(fractions: impl Iterator<Item = (u128, u128)>, bound: u128) -> bool {
     const DIGIT_BITS: usize = 32;
     let mut fractions: Vec<(u128, u128)> = fractions.filter(|(part, _)| *part > 0).collect();

@@ -9,16 +9,16 @@
 //! packed into a byte or three for each bucket that saw a request (see `packed`), and into the standard V2 deflate
 //! encoding of HdrHistograms in a store (see [`stored`]).
 //!
-//! - *The answer says what it covers.* A window is answered from whole slots, so that it begins up to an hour early, and
-//!   up to a day when it begins before the last three days. [`Spread::from`] and [`Spread::to`] are exact.
+//! - *The answer says what it covers.* A window is answered from whole slots, so that it begins up to an hour early,
+//!   and up to a day when it begins before the last three days. [`Spread::from`] and [`Spread::to`] are exact.
 //! - *The answer says how precise it is.* A percentile is the upper end of the bucket in which the request of its rank
 //!   lies: never below that request's duration, and above it by at most the stated part ([`Precision`]). Of a scraped
 //!   histogram it is two bounds (see `bounded`), and nothing between them is guessed.
 //! - Ranks are integers: of n requests, percentile p is that of rank ceil(p / 100 * n), as everywhere in this program.
-//! - Every request is in one slot only, that of its own time; when days fold, their hours are gone. Where the folding has
-//!   come to changes no answer.
-//! - Old slots give way when newer ones are written, as in windows, so that a clock that leaps ahead and comes back loses
-//!   nothing.
+//! - Every request is in one slot only, that of its own time; when days fold, their hours are gone. Where the folding
+//!   has come to changes no answer.
+//! - Old slots give way when newer ones are written, as in windows, so that a clock that leaps ahead and comes back
+//!   loses nothing.
 
 mod bounded;
 mod packed;

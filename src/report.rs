@@ -1,9 +1,9 @@
 //! Reports: log files read offline, by all cores, into one board.
 //!
-//! The same formats, classification, windows and gates as the server's, with no server and no store. Workers take pieces
-//! of logs, count them, and hand their counts to the one engine; which worker saw which line does not matter, since
-//! counts only add up. The windows end at the newest record, which is known when everything is read: until then nothing
-//! is refused for its age, and what turns out to be too old is moved to `expired` at the end.
+//! The same formats, classification, windows and gates as the server's, with no server and no store. Workers take
+//! pieces of logs, count them, and hand their counts to the one engine; which worker saw which line does not matter,
+//! since counts only add up. The windows end at the newest record, which is known when everything is read: until then
+//! nothing is refused for its age, and what turns out to be too old is moved to `expired` at the end.
 //!
 //! - Memory does not grow with the logs: workers hold a few buffers and pages, the engine its windows.
 //! - What goes wrong with one log is reported and loses nothing of the others.

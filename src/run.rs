@@ -1,8 +1,8 @@
 //! Running: the parts put together, from files to answers.
 //!
-//! The only room that starts threads. Each source has one that follows its files and counts what is new ([`follow`]), or
-//! scrapes its targets ([`scrape`]); one more owns the engine and the store ([`owner`]), one watches the specs ([`specs`]); HTTP is answered by a small
-//! pool of its own.
+//! The only room that starts threads. Each source has one that follows its files and counts what is new ([`follow`]),
+//! or scrapes its targets ([`scrape`]); one more owns the engine and the store ([`owner`]), one watches the specs
+//! ([`specs`]); HTTP is answered by a small pool of its own.
 //!
 //! ```text
 //! files -> follow (a thread for each source) -> bounded channel -> owner: engine -> store -> snapshot -> HTTP
@@ -11,12 +11,13 @@
 //! ```
 //!
 //! - Counts and the read positions that they belong to travel together and are committed together.
-//! - A snapshot that shows a change of a gate is published after the change is durable, the first one included; an order
-//!   is answered after that.
+//! - A snapshot that shows a change of a gate is published after the change is durable, the first one included; an
+//!   order is answered after that.
 //! - When the store cannot be written, counting goes on in memory and the gate keeps answering; everything is written
 //!   when that is possible again. When counting cannot keep up, channels fill and files wait: nothing is dropped.
 //! - A damaged store is no reason not to answer: see [`rescue`].
 //! - No number of logs or connections keeps a gate from being answered: see [`descriptors`].
+//! - A source that was renamed goes on with all that is kept of it ([`renamed`]).
 //! - A follower that panics takes nothing with it: it begins again ([`revive`]).
 //! - The specs are watched ([`specs`]). What is sound in them is in force as a whole, at once for every reader; what is
 //!   not changes nothing ([`reload`]).
@@ -28,6 +29,7 @@ mod following;
 mod owner;
 mod refused;
 mod reload;
+mod renamed;
 mod rescue;
 mod revive;
 mod scrape;
@@ -177,6 +179,7 @@ fn serve_store(
     };
     tell_measured(&mut engine, &followers, clock.now());
     tell_not_followed(&engine);
+    renamed::tell(&engine);
     let access = Access::new(address, token);
     let (questions_in, questions) = bounded(QUESTIONS);
     let writer = Writer::new(Arc::clone(&store), loaded.revision);

@@ -9,8 +9,8 @@
 //!
 //! Expressions run in linear time, and one that compiles to more than 1 MiB is refused.
 //!
-//! Left out on purpose: ranges, functions, operators, `offset` and `@`. Rates and sums are what counts are made into later,
-//! and exactly.
+//! Left out on purpose: ranges, functions, operators, `offset` and `@`. Rates and sums are what counts are made into
+//! later, and exactly.
 
 mod dialect;
 mod parse;
@@ -139,8 +139,8 @@ impl Selector {
         ends.min()
     }
 
-    /// Whether it selects series with these labels, whatever the label `but` is and whatever their name. Labels that end
-    /// within the first `known` bytes of the line are not asked about: it selected a line that begins with these.
+    /// Whether it selects series with these labels, whatever the label `but` is and whatever their name. Labels that
+    /// end within the first `known` bytes of the line are not asked about: it selected a line that begins with these.
     pub(crate) fn accepts_labels(&self, labels: Labels<'_, '_>, but: &[u8], known: usize) -> bool {
         let mut matchers =
             self.matchers.iter().filter(|matcher| matcher.label != NAME && matcher.label.as_bytes() != but);

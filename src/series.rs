@@ -1,14 +1,14 @@
 //! The selected series of each target, scrape by scrape.
 //!
 //! A [`Reader`] reads pages; what it must remember of a target between two of them is in a [`Target`]. A page is read
-//! whole or not at all: on an error the target is as it was before. Each series that at least one selector selects has a
-//! [`Slot`], which stays the same as long as the series is known, and a page gives the values by their slots.
+//! whole or not at all: on an error the target is as it was before. Each series that at least one selector selects has
+//! a [`Slot`], which stays the same as long as the series is known, and a page gives the values by their slots.
 //!
 //! - The first page of a target is lexed in full, and its outline is kept. As long as pages follow the outline, byte by
 //!   byte but for the values, only the values are read.
 //! - A page that departs from it is lexed in full again, with the same result as if it were the first.
-//! - What a target costs in memory follows its selected series, and the outline: some 20 bytes a line, some 5 where lines
-//!   that nobody selects repeat in groups, up to [`MemoryLimits::outline_bytes`].
+//! - What a target costs in memory follows its selected series, and the outline: some 20 bytes a line, some 5 where
+//!   lines that nobody selects repeat in groups, up to [`MemoryLimits::outline_bytes`].
 //! - A series that stays away is forgotten after [`MemoryLimits::forget_after`] scrapes.
 //! - Series that tell when a selected one was created (`foo_created` of `foo_total`) are kept with it.
 //!

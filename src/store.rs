@@ -3,8 +3,8 @@
 //! Counts, read positions, gate states and audit entries are kept together in one transaction, so that a crash at any
 //! instruction replays from the last commit and arrives at the same integers. Everything behind [`Store`] is plain data
 //! of the rooms above; no room above knows how it is kept. There are two: [`Redb`], one file on this machine, and
-//! [`Memory`], its twin for tests and for a server that need not remember. [`Reserved`] adds to one of them what is kept
-//! for it while it cannot be written.
+//! [`Memory`], its twin for tests and for a server that need not remember. [`Reserved`] adds to one of them what is
+//! kept for it while it cannot be written.
 //!
 //! - A store counts its commits: the [revision](Store::revision). A commit names the revision that it makes, so that
 //!   none can be made twice, and after an error anyone can see whether it was made after all. [`Writer`] does that.
@@ -24,7 +24,9 @@ mod writer;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::engine::{AuditEntry, Checkpoint, Engine, Gap, Kept, Recall, RestoringDurations, SeriesId, SlotCounts};
+use crate::engine::{
+    AuditEntry, Checkpoint, Engine, Gap, Kept, Recall, RestoringDurations, SeriesId, SlotCounts, SourceRename,
+};
 use crate::spec::Catalog;
 use crate::time::{Horizon, Minute, Timestamp};
 use crate::window::PackedHour;
@@ -77,6 +79,17 @@ pub struct Loaded {
     pub gaps: Vec<Gap>,
 }
 
+impl Loaded {
+    /// Tells read positions and gaps under the new names of their sources; the engine sees to the rest.
+    fn follow(&mut self, renamed: Vec<SourceRename>) {
+        let names = self.positions.iter_mut().map(|position| &mut position.source);
+        for name in names.chain(self.gaps.iter_mut().map(|gap| &mut gap.source)) {
+            *name = SourceRename::latter(&renamed, std::mem::take(name));
+        }
+        self.kept.renamed_sources = renamed;
+    }
+}
+
 /// What is told the counts of one hour after the other; hours are numbered from the epoch.
 pub type EachHour<'a> = dyn FnMut(i64, &[(SeriesId, PackedHour<'_>)]) + 'a;
 
@@ -88,8 +101,8 @@ pub type ReadDurations = Box<dyn FnOnce(&mut EachSlot<'_>) -> Result<(), StoreEr
 
 /// Where things are kept.
 ///
-/// What a commit returned `Ok` for is there, whole, after any crash or power cut; what it returned an error for is there
-/// whole or not at all, and [`Store::revision`] tells which.
+/// What a commit returned `Ok` for is there, whole, after any crash or power cut; what it returned an error for is
+/// there whole or not at all, and [`Store::revision`] tells which.
 pub trait Store: Send + Sync + std::fmt::Debug {
     /// The number of commits that have been made.
     ///
@@ -103,8 +116,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// When it cannot be read, or is not what was written.
     fn load(&self) -> Result<Loaded, StoreError>;
 
-    /// Hands over the counts of every hour from that of `from` on that has any, in ascending order, an hour in one or more
-    /// parts: each series that was counted in it is in one of them.
+    /// Hands over the counts of every hour from that of `from` on that has any, in ascending order, an hour in one or
+    /// more parts: each series that was counted in it is in one of them.
     ///
     /// # Errors
     /// When they cannot be read, or are not what was written.
@@ -142,14 +155,14 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// When they cannot be read.
     fn audit(&self, after: u64, limit: usize, service: Option<&str>) -> Result<Vec<AuditEntry>, StoreError>;
 
-    /// A number for an order, as a position that is to be committed together with what the order comes to, whether it is
-    /// [kept](Store::keep) before or not: it also covers whatever was kept earlier. `None` when there is no reserve.
+    /// A number for an order, as a position that is to be committed together with what the order comes to, whether it
+    /// is [kept](Store::keep) before or not: it also covers whatever was kept earlier. `None` when there is no reserve.
     fn ticket(&self) -> Option<Position> {
         None
     }
 
-    /// Keeps an order that could not be committed, so that the next process finds it unless a commit with its ticket was
-    /// made; see [`Reserved`]. Only freezes are kept; they get the number of their entry later.
+    /// Keeps an order that could not be committed, so that the next process finds it unless a commit with its ticket
+    /// was made; see [`Reserved`]. Only freezes are kept; they get the number of their entry later.
     ///
     /// # Errors
     /// When it is not known to be durable, or there is no room for it.
@@ -293,7 +306,23 @@ pub fn restore_counts(
     kept: Horizon,
     now: Timestamp,
 ) -> Result<(Engine, Loaded, LaterDurations), StoreError> {
-    let loaded = store.load()?;
+    restore_renamed(store, catalog, kept, now, |_| Vec::new())
+}
+
+/// The same with sources that go on under other names, which `renamed` finds in what is kept. Everything is told under
+/// the new names; the store has them with the first checkpoint of the engine.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn restore_renamed(
+    store: &dyn Store,
+    catalog: Arc<Catalog>,
+    kept: Horizon,
+    now: Timestamp,
+    renamed: impl FnOnce(&Loaded) -> Vec<SourceRename>,
+) -> Result<(Engine, Loaded, LaterDurations), StoreError> {
+    let mut loaded = store.load()?;
+    loaded.follow(renamed(&loaded));
     let (mut restoring, into) = Engine::keeping(catalog, kept).restore(&loaded.kept, now);
     let from = restoring.from();
     store.hours(from, &mut |hour, counts| restoring.add(hour, counts))?;
@@ -327,8 +356,8 @@ impl LaterDurations {
     }
 }
 
-/// What the audit of a store, in which `last` is the last number, tells of the gates at a past instant. When it cannot be
-/// read, or reaches too far back, that is what is told.
+/// What the audit of a store, in which `last` is the last number, tells of the gates at a past instant. When it cannot
+/// be read, or reaches too far back, that is what is told.
 pub fn recall(store: &dyn Store, catalog: &Catalog, last: u64, at: Timestamp) -> Recall {
     let mut recall = Recall::new(catalog, at);
     let mut end = last;

@@ -217,15 +217,15 @@ impl Window {
         })
     }
 
-    /// The first minute that can be in one stretch with `last`: of days further apart than the ring is long, only one is
-    /// sure to be there.
+    /// The first minute that can be in one stretch with `last`: of days further apart than the ring is long, only one
+    /// is sure to be there.
     fn first_with(&self, last: Minute) -> Minute {
         let first_day = last.number().div_euclid(DAY_MINUTES) - (self.ring.len() as i64 - 1);
         Minute::from_number(first_day * DAY_MINUTES)
     }
 
-    /// The counts of an hour, the hours being numbered from the epoch: its lanes and the bytes from them on; `None` when
-    /// it saw no event.
+    /// The counts of an hour, the hours being numbered from the epoch: its lanes and the bytes from them on; `None`
+    /// when it saw no event.
     fn hour(&self, hour: i64) -> Option<(Lanes, &[u8])> {
         let number = hour.div_euclid(HOURS as i64);
         let day = self.ring[self.slot(number)].as_ref().filter(|day| day.number == number)?;
@@ -323,7 +323,8 @@ impl Day {
         self.bytes[start..start + lanes.len()].copy_from_slice(lanes);
     }
 
-    /// Gives an hour lanes that are at least as wide as those that it has. What is in them has to be written after that.
+    /// Gives an hour lanes that are at least as wide as those that it has. What is in them has to be written after
+    /// that.
     fn make_room(&mut self, hour: usize, lanes: Lanes) {
         let Hour { lanes: old, start, .. } = self.hours[hour];
         if lanes == old {

@@ -2,7 +2,8 @@
 //!
 //! Each test starts Debian's nginx with one log format, sends it a mix of requests that is known to the byte, from the
 //! ordinary to the hostile, and keeps its own tally of what was sent and what came back. Then `slogate report` has to
-//! find exactly these counts in the log that nginx wrote. Rows of the list of known faults are named where they are met.
+//! find exactly these counts in the log that nginx wrote. Rows of the list of known faults are named where they are
+//! met.
 
 #[path = "support/nginx.rs"]
 mod nginx;

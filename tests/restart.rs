@@ -1,9 +1,9 @@
-//! *Restarts*: an engine that crashed anywhere and was restored from its store is the same, to the last count, level and
-//! audit number, as one that never stopped and saw only what had been committed.
+//! *Restarts*: an engine that crashed anywhere and was restored from its store is the same, to the last count, level
+//! and audit number, as one that never stopped and saw only what had been committed.
 //!
-//! Two engines see the same scenario. One is thrown away and restored again and again; the other is a copy that was made
-//! when the store took the commit that the first is restored from, and which has never been restored. Commits fail at
-//! random, before or after they were made. `SLOGATE_CASES` sets the number of cases.
+//! Two engines see the same scenario. One is thrown away and restored again and again; the other is a copy that was
+//! made when the store took the commit that the first is restored from, and which has never been restored. Commits fail
+//! at random, before or after they were made. `SLOGATE_CASES` sets the number of cases.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail where it finds something wrong")]
 #![allow(dead_code, reason = "the scenarios are shared with a test that looks at more of them")]

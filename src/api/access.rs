@@ -1,8 +1,8 @@
 //! Access: who may give orders.
 //!
-//! - With a token configured, whoever presents it. Hashes are compared, in constant time, so that neither the answer nor
-//!   its delay tells how much of a guess was right; and after a few wrong guesses a peer has to wait, unless it has the
-//!   right one after all, and that is none that can be guessed.
+//! - With a token configured, whoever presents it. Hashes are compared, in constant time, so that neither the answer
+//!   nor its delay tells how much of a guess was right; and after a few wrong guesses a peer has to wait, unless it has
+//!   the right one after all, and that is none that can be guessed.
 //! - Without one, whoever is on this machine, as far as that can be told: the listener has a loopback address, the
 //!   request names it as such (a web page that was served under another name does not) and no proxy passed it on.
 //! - Without one and on any other address, nobody.

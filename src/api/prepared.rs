@@ -40,8 +40,8 @@ impl Prepared {
         self.verdicts.get_or_init(|| empty(catalog.services.len()))[id.0].get_or_init(make).clone()
     }
 
-    /// The first instant at which the board, if it is the newest still, would say too much: a gate's board is too old for
-    /// it, or an unfreeze has ended.
+    /// The first instant at which the board, if it is the newest still, would say too much: a gate's board is too old
+    /// for it, or an unfreeze has ended.
     pub(super) fn calm_before(&self, catalog: &Catalog, board: &Board) -> Timestamp {
         *self.calm_before.get_or_init(|| {
             let too_old =

@@ -48,8 +48,8 @@ impl Api {
         past.map(|past| View { catalog: past.catalog, board: past.board, snapshot: None }).map_err(Problem::from)
     }
 
-    /// Whether an instant is the present: the newest board is at most a tick old, and so is whatever lies between it and
-    /// now.
+    /// Whether an instant is the present: the newest board is at most a tick old, and so is whatever lies between it
+    /// and now.
     pub(super) fn is_present(&self, at: Timestamp) -> bool {
         (self.snapshots.borrow().board.at..=self.clock.0.now()).contains(&at)
     }

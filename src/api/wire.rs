@@ -3,7 +3,8 @@
 //! A [`Wire`] stands between the socket and hyper. It knows just enough of HTTP/1.1 to tell heads from what follows
 //! them, which lets it do what hyper leaves to others:
 //!
-//! - *Deadlines.* For the first byte, for the rest of a head, for the next request, and for a client that does not read.
+//! - *Deadlines.* For the first byte, for the rest of a head, for the next request, and for a client that does not
+//!   read.
 //! - *One reading only.* Request smuggling lives on messages that two programs divide differently. Lines of a head must
 //!   end with CR LF, and a head must not have both `Content-Length` and `Transfer-Encoding`; where that is not so, the
 //!   byte that ends the line is replaced by one that no head may hold, and hyper refuses the request and closes.

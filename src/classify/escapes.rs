@@ -1,8 +1,8 @@
 //! Taking back the escapes with which servers write what clients sent.
 
-/// Writes `text` without its escapes to `out`: `\xHH` of nginx and Apache, `\"`, `\\`, `\/`, `\b`, `\f`, `\n`, `\r`, `\t`,
-/// `\v` and `\uHHHH` of JSON. What is no escape stays as it is. Returns how many bytes it wrote, `None` when `out` is too
-/// short.
+/// Writes `text` without its escapes to `out`: `\xHH` of nginx and Apache, `\"`, `\\`, `\/`, `\b`, `\f`, `\n`, `\r`,
+/// `\t`, `\v` and `\uHHHH` of JSON. What is no escape stays as it is. Returns how many bytes it wrote, `None` when
+/// `out` is too short.
 pub fn take_back(text: &[u8], out: &mut [u8]) -> Option<usize> {
     let mut written = 0;
     let mut rest = text;

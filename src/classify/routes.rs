@@ -1,8 +1,8 @@
 //! Routes: which patterns match a path, found by one walk over its segments.
 //!
-//! The patterns are put into a trie, and the trie, in which a segment can follow a literal and a placeholder at once, is
-//! made deterministic: a state stands for all places of the trie that a path may have reached. A walk is then one table
-//! look-up per segment, and the state it ends in names all the patterns that match, however many there are.
+//! The patterns are put into a trie, and the trie, in which a segment can follow a literal and a placeholder at once,
+//! is made deterministic: a state stands for all places of the trie that a path may have reached. A walk is then one
+//! table look-up per segment, and the state it ends in names all the patterns that match, however many there are.
 //!
 //! - A path begins with `/`; its segments are what stands between slashes, so that `/a/` has two, the last one empty.
 //! - A placeholder takes any segment but the empty one; `{*rest}` takes whatever follows, at least a byte.
@@ -155,8 +155,8 @@ impl Routes {
     /// before the last.
     ///
     /// Whether a segment is a literal is what no processor can predict, so that nothing here branches on it: it selects
-    /// a value instead of a way. The number of segments is worth the branch, since guessing it wrong costs less than the
-    /// steps that a fixed number would take in vain.
+    /// a value instead of a way. The number of segments is worth the branch, since guessing it wrong costs less than
+    /// the steps that a fixed number would take in vain.
     #[inline(always)]
     fn walk_block(&self, text: &[u8; BEYOND], length: u32) -> Option<u32> {
         let target = (1_u64 << length) - 1;

@@ -60,8 +60,8 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     }
 }
 
-/// From here on signals do nothing but tell `stop`, as long as what is returned is there. A terminal that is closed ends
-/// it like Ctrl-C: it would otherwise leave its files.
+/// From here on signals do nothing but tell `stop`, as long as what is returned is there. A terminal that is closed
+/// ends it like Ctrl-C: it would otherwise leave its files.
 fn stop_at_signals(stop: Stop) -> std::io::Result<Runtime> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let of_runtime = runtime.enter();

@@ -1,7 +1,7 @@
 //! `slogate gate`: may this service be deployed now?
 //!
-//! The line on stdout begins with the verdict, and the exit code is the verdict: allowed only when a server said so about
-//! this very service and change, in a fresh answer whose parts agree with each other.
+//! The line on stdout begins with the verdict, and the exit code is the verdict: allowed only when a server said so
+//! about this very service and change, in a fresh answer whose parts agree with each other.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! The server, seen from a subcommand: one question, one answer, with a deadline.
 //!
-//! - Redirects are not followed: they could carry the token to somebody else, and a gate's answer from elsewhere is none.
+//! - Redirects are not followed: they could carry the token to somebody else, and a gate's answer from elsewhere is
+//!   none.
 //! - What comes back is bounded, and only text that cannot drive a terminal is shown of it.
 
 use std::time::Duration;

@@ -244,8 +244,8 @@ impl<'c> Counter<'c> {
         self.refuse(rejection, line);
     }
 
-    /// Counts a line that is longer than [`Counter::max_line`], and of which at least so much was kept: by its beginning,
-    /// or as oversize when that does not tell enough.
+    /// Counts a line that is longer than [`Counter::max_line`], and of which at least so much was kept: by its
+    /// beginning, or as oversize when that does not tell enough.
     pub fn count_oversize(&mut self, beginning: &[u8]) {
         self.seen.records += 1;
         self.count_beginning(beginning);
@@ -264,8 +264,8 @@ impl<'c> Counter<'c> {
         }
     }
 
-    /// Reads a line that is too long. However much of it is at hand, no more than `max_line` bytes are looked at, so that
-    /// it comes out the same wherever it is read.
+    /// Reads a line that is too long. However much of it is at hand, no more than `max_line` bytes are looked at, so
+    /// that it comes out the same wherever it is read.
     #[cold]
     fn read_beginning<'a>(&mut self, line: &'a [u8]) -> Result<Request<'a>, Rejection> {
         let kept = &line[..line.len().min(self.max_line)];
@@ -295,7 +295,8 @@ impl<'c> Counter<'c> {
         }
     }
 
-    /// Makes the row of this instant's minute the current one; refuses the line and says `false` if it is out of bounds.
+    /// Makes the row of this instant's minute the current one; refuses the line and says `false` if it is out of
+    /// bounds.
     #[cold]
     fn turn_to(&mut self, at: Timestamp, line: &[u8]) -> bool {
         let minute = at.minute();

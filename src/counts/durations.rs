@@ -1,9 +1,9 @@
 //! Durations: how long requests took, as counts in the buckets of an HdrHistogram.
 //!
-//! A duration falls into one of [`BUCKETS`] buckets: those below 256 microseconds have one each, and every doubling above
-//! that is cut into 128, so that a bucket is never wider than 1/128 of where it begins (two significant digits). These
-//! are the buckets of the HdrHistogram of [`DIGITS`] digits up to [`LONGEST_US`], so that their numbers can be handed to
-//! any HdrHistogram.
+//! A duration falls into one of [`BUCKETS`] buckets: those below 256 microseconds have one each, and every doubling
+//! above that is cut into 128, so that a bucket is never wider than 1/128 of where it begins (two significant digits).
+//! These are the buckets of the HdrHistogram of [`DIGITS`] digits up to [`LONGEST_US`], so that their numbers can be
+//! handed to any HdrHistogram.
 //!
 //! - *A line costs one number.* While lines are counted, an outcome and a bucket are noted in 32 bits; they are sorted
 //!   when counts are handed over.
@@ -50,8 +50,8 @@ pub struct RequestSet {
     pub slos: Vec<SloId>,
 }
 
-/// The sets of a source whose records carry durations or that shows histograms, in the order of their first SLOs; none of
-/// any other source.
+/// The sets of a source whose records carry durations or that shows histograms, in the order of their first SLOs; none
+/// of any other source.
 pub fn request_sets(catalog: &Catalog, source: SourceId) -> Vec<RequestSet> {
     let mut sets: Vec<RequestSet> = Vec::new();
     if matches!(&catalog[source].kind, SourceKind::File(file) if !file.format.has_duration()) {

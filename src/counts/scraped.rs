@@ -1,8 +1,8 @@
 //! Pages of metrics into counts: what [`Counter`](super::Counter) is for lines.
 //!
 //! A page is read as selected series ([`crate::series`]), these are what the measures of the source's SLOs are made of
-//! ([`crate::increase`]), and their increments go into a [`Batch`] like any other counts. A sample that at least one SLO
-//! selects is a matched record; one whose value cannot be a count is a refused one.
+//! ([`crate::increase`]), and their increments go into a [`Batch`] like any other counts. A sample that at least one
+//! SLO selects is a matched record; one whose value cannot be a count is a refused one.
 //!
 //! - A page counts as a whole or not at all.
 //! - Increments that no source of events can have made are not counted, and said to be lost.
@@ -287,7 +287,8 @@ impl ScrapedTarget {
         self.counters.health()
     }
 
-    /// How an SLO is read from it, by its place among [`ScrapeCounter::slos`], and whether a process has begun since then.
+    /// How an SLO is read from it, by its place among [`ScrapeCounter::slos`], and whether a process has begun since
+    /// then.
     pub fn hearing(&self, place: usize) -> Option<(&Hearing, bool)> {
         self.counters.hearing(place)
     }

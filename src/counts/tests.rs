@@ -26,8 +26,8 @@ source = "lb"
 requests = ["GET /shop"]
 "#;
 
-/// Each letter is a line: read, not matched, unparsed, oversize, truncated, of the future. A blank ends a block, `/` a batch. What
-/// every batch says: its records, those not to be read, and how many of its last ones could not be.
+/// Each letter is a line: read, not matched, unparsed, oversize, truncated, of the future. A blank ends a block, `/` a
+/// batch. What every batch says: its records, those not to be read, and how many of its last ones could not be.
 #[track_caller]
 fn check(letters: &str, batches: &[(u64, u64, u64)]) {
     let texts = [("slogate.toml", ENGINE), ("shop.toml", STORY)];

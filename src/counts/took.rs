@@ -1,8 +1,9 @@
 //! How many requests took how long, as counts that add up.
 //!
-//! Durations that this program reads are counted in narrow [`Cells`] of its own. A scraped histogram tells durations only
-//! between the bounds that its target chose: those are counted in [`Ranges`], each with its own two bounds, so that
-//! targets with other bounds, and bounds that change, add up as well and nothing is made of them that was not told.
+//! Durations that this program reads are counted in narrow [`Cells`] of its own. A scraped histogram tells durations
+//! only between the bounds that its target chose: those are counted in [`Ranges`], each with its own two bounds, so
+//! that targets with other bounds, and bounds that change, add up as well and nothing is made of them that was not
+//! told.
 //!
 //! - *Counts of ranges have a sign.* A page that is written while an observation is made may show it in a small bucket
 //!   and not yet in a larger one. What one page shows too little the next one shows too much, and the sum is right.

@@ -98,7 +98,8 @@ fn name(age: usize) -> String {
     }
 }
 
-/// The days from `from` to just before `to`, the newest first, each from its midnight to the next. There is one at least.
+/// The days from `from` to just before `to`, the newest first, each from its midnight to the next. There is one at
+/// least.
 fn days(from: Timestamp, to: Timestamp) -> Vec<(Timestamp, Timestamp)> {
     let day = |at: Timestamp| at.millis().div_euclid(DAY_MS);
     let starts = (day(from)..=day(to)).rev().map(|day| Timestamp::from_millis(day * DAY_MS));
@@ -161,8 +162,8 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// Renames every log to that of the next age, packs the one before the last, and opens a new one. The oldest that may be
-/// kept is overwritten.
+/// Renames every log to that of the next age, packs the one before the last, and opens a new one. The oldest that may
+/// be kept is overwritten.
 fn shift(directory: &Path) -> io::Result<File> {
     let path = |age| directory.join(name(age));
     let oldest = (2..KEPT).find(|age| !path(*age).exists()).unwrap_or(KEPT);

@@ -5,8 +5,8 @@
 //!
 //! - Days and weeks have a rhythm: nights are quiet, evenings and Sundays are busy. What apps refresh in the background
 //!   comes at a steady rate.
-//! - Most requests are answered fast and some take long: a duration is doubled as long as a die shows a six, which gives
-//!   the tail of a Pareto distribution (its index is log2(6)).
+//! - Most requests are answered fast and some take long: a duration is doubled as long as a die shows a six, which
+//!   gives the tail of a Pareto distribution (its index is log2(6)).
 //! - On any day a few requests in ten thousand fail; an [`Incident`] makes it more.
 //! - Rates and shares are integers, so that no machine's floating point makes another log.
 

@@ -20,11 +20,11 @@ pub struct LatencyStatus {
     pub to: Timestamp,
     /// How many requests carried a duration.
     pub requests: u64,
-    /// By percentile, at least the duration that has the rank: of a histogram the end of its bucket, and `null` where that
-    /// has none. `null` without requests.
+    /// By percentile, at least the duration that has the rank: of a histogram the end of its bucket, and `null` where
+    /// that has none. `null` without requests.
     pub seconds: Ordered<&'static str, Option<f64>>,
-    /// By at most this part of itself a duration is below the percentile that is told; it is never above it. `null` for a
-    /// histogram, whose error is its bounds.
+    /// By at most this part of itself a duration is below the percentile that is told; it is never above it. `null` for
+    /// a histogram, whose error is its bounds.
     pub relative_error: Option<f64>,
     /// Of a histogram, by percentile: the bounds that the duration with the rank lies between. `null` for a log.
     pub bounds: Option<Ordered<&'static str, Option<LatencyBounds>>>,

@@ -1,11 +1,11 @@
 //! Metrics: the board as Prometheus' text exposition format, version 0.0.4.
 //!
 //! - Labels hold names of the specs and words of this program, never anything that traffic brought along, so that the
-//!   number of series follows from the specs: per SLO 5 (6 of a ratio), one per burn window, 2 per alert rule and up to 10
-//!   of latency (20 of a histogram), per journey 2, per service 4, per source 26 (32 when it is scraped), two more, and 4 about the specs themselves (see
-//!   [`SpecsHealth`](super::SpecsHealth)).
-//! - A scraped source has 5 more for each of its targets, which the specs and what they name list (1,000 at most), one for
-//!   each reason why a scrape fails, and one for each kind of thing that happens to counters.
+//!   number of series follows from the specs: per SLO 5 (6 of a ratio), one per burn window, 2 per alert rule and up to
+//!   10 of latency (20 of a histogram), per journey 2, per service 4, per source 26 (32 when it is scraped), two more,
+//!   and 4 about the specs themselves (see [`SpecsHealth`](super::SpecsHealth)).
+//! - A scraped source has 5 more for each of its targets, which the specs and what they name list (1,000 at most), one
+//!   for each reason why a scrape fails, and one for each kind of thing that happens to counters.
 //! - No data is no sample: a ratio of nothing is left out, and neither 0 nor 1 nor NaN stands in for it.
 
 use std::fmt::{Display, Write};

@@ -68,9 +68,9 @@ fn group(text: &mut String, name: &str) {
     let _ = writeln!(text, "  - name: {}\n    rules:", quoted(name));
 }
 
-/// What the alert of a rule carries, whatever its series do: with `story`, `slo`, `window` (the long one) and `short` no
-/// two rules are the same to Prometheus, which would otherwise take one for a copy of the other. They are the labels of
-/// `slogate_alert_firing`.
+/// What the alert of a rule carries, whatever its series do: with `story`, `slo`, `window` (the long one) and `short`
+/// no two rules are the same to Prometheus, which would otherwise take one for a copy of the other. They are the labels
+/// of `slogate_alert_firing`.
 fn labels<'a>(
     alert: &AlertRule,
     story: &'a str,

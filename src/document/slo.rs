@@ -45,8 +45,8 @@ pub struct SloStatus<'a> {
     pub burn: Burns,
     /// Its alerts that are pending, firing or resolved.
     pub alerts: Vec<AlertStatus<'a>>,
-    /// How long its requests took in its window, as it was a few ticks ago; absent of the past, and where requests carry
-    /// no durations.
+    /// How long its requests took in its window, as it was a few ticks ago; absent of the past, and where requests
+    /// carry no durations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<LatencyStatus>,
     /// `ok`, `thin`, `degraded`, `stale` or `none`.

@@ -53,7 +53,8 @@ pub struct SloStanding {
     pub latency: Option<Latency>,
     /// What of its source can never be counted in its window.
     pub gaps: Missing,
-    /// When its rules changed last, if its window still holds that minute: what was counted before was counted by others.
+    /// When its rules changed last, if its window still holds that minute: what was counted before was counted by
+    /// others.
     pub rules_changed: Option<Timestamp>,
 }
 
@@ -124,8 +125,8 @@ pub struct SourceStanding {
     pub missing_duration: u64,
     /// Records refused, by reason.
     pub rejected: BTreeMap<Rejection, u64>,
-    /// Records, whatever became of them, that were longer than `max_line` and read by their beginnings, since the program
-    /// started.
+    /// Records, whatever became of them, that were longer than `max_line` and read by their beginnings, since the
+    /// program started.
     pub truncated: u64,
     /// The newest refused records, newest last.
     pub samples: Vec<Sample>,

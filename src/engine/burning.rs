@@ -9,11 +9,11 @@
 //!
 //! Both only spare work. The answer for a minute is that of its counts.
 //!
-//! A window that saw nothing yet is no calm. What happens now is known when its line is written or its target is scraped
-//! next, so that the first seconds of a minute always look silent, and with them every window of one minute. Such a window
-//! is looked at as it ended a little earlier, when it saw something, and only if it saw nothing then either, nothing
-//! burns. How much earlier is what the source may be behind by design ([`Engine::lag`]); it is the same for the present
-//! and the past, so that both tell the same.
+//! A window that saw nothing yet is no calm. What happens now is known when its line is written or its target is
+//! scraped next, so that the first seconds of a minute always look silent, and with them every window of one minute.
+//! Such a window is looked at as it ended a little earlier, when it saw something, and only if it saw nothing then
+//! either, nothing burns. How much earlier is what the source may be behind by design ([`Engine::lag`]); it is the same
+//! for the present and the past, so that both tell the same.
 
 use std::ops::Range;
 
@@ -28,8 +28,8 @@ use crate::time::{MILLIS_PER_MINUTE, Minute, Timestamp};
 /// Tells whether a rule burnt. It costs least to ask of one minute after the other, backwards.
 pub(super) struct Burning<'l> {
     threshold: Threshold,
-    /// The short and the long window of the rule. Both have to burn. The short one does in few minutes, and only then is
-    /// the long one looked at.
+    /// The short and the long window of the rule. Both have to burn. The short one does in few minutes, and only then
+    /// is the long one looked at.
     windows: [Lagging<'l>; 2],
     /// Minutes in which it burnt for certain.
     certain: Range<i64>,
@@ -67,9 +67,9 @@ impl Engine {
         Burning { threshold, windows: [window(rule.short), window(rule.long)], certain: 0..0 }
     }
 
-    /// For how many minutes the events of an SLO may be missing although its source is well, at least 1: a line is written
-    /// within a minute; what a target counts is known when the next scrape is over, and some of it may belong to the minute
-    /// before; a slice is an event of its first minute, and known when it is over.
+    /// For how many minutes the events of an SLO may be missing although its source is well, at least 1: a line is
+    /// written within a minute; what a target counts is known when the next scrape is over, and some of it may belong
+    /// to the minute before; a slice is an event of its first minute, and known when it is over.
     pub(super) fn lag(&self, id: SloId) -> i64 {
         let slo = &self.catalog[id];
         let scrape_ms = match &self.catalog[slo.source].kind {
@@ -113,8 +113,8 @@ impl Burning<'_> {
 }
 
 impl Lagging<'_> {
-    /// What happened in it when it ended with `minute`; when that is nothing, when it ended with the latest minute before
-    /// with which it saw something, as far back as the lag reaches.
+    /// What happened in it when it ended with `minute`; when that is nothing, when it ended with the latest minute
+    /// before with which it saw something, as far back as the lag reaches.
     fn ending(&mut self, minute: Minute) -> Tally {
         if !self.silent.contains(&minute.number()) {
             self.silent = minute.number() + 1..minute.number() + 1;

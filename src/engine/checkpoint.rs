@@ -6,7 +6,7 @@ use crate::engine::audit::Journal;
 use crate::engine::expiry::Expiry;
 use crate::engine::identity::Book;
 use crate::engine::restore::Coverage;
-use crate::engine::{AHEAD_MS, Absence, Checkpoint, Engine, MinuteCounts, NotFollowed, SPECS, SeriesId};
+use crate::engine::{AHEAD_MS, Absence, Checkpoint, Engine, MinuteCounts, NotFollowed, SPECS, SeriesId, SourceRename};
 use crate::gate::GateState;
 use crate::spec::{ServiceId, SloId, SourceId};
 use crate::tally::Tally;
@@ -21,6 +21,8 @@ pub(super) struct Tracking {
     pub(super) gates: Vec<Option<GateState>>,
     /// Services whose gates go on under other names, for the next checkpoint.
     pub(super) gone_gates: Vec<String>,
+    /// Sources that go on under other names, and whether that is in a checkpoint.
+    pub(super) renamed_sources: (Vec<SourceRename>, bool),
     /// What the specs say was renamed, and nothing goes on with.
     pub(super) not_followed: Vec<NotFollowed>,
     pub(super) coverage: Coverage,
@@ -33,12 +35,16 @@ pub(super) struct Tracking {
 }
 
 impl Engine {
-    /// What changed since the last checkpoint, but for sources whose counts do not add up; nothing when the engine was not [restored](Engine::restore).
+    /// What changed since the last checkpoint, but for sources whose counts do not add up; nothing when the engine was
+    /// not [restored](Engine::restore).
     ///
     /// Whoever takes it sees to it that it is kept: what is in it is in no later one.
     pub fn checkpoint(&mut self) -> Checkpoint {
         let Some(mut tracking) = self.tracking.take() else { return Checkpoint::default() };
+        let (renamed, is_told) = &mut tracking.renamed_sources;
+        let renamed_sources = if std::mem::replace(is_told, true) { Vec::new() } else { renamed.clone() };
         let mut checkpoint = Checkpoint {
+            renamed_sources,
             gates: self.changed_gates(&mut tracking),
             gone_gates: std::mem::take(&mut tracking.gone_gates),
             audit: tracking.journal.take(),
@@ -71,8 +77,8 @@ impl Engine {
         self.ledgers.iter().map(|ledger| ledger.uncommitted()).sum::<usize>() + self.durations.uncommitted()
     }
 
-    /// Lets `elapsed_ms` of monotonic time pass for the deletion of old minutes (see [`Expiry`]); what may be deleted is
-    /// in the next checkpoint.
+    /// Lets `elapsed_ms` of monotonic time pass for the deletion of old minutes (see [`Expiry`]); what may be deleted
+    /// is in the next checkpoint.
     pub fn expire(&mut self, elapsed_ms: i64) {
         let heard = self.ledgers.iter().filter_map(|ledger| ledger.begins()).min();
         let Some(tracking) = &mut self.tracking else { return };
@@ -120,6 +126,11 @@ impl Engine {
     /// Whether the next checkpoint tells of something that the specs changed.
     pub fn was_changed_by_specs(&self) -> bool {
         self.tracking.as_ref().is_some_and(|tracking| tracking.journal.has_entry_by(SPECS))
+    }
+
+    /// The sources that go on under other names since the engine was restored.
+    pub fn renamed_sources(&self) -> &[SourceRename] {
+        self.tracking.as_ref().map_or(&[], |tracking| &tracking.renamed_sources.0)
     }
 
     /// Which `renamed_from` of the specs the engine could not follow when it was restored.

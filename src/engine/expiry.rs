@@ -57,7 +57,8 @@ mod tests {
     const HOUR: i64 = HOUR_MS;
     const LONGEST: Horizon = Horizon::DAYS_28;
 
-    /// An expiry over counts that begin `days` before now, and the number of minutes that steps of `(hours, now)` delete.
+    /// An expiry over counts that begin `days` before now, and the number of minutes that steps of `(hours, now)`
+    /// delete.
     #[track_caller]
     fn check(days: i64, steps: &[(i64, i64)], deleted: &[i64]) {
         let start = Minute::from_number(30_000_000);

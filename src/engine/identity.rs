@@ -261,6 +261,14 @@ fn rules(catalog: &Catalog, slo: SloId) -> String {
     text
 }
 
+/// Replaces the name of a source in the rules of an SLO; says whether it was there.
+pub(super) fn rename_in_rules(rules: &mut String, from: &str, to: &str) -> bool {
+    let Some((kind, rest)) = rules.split_once(" of ") else { return false };
+    let Some(rest) = rest.strip_prefix(from).filter(|rest| rest.starts_with(": ")) else { return false };
+    *rules = format!("{kind} of {to}{rest}");
+    true
+}
+
 /// What an SLO promises of its counts.
 fn promise(catalog: &Catalog, slo: SloId) -> String {
     let slo = &catalog[slo];

@@ -1,8 +1,8 @@
 //! What outlives an engine, as plain data: what it says at a checkpoint, and what the next one is restored from.
 //!
-//! - *Names become numbers once.* Every column of counts is a [`Series`]: found again by its name, counted under a number
-//!   that is never given to another as long as anything is counted under it. What an SLO promises may change without
-//!   touching its counts; when what decides its counts changes, the counts stay and the series says since when.
+//! - *Names become numbers once.* Every column of counts is a [`Series`]: found again by its name, counted under a
+//!   number that is never given to another as long as anything is counted under it. What an SLO promises may change
+//!   without touching its counts; when what decides its counts changes, the counts stay and the series says since when.
 //! - *Counts are additions.* A [`Checkpoint`] holds what was added since the last one, so that whoever keeps it adds it
 //!   up and never has to know what was there; everything else in it replaces what was kept under the same name.
 //! - Nothing derived is kept: verdicts on slices, sums and levels of the past follow from counts.
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use crate::counts::{Rejection, Took};
 use crate::engine::quality::KeptQuality;
-use crate::engine::{Absence, AuditEntry, Terms};
+use crate::engine::{Absence, AuditEntry, SourceRename, Terms};
 use crate::gate::{Hold, Level};
 use crate::latency::Slot;
 use crate::tally::Tally;
@@ -41,7 +41,8 @@ pub enum SeriesName {
         /// Its name.
         source: String,
     },
-    /// The records of a source by the minute in which they came in: those that could be read as good, the others as bad.
+    /// The records of a source by the minute in which they came in: those that could be read as good, the others as
+    /// bad.
     Arrivals {
         /// Its name.
         source: String,
@@ -152,11 +153,17 @@ pub struct Kept {
     pub last_audit: u64,
     /// The earliest minute with counts.
     pub earliest: Option<Minute>,
+    /// Sources that go on under other names from here on. No store keeps that: whoever knows what sources are read from
+    /// finds it.
+    pub renamed_sources: Vec<SourceRename>,
 }
 
 /// What changed since the last checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoint {
+    /// Sources with other names than everything is kept under: before anything else, all that is kept under the old
+    /// ones is to be kept under the new ones, one rename after the other.
+    pub renamed_sources: Vec<SourceRename>,
     /// Series that are new or described anew.
     pub series: Vec<Series>,
     /// To be added, by minute, each at most once.
@@ -189,6 +196,8 @@ impl Checkpoint {
 
     /// Takes a later checkpoint into this one, so that keeping this is the same as keeping both, one after the other.
     pub fn absorb(&mut self, later: Self) {
+        later.renamed_sources.iter().for_each(|rename| rename.follow_in_totals(&mut self.sources));
+        self.renamed_sources.extend(later.renamed_sources);
         replace(&mut self.series, later.series, |series| series.id);
         self.counts = sum_by_minute(std::mem::take(&mut self.counts), later.counts);
         absorb_durations(&mut self.durations, later.durations);
@@ -253,8 +262,8 @@ fn absorb_sources(earlier: &mut Vec<SourceTotals>, later: Vec<SourceTotals>) {
 }
 
 impl SourceTotals {
-    /// Adds what was refused, and keeps the earlier of the two minutes first heard, the later ones of the others and the
-    /// later quality.
+    /// Adds what was refused, and keeps the earlier of the two minutes first heard, the later ones of the others and
+    /// the later quality.
     pub fn add(&mut self, more: &Self) {
         for (rejection, count) in &more.rejected {
             let refused = self.rejected.entry(*rejection).or_default();

@@ -1,12 +1,14 @@
 //! Ledgers: everything one source has delivered.
 //!
 //! A ledger has one window per column of the source's pages, in the same order, and beside them the totals that do not
-//! depend on time. For the kinds of SLI that judge slices, the window holds requests, and a second one holds the verdict
-//! on each slice at its first minute; a verdict is made anew whenever its slice sees more requests, so that reading a
-//! month of slices is a sum like any other. One more column counts records when they come in, for their [`Quality`].
+//! depend on time. For the kinds of SLI that judge slices, the window holds requests, and a second one holds the
+//! verdict on each slice at its first minute; a verdict is made anew whenever its slice sees more requests, so that
+//! reading a month of slices is a sum like any other. One more column counts records when they come in, for their
+//! [`Quality`].
 //!
-//! *Conservation*: a batch says how many records there were, counted apart from what became of each. When the two do not
-//! agree, by batch or in total, nothing of it is counted and nothing more of the source is, nor handed over to be kept.
+//! *Conservation*: a batch says how many records there were, counted apart from what became of each. When the two do
+//! not agree, by batch or in total, nothing of it is counted and nothing more of the source is, nor handed over to be
+//! kept.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -160,8 +162,8 @@ impl Ledger {
         found.expect("every SLO of a source has a column")
     }
 
-    /// Adds a batch that comes in at `now`, refusing what lies outside the accepted minutes. When counts do not add up it
-    /// is not added, or at least not kept, and neither is any later one.
+    /// Adds a batch that comes in at `now`, refusing what lies outside the accepted minutes. When counts do not add up
+    /// it is not added, or at least not kept, and neither is any later one.
     pub(super) fn observe(&mut self, batch: Batch, bounds: Bounds, now: Timestamp) {
         assert_eq!(batch.newest.len() + 1, self.columns.len(), "a batch has the columns of its source");
         if batch.accounted() != batch.records {
@@ -179,7 +181,8 @@ impl Ledger {
             counted.meet(*event, bounds, now);
         }
         if batch.rejected.contains_key(&Rejection::Expired) {
-            // Whoever counted has refused only what is not kept; of what is kept but not accepted, pages tell the minutes.
+            // Whoever counted has refused only what is not kept; of what is kept but not accepted, pages tell the
+            // minutes.
             self.expired = self.expired.max(Some(bounds.kept.plus(-1)));
         }
         for (rejection, count) in batch.rejected {
@@ -214,9 +217,9 @@ impl Ledger {
         Some(later.map_or(newest, Minute::start)).filter(|newest| newest.minute() >= oldest)
     }
 
-    /// When the source was last heard by `t`: the time of its newest record, and of one that was ahead of its time, when
-    /// it came in, so that it does not pass for news later. However old, but when there are newer ones, only as far back
-    /// as `oldest`, and beyond that no later than its first record.
+    /// When the source was last heard by `t`: the time of its newest record, and of one that was ahead of its time,
+    /// when it came in, so that it does not pass for news later. However old, but when there are newer ones, only as
+    /// far back as `oldest`, and beyond that no later than its first record.
     pub(super) fn last_heard(&self, t: Timestamp, oldest: Minute) -> Option<Timestamp> {
         let Counted { window, newest, .. } = &self.columns[self.index_of(Column::Records)];
         match (*newest)? {
@@ -225,8 +228,8 @@ impl Ledger {
         }
     }
 
-    /// Takes back the newest events that only a clock which was far ahead has seen: from the minutes that are there, the
-    /// first of which is `kept`, the newest by `now` takes their place.
+    /// Takes back the newest events that only a clock which was far ahead has seen: from the minutes that are there,
+    /// the first of which is `kept`, the newest by `now` takes their place.
     pub(super) fn put_right(&mut self, kept: Minute, now: Timestamp) {
         let (records, first_heard) = (self.index_of(Column::Records), self.first_heard_by(now));
         let latest = now.plus_millis(AHEAD_MS).minute();
@@ -288,8 +291,8 @@ impl Ledger {
         }
     }
 
-    /// Counts as expired what was accepted but lies before `oldest`, and forgets in which order records came in: they are
-    /// all as new as `now`.
+    /// Counts as expired what was accepted but lies before `oldest`, and forgets in which order records came in: they
+    /// are all as new as `now`.
     pub(super) fn expire_in_retrospect(&mut self, oldest: Minute, newest: Minute, now: Timestamp) {
         let records = self.index_of(Column::Records);
         let accepted = self.columns[records].lifetime;
@@ -493,8 +496,8 @@ impl Tallies<'_> {
         }
     }
 
-    /// A tally that burns no faster than any window that ends in a minute from `first` to `last`: the bad events that all
-    /// of those have in common, and the events that any of them has. Nothing where that is not known.
+    /// A tally that burns no faster than any window that ends in a minute from `first` to `last`: the bad events that
+    /// all of those have in common, and the events that any of them has. Nothing where that is not known.
     pub(super) fn mildest(&self, first: Minute, last: Minute) -> Tally {
         let common = self.events.sum(self.length.first_minute(last), first);
         let all = self.events.sum(self.length.first_minute(first), last);
@@ -507,7 +510,8 @@ impl Tallies<'_> {
 
 impl Counted {
     /// Adds the hour that begins at `start`, judges the slices that it reaches into, and returns the first minute that
-    /// saw an event. What that needs is looked for only where somebody wants it: this is where a report spends its time.
+    /// saw an event. What that needs is looked for only where somebody wants it: this is where a report spends its
+    /// time.
     fn add_hour(&mut self, start: Minute, counts: &HourCounts, kept: Minute) -> Option<Minute> {
         let sum = self.window.add_hour(start.hour(), counts);
         self.lifetime += sum;
@@ -535,8 +539,8 @@ impl Counted {
 }
 
 impl Slices {
-    /// Judges every slice that reaches into the minutes from `first` to `last` anew; none that begins before `kept`, for
-    /// such a slice is in no window any more and has no place in the ring.
+    /// Judges every slice that reaches into the minutes from `first` to `last` anew; none that begins before `kept`,
+    /// for such a slice is in no window any more and has no place in the ring.
     fn judge(&mut self, requests: &Window, first: Minute, last: Minute, kept: Minute) {
         let length = self.rule.slice().minutes();
         let mut start = self.rule.start_of(first);
@@ -584,7 +588,8 @@ impl Slices {
         }
     }
 
-    /// The slices with their first minute from `first` to `last`: those with traffic, which were judged, and the others.
+    /// The slices with their first minute from `first` to `last`: those with traffic, which were judged, and the
+    /// others.
     fn tally_attended(&self, judged: Tally, first: Minute, last: Minute) -> Tally {
         let silent = self.rule.count(first, last).saturating_sub(judged.total());
         match self.rule.judge(Tally::ZERO) {

@@ -6,8 +6,8 @@
 //!
 //! - Records are looked at as they come in, by the engine's own time: one that cannot be read carries none. They are
 //!   counted by the minute like everything else, so that a restart knows them, and a past instant can be asked about.
-//! - *Hysteresis.* A share above the limit raises the doubt, at least [`FEW_UNREAD`] records provided; it stays until the
-//!   share is at most half the limit. That it was raised is kept, like the memory of a gate.
+//! - *Hysteresis.* A share above the limit raises the doubt, at least [`FEW_UNREAD`] records provided; it stays until
+//!   the share is at most half the limit. That it was raised is kept, like the memory of a gate.
 //! - A whole run of records that cannot be read is a format that was changed, however few they are in [`RECENT`].
 //! - Whether a source has been caught up with, and how far behind it is, belongs to the present alone.
 

@@ -1,15 +1,16 @@
 //! Recall: what the gates were at a past instant, as the audit log tells it.
 //!
-//! A gate has a memory, orders and freezes that are held by hysteresis, so that its level of the past does not follow from
-//! counts. But every change of a level and every order is an entry of the audit. Entries are looked at from the newest
-//! back, until for every service that is known which decided its level, since when it had it, and by whose order.
+//! A gate has a memory, orders and freezes that are held by hysteresis, so that its level of the past does not follow
+//! from counts. But every change of a level and every order is an entry of the audit. Entries are looked at from the
+//! newest back, until for every service that is known which decided its level, since when it had it, and by whose
+//! order.
 //!
 //! - What no entry tells is not known, and is said so: such a gate is unknown, and lets nothing pass.
-//! - Reasons are those that counts give today, if they lead to the level that is recorded, and otherwise the words of the
-//!   entry.
+//! - Reasons are those that counts give today, if they lead to the level that is recorded, and otherwise the words of
+//!   the entry.
 //! - Entries of before a rename are those of the service's name of then.
-//! - Which kinds of change were exempt is not recorded. When a gate decided by other terms at that time, nothing passes as
-//!   an exception.
+//! - Which kinds of change were exempt is not recorded. When a gate decided by other terms at that time, nothing passes
+//!   as an exception.
 
 use std::collections::BTreeMap;
 
@@ -95,8 +96,8 @@ impl Then {
         if self.hold.is_none() {
             self.hold = match order_of(entry) {
                 Some(hold) => Some(Some(hold).filter(|hold| hold.until().is_none_or(|until| at < until))),
-                // A freeze that was in force then froze the gate no earlier than it was frozen; and no unfreeze outlives
-                // a freeze, nor comes before the first entry.
+                // A freeze that was in force then froze the gate no earlier than it was frozen; and no unfreeze
+                // outlives a freeze, nor comes before the first entry.
                 None if changed && (level == Level::Frozen || entry.before == Some(Level::Frozen)) => Some(None),
                 None if entry.before.is_none() => Some(None),
                 None => None,

@@ -1,13 +1,16 @@
 //! Renames: what is kept under a name that was given up goes on under the one that followed it.
 //!
-//! Series and gates are found by name. So a rename is done before anything is looked for: in what was kept, the old names
-//! are replaced, and what was described by them is described anew in the next checkpoint. Counts are kept by number and
-//! are not touched at all.
+//! Series and gates are found by name. So a rename is done before anything is looked for: in what was kept, the old
+//! names are replaced, and what was described by them is described anew in the next checkpoint. Counts are kept by
+//! number and are not touched at all.
 //!
 //! - *Once.* The new name is in the store with the first checkpoint of an engine that knows it, and the old one is not
 //!   any more: a crash before that finds the old one again, and afterwards there is nothing left to follow.
+//! - A source is renamed without a key in any spec: whoever knows what it is read from says so (see [`SourceRename`]).
 //! - *Nothing is mixed.* What already has something of its own under its name goes on with that.
 //! - The audit is not rewritten. Its entries before the rename are those of the old name.
+
+mod sources;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +21,7 @@ use crate::engine::identity::enter_spec_change;
 use crate::engine::{Kept, KeptGate, Series, SeriesId, SeriesName, Terms};
 use crate::spec::{Catalog, ServiceId, SloId};
 use crate::time::Timestamp;
+pub use sources::SourceRename;
 
 /// What was kept, by the names of today.
 #[derive(Debug)]
@@ -71,10 +75,23 @@ pub(super) fn follow<'k>(catalog: &Catalog, kept: &'k Kept, now: Timestamp, jour
     let (followed, not_followed) = find(catalog, kept);
     let mut renamed = Renamed { kept: Cow::Borrowed(kept), series, gates, gone_gates, not_followed };
     let services = services(catalog, kept);
-    if followed.is_empty() && services.is_empty() {
-        return renamed;
+    if !(followed.is_empty() && services.is_empty()) {
+        follow_keys(catalog, &mut renamed, services, followed, now, journal);
     }
-    let Renamed { kept, series, gates, gone_gates, .. } = &mut renamed;
+    sources::follow(catalog, &mut renamed.kept, &mut renamed.series, now, journal);
+    renamed
+}
+
+/// Follows the renames of gates and SLOs that the specs tell of.
+fn follow_keys(
+    catalog: &Catalog,
+    renamed: &mut Renamed<'_>,
+    services: Vec<(ServiceId, String)>,
+    followed: Vec<Followed>,
+    now: Timestamp,
+    journal: &mut Journal,
+) {
+    let Renamed { kept, series, gates, gone_gates, .. } = renamed;
     let kept = kept.to_mut();
     for (service, from) in &services {
         let to = &catalog[*service].name;
@@ -97,7 +114,6 @@ pub(super) fn follow<'k>(catalog: &Catalog, kept: &'k Kept, now: Timestamp, jour
         let reason = format!("{to} goes on with what was counted for {from}");
         enter_spec_change(kept, service, Action::Renamed { from, to }, reason, now, journal);
     }
-    renamed
 }
 
 /// The SLOs that go on with what is kept, and those that cannot.

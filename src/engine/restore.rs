@@ -14,7 +14,7 @@ use crate::engine::durations::Rings;
 use crate::engine::identity::Book;
 use crate::engine::renames::{self, Renamed};
 use crate::engine::terms::enter_change;
-use crate::engine::{Engine, Kept, KeptGate, SeriesId, SeriesName, SlotCounts, Terms, Totals, Tracking};
+use crate::engine::{Engine, Kept, KeptGate, SeriesId, SeriesName, SlotCounts, SourceRename, Terms, Totals, Tracking};
 use crate::gate::GateState;
 use crate::latency::Slot;
 use crate::spec::{Catalog, ServiceId, SloId, SourceId, SourceKind};
@@ -67,14 +67,15 @@ struct Place {
 }
 
 impl Engine {
-    /// Begins to go on where `kept` ended, at `now`: with its series, totals, gates and numbers. From here on the engine
-    /// remembers what changes, for [`Engine::checkpoint`].
+    /// Begins to go on where `kept` ended, at `now`: with its series, totals, gates and numbers. From here on the
+    /// engine remembers what changes, for [`Engine::checkpoint`].
     pub fn restore(mut self, kept: &Kept, now: Timestamp) -> (Restoring, RestoringDurations) {
         self.now = now;
         let mut journal = Journal::after(kept.last_audit);
         let renamed = renames::follow(&self.catalog, kept, now, &mut journal);
         let Renamed { kept, series, gates: renamed, gone_gates, not_followed } = renamed;
         let kept = &*kept;
+        let renamed_sources = (kept.renamed_sources.clone(), false);
         let book = Book::new(&self.catalog, kept, series, now, &mut journal);
         let restored = |gate: &KeptGate| self.gate_from(gate);
         for (service, state) in kept.gates.iter().filter_map(restored).collect::<Vec<_>>() {
@@ -96,6 +97,7 @@ impl Engine {
             journal,
             gates,
             gone_gates,
+            renamed_sources,
             not_followed,
             coverage,
             expiry,
@@ -122,8 +124,9 @@ impl Engine {
     /// they are read, which must not be counted any more, and the refused records that people may look at. How SLOs are
     /// measured is known only of the same catalog.
     pub fn going_on_from(mut self, before: &Self) -> Self {
+        let renamed = self.renamed_sources().to_vec();
         for (ledger, source) in self.ledgers.iter_mut().zip(&self.catalog.sources) {
-            if let Some(same) = before.catalog.source_named(&source.name) {
+            if let Some(same) = before.catalog.source_named(SourceRename::former(&renamed, &source.name)) {
                 ledger.quality.take_over(&before.ledgers[same.0].quality);
                 ledger.show_samples_of(&before.ledgers[same.0]);
                 let targets = before.ledgers[same.0].targets.as_ref();

@@ -2,8 +2,8 @@
 //!
 //! A client decides how long its lines are: nobody is to get rid of an error by a user agent of 70 kB. Where the server
 //! escapes, a bare quote comes from the format, so the quotes of the beginning tell in which stretch of the format (see
-//! [`super::program`]) it was cut. All stretches before that are whole, and are read as in a whole line. Of the one that
-//! was cut, only what the whole line would be read from the left for is read, and only if it surely ends there.
+//! [`super::program`]) it was cut. All stretches before that are whole, and are read as in a whole line. Of the one
+//! that was cut, only what the whole line would be read from the left for is read, and only if it surely ends there.
 //!
 //! - What is found is what the whole line gives, if that has the format at all. Whether it has, its end would tell.
 //! - Where quotes mean nothing (`escape=none`), or a line can be read in two ways, nothing is certain without the end.
@@ -25,8 +25,8 @@ pub struct Beginning {
 pub type Found = [Option<(u32, u32)>; SLOTS];
 
 impl Beginning {
-    /// Compiles the beginnings of a format in which values are escaped and every field has one reading. `None` when that
-    /// is not so of one of them.
+    /// Compiles the beginnings of a format in which values are escaped and every field has one reading. `None` when
+    /// that is not so of one of them.
     pub fn compile(tokens: &[Token]) -> Option<Self> {
         let stretches = cut_at_quotes(tokens);
         let mut before = Vec::new();
@@ -210,8 +210,8 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
-        /// Whatever clients send and wherever a line is cut: its beginning gives what the line gives, or nothing; and once
-        /// it gives something, every longer one does.
+        /// Whatever clients send and wherever a line is cut: its beginning gives what the line gives, or nothing; and
+        /// once it gives something, every longer one does.
         #[test]
         fn a16_a_beginning_gives_what_the_whole_line_gives_or_nothing(
             which in 0..LINES.len(),

@@ -1,9 +1,9 @@
 //! The format that most servers write, read without a program.
 //!
 //! `combined`, and `combined` with one more number behind it, is what nginx and Apache are shipped with and what most
-//! operators extend. Interpreting it costs 43 ns a line, and these straight lines cost 15 (benches/stages.rs, `fields`),
-//! a fifth of the whole way from disk to count. They take a line only when it is beyond doubt and leave every other one
-//! to [`super::program`], which this is tested against.
+//! operators extend. Interpreting it costs 43 ns a line, and these straight lines cost 15 (benches/stages.rs,
+//! `fields`), a fifth of the whole way from disk to count. They take a line only when it is beyond doubt and leave
+//! every other one to [`super::program`], which this is tested against.
 
 use super::fields::{DurationUnit, TimeNotation};
 use super::program::Spans;
@@ -48,8 +48,8 @@ impl Combined {
         }
     }
 
-    /// Where the fields stand in the line that is the first `length` bytes of `text`, whose bare quotes stand at `quotes`
-    /// less `base`; `None` if that is for [`super::program`] to say.
+    /// Where the fields stand in the line that is the first `length` bytes of `text`, whose bare quotes stand at
+    /// `quotes` less `base`; `None` if that is for [`super::program`] to say.
     #[inline(always)]
     pub fn read(self, text: &[u8], length: usize, quotes: &[u32], base: u32) -> Option<Spans> {
         let quotes: [usize; QUOTES] = <&[u32; QUOTES]>::try_from(quotes).ok()?.map(|quote| (quote - base) as usize);

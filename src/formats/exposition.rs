@@ -1,25 +1,26 @@
 //! Pages of metrics: the text format 0.0.4 of Prometheus and OpenMetrics 1.0.
 //!
 //! A [`Page`] is lexed in one pass, without copying, and gives its lines one by one. What the specifications forbid
-//! refuses the page as a whole, with the place and the reason in a [`PageError`]; a caller keeps nothing of a page until
-//! it has been read to its end.
+//! refuses the page as a whole, with the place and the reason in a [`PageError`]; a caller keeps nothing of a page
+//! until it has been read to its end.
 //!
 //! - Quotes rule: a brace, a comma, a blank or a `#` between quotes is part of a value.
-//! - A page is refused that cannot be read in one way only: a label twice in a line, a series twice in a page, bytes that
-//!   are not UTF-8, metadata twice or too late, an OpenMetrics page without its `# EOF` or with anything behind it.
+//! - A page is refused that cannot be read in one way only: a label twice in a line, a series twice in a page, bytes
+//!   that are not UTF-8, metadata twice or too late, an OpenMetrics page without its `# EOF` or with anything behind
+//!   it.
 //! - Numbers stay exact ([`Value`]), and are not judged here: a counter that is `NaN` is no reason to refuse the page.
 //! - Everything has a bound ([`Limits`]). Nothing is allocated per line.
 //!
 //! The two specifications leave gaps and Prometheus' own parser departs from them; what is done here:
 //!
 //! - *Stricter than Prometheus, as specified*: a newline between quotes, labels without a comma between them, `TYPE` or
-//!   `HELP` twice for a name, `TYPE` after samples of that name, duplicate series; in OpenMetrics also a comma behind the
-//!   last label, and metric families that are interleaved.
-//! - *Wider than Prometheus, as specified*: in the text format a timestamp may be negative, and the words of a `TYPE` line
-//!   may be any number of blanks apart.
-//! - *Like Prometheus, beyond the specifications*: quoted UTF-8 names in both formats; in the text format, metric families
-//!   that are interleaved, and `HELP` after samples, which many programs without a client library write, and which
-//!   changes no meaning; in OpenMetrics, samples whose suffix does not suit the type.
+//!   `HELP` twice for a name, `TYPE` after samples of that name, duplicate series; in OpenMetrics also a comma behind
+//!   the last label, and metric families that are interleaved.
+//! - *Wider than Prometheus, as specified*: in the text format a timestamp may be negative, and the words of a `TYPE`
+//!   line may be any number of blanks apart.
+//! - *Like Prometheus, beyond the specifications*: quoted UTF-8 names in both formats; in the text format, metric
+//!   families that are interleaved, and `HELP` after samples, which many programs without a client library write, and
+//!   which changes no meaning; in OpenMetrics, samples whose suffix does not suit the type.
 //! - *The last line* of the text format needs its newline by specification, but Prometheus takes it without. A line
 //!   that was cut off by a broken connection looks the same, so that [`End`] decides.
 //!

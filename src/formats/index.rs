@@ -1,9 +1,9 @@
 //! Where the newlines, the quotes and the backslashes of a block are.
 //!
-//! One pass over the bytes finds all that [`super::program`] needs to cut lines and stretches, so that the bytes between
-//! are never looked at again unless a field is in them. The pass compares 64 bytes at a time and writes down the places
-//! it finds; on a machine with AVX2 with that, elsewhere with what every machine of its kind has. Both are tested to
-//! agree. (AVX-512 was tried, with and without its packing instructions, and was slower than AVX2 on Zen 5.)
+//! One pass over the bytes finds all that [`super::program`] needs to cut lines and stretches, so that the bytes
+//! between are never looked at again unless a field is in them. The pass compares 64 bytes at a time and writes down
+//! the places it finds; on a machine with AVX2 with that, elsewhere with what every machine of its kind has. Both are
+//! tested to agree. (AVX-512 was tried, with and without its packing instructions, and was slower than AVX2 on Zen 5.)
 
 use wide::u8x64;
 

@@ -58,8 +58,8 @@ impl<'t> LineReader<'t> {
         read
     }
 
-    /// Reads a line of which only the beginning is there: what it gives is what the whole line would give. A duration that
-    /// is not in it is `None`, and so is a host, unless `needs_host`. `None` when the rest is not certain.
+    /// Reads a line of which only the beginning is there: what it gives is what the whole line would give. A duration
+    /// that is not in it is `None`, and so is a host, unless `needs_host`. `None` when the rest is not certain.
     #[cold]
     pub fn read_beginning<'a>(&mut self, line: &'a [u8], needs_host: bool) -> Option<Request<'a>> {
         let mut quotes = std::mem::take(&mut self.quotes);
@@ -75,8 +75,8 @@ impl<'t> LineReader<'t> {
     }
 
     /// Reads a line without backslashes, the first `length` bytes of `text`; its quotes, as many as
-    /// [`LineReader::quotes`], stand at `quotes` less `base`. What follows the line in `text` is not looked at, but lets the bytes of the line
-    /// be loaded in blocks.
+    /// [`LineReader::quotes`], stand at `quotes` less `base`. What follows the line in `text` is not looked at, but
+    /// lets the bytes of the line be loaded in blocks.
     ///
     /// # Errors
     /// The kind of what cannot be read soundly.

@@ -1,8 +1,9 @@
 //! nginx's `log_format`, as tokens.
 //!
-//! What a variable may hold is taken from nginx's own documentation and source (ngx_http_log_module, ngx_http_variables,
-//! ngx_http_upstream): times, sizes, statuses and addresses are written by nginx itself; request lines, URIs, users,
-//! headers, cookies and arguments come from the client; a variable that is not listed may be anything.
+//! What a variable may hold is taken from nginx's own documentation and source (ngx_http_log_module,
+//! ngx_http_variables, ngx_http_upstream): times, sizes, statuses and addresses are written by nginx itself; request
+//! lines, URIs, users, headers, cookies and arguments come from the client; a variable that is not listed may be
+//! anything.
 
 use super::TemplateError;
 use super::fields::{DurationUnit, TimeNotation};

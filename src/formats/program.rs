@@ -2,12 +2,13 @@
 //!
 //! Where the server escapes what clients send, a bare `"` can only come from the format. The quotes of a line, found by
 //! [`super::index`], therefore cut it into *stretches* whose number and place are certain. Within a stretch, literals
-//! and values of known bytes are read from its left end up to the first value that may hold anything, and from its right
-//! end down to the last. A field that is reached like this has one reading; a format in which a needed field is not is
-//! refused, or read by [`super::exhaustive`] which looks for all readings.
+//! and values of known bytes are read from its left end up to the first value that may hold anything, and from its
+//! right end down to the last. A field that is reached like this has one reading; a format in which a needed field is
+//! not is refused, or read by [`super::exhaustive`] which looks for all readings.
 //!
 //! Invariants
-//! - [`run`] accepts a line only if it has the format as a whole, and gives the fields that the exhaustive reader gives.
+//! - [`run`] accepts a line only if it has the format as a whole, and gives the fields that the exhaustive reader
+//!   gives.
 //! - Without escaping (`escape=none`) quotes mean nothing, and the line is one stretch.
 
 use super::nginx::Escape;

@@ -1,8 +1,8 @@
 //! Gauges: the last sample of every slice is judged.
 //!
 //! A gauge has no increments. Time is cut into slices, aligned to the epoch, and for each series the last sample in a
-//! slice says whether the slice was good. A slice of a series in which no sample was seen is no event: what nobody looked
-//! at was neither good nor bad, but is named by a note. A slice is judged once a later one has begun.
+//! slice says whether the slice was good. A slice of a series in which no sample was seen is no event: what nobody
+//! looked at was neither good nor bad, but is named by a note. A slice is judged once a later one has begun.
 
 use std::collections::HashMap;
 use std::sync::Arc;

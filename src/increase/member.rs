@@ -1,7 +1,7 @@
 //! One counter of a measure, from reading to reading.
 //!
-//! What a new reading means depends on whether it is of the same process as the one before it. A start time, the series'
-//! own `_created` or else the start of the process, tells; without one, a fall of the value does.
+//! What a new reading means depends on whether it is of the same process as the one before it. A start time, the
+//! series' own `_created` or else the start of the process, tells; without one, a fall of the value does.
 
 use std::sync::Arc;
 
@@ -269,8 +269,8 @@ enum Origin {
 }
 
 impl Last {
-    /// Whether a reading is proven to be of the same counter, which never falls: by when that was created, or because it
-    /// is said to be of the same instant. That a process says when it began proves nothing of counters that it only
+    /// Whether a reading is proven to be of the same counter, which never falls: by when that was created, or because
+    /// it is said to be of the same instant. That a process says when it began proves nothing of counters that it only
     /// exports.
     fn is_surely_of_the_same(&self, seen: &Seen) -> bool {
         let is_same = |then: Option<Timestamp>, now: Option<Timestamp>| then.is_some() && then == now;

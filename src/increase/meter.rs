@@ -93,8 +93,8 @@ impl Meter {
         (self.members, self.state) = (members, state);
     }
 
-    /// Takes the place of a meter with another rule, if there was one, at a target that gave its last page at `last`. What
-    /// that one held back was good or bad by its own rule, and stays so.
+    /// Takes the place of a meter with another rule, if there was one, at a target that gave its last page at `last`.
+    /// What that one held back was good or bad by its own rule, and stays so.
     pub fn succeed(&mut self, before: Option<&Self>, last: Timestamp) {
         self.state = MeterState { zero_after: Some(last), page: Some(last), ..MeterState::default() };
         let Some(before) = before else { return };
@@ -148,8 +148,8 @@ impl Meter {
         (Increase { notes: notes.sorted(), ..increase }, silence)
     }
 
-    /// Whether the part, if it is made of counters of its own, can be absent because it has counted nothing yet: that is
-    /// so when all has begun anew since it was there.
+    /// Whether the part, if it is made of counters of its own, can be absent because it has counted nothing yet: that
+    /// is so when all has begun anew since it was there.
     fn look_for_the_part(&mut self, findings: &Findings, page: &Page) {
         let is_shown = self.shows(page, |member| member.role != Role::Total);
         if is_shown {
@@ -288,8 +288,8 @@ impl Meter {
         self.break_the_unread();
     }
 
-    /// Others have restarted. A counter that this page does not show has done so unseen, and may come back higher than it
-    /// was, unless its next reading will be proven to be of another process.
+    /// Others have restarted. A counter that this page does not show has done so unseen, and may come back higher than
+    /// it was, unless its next reading will be proven to be of another process.
     fn break_those_that_restart_unseen(&mut self, page: &Page) {
         for member in self.members.iter_mut() {
             let is_unread = member.last.as_ref().is_none_or(|last| last.at != page.at);

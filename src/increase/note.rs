@@ -6,19 +6,19 @@ use crate::time::Timestamp;
 /// What happened to counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NoteKind {
-    /// A start time proves a restart. All of the new process is counted; what the old one counted after its last reading
-    /// and before the restart was never shown.
+    /// A start time proves a restart. All of the new process is counted; what the old one counted after its last
+    /// reading and before the restart was never shown.
     Reset,
     /// A counter fell, and no start time says why: a restart at an unknown instant. Counted from zero once the counter
     /// has risen for a while.
     ResetUnobserved,
     /// Another process answered that was already running before: nothing connects its readings to those before.
     OtherProcess,
-    /// A counter was seen for the first time and nothing proves when it was zero, or it cannot be read: at most `events`
-    /// are not counted.
+    /// A counter was seen for the first time and nothing proves when it was zero, or it cannot be read: at most
+    /// `events` are not counted.
     FirstSeen,
-    /// A counter is no longer shown; what it counted after its last reading, if anything, was never shown. Or a gauge is
-    /// not.
+    /// A counter is no longer shown; what it counted after its last reading, if anything, was never shown. Or a gauge
+    /// is not.
     Vanished,
     /// A gauge is shown again after a time in which nobody saw it.
     Unobserved,
@@ -26,8 +26,8 @@ pub enum NoteKind {
     NewBounds,
     /// A counter is read again after such a time, or such a confusion, that its earlier reading says nothing.
     Rebased,
-    /// Good and total are different counters and did not move together, or the rule that tells them apart was changed while
-    /// they waited for each other: `events` increments were given up.
+    /// Good and total are different counters and did not move together, or the rule that tells them apart was changed
+    /// while they waited for each other: `events` increments were given up.
     Torn,
     /// Counters fell so often that this target is several processes: what it showed is not counted until it is calm.
     /// `events` had been counted in the pages that showed it, and may be wrong.
@@ -43,8 +43,8 @@ pub enum NoteKind {
     /// A histogram was refused: no bucket ends at the threshold, none is infinite, or counts fall from one bucket to a
     /// larger one. Nothing of it counts until it can be read again, with the same buckets; it never may be.
     BadHistogram,
-    /// The page declares counters to be gauges. They are counted all the same, for many that are none are called so; told
-    /// once, and by whoever knows what pages declare.
+    /// The page declares counters to be gauges. They are counted all the same, for many that are none are called so;
+    /// told once, and by whoever knows what pages declare.
     NotACounter,
     /// A count beyond 2^53: a target that keeps it as a double passes over events.
     Resolution,

@@ -1,8 +1,8 @@
 //! The state of a target as bytes, to be committed together with the counts that came of it.
 //!
 //! There are two parts. The *directory* holds the names of the series and changes only when series come or go; the
-//! *state* holds the rest and changes with every page, at two to ten bytes for most series. Both carry the number of the
-//! directory, so that a state is never read with the names of another one.
+//! *state* holds the rest and changes with every page, at two to ten bytes for most series. Both carry the number of
+//! the directory, so that a state is never read with the names of another one.
 
 use std::sync::Arc;
 
@@ -72,9 +72,9 @@ impl Target {
         (number, self.state_bytes(number))
     }
 
-    /// The target as it was saved, as far as the same measures are still wanted. Those that are not hand their series on:
-    /// a measure with another rule counts the same series from their last readings on, and marks the others as first seen
-    /// since then if it takes the place of one with its name. Any other new one begins with its first page.
+    /// The target as it was saved, as far as the same measures are still wanted. Those that are not hand their series
+    /// on: a measure with another rule counts the same series from their last readings on, and marks the others as
+    /// first seen since then if it takes the place of one with its name. Any other new one begins with its first page.
     ///
     /// # Errors
     /// Why the bytes cannot be used.

@@ -1,11 +1,12 @@
 //! Increments between two readings, divided among the minutes between them.
 //!
-//! A counter says how much happened between two readings and not when. The increments go to the minutes in proportion to
-//! the time that each shares with the stretch, as whole numbers with an exact sum.
+//! A counter says how much happened between two readings and not when. The increments go to the minutes in proportion
+//! to the time that each shares with the stretch, as whole numbers with an exact sum.
 //!
 //! Rounding is cumulative: up to the end of each minute, the minutes together hold the nearest whole number to their
-//! share. That keeps every minute within one event of its share, as the method of the largest remainder does, but leaves
-//! the whole events evenly apart, where largest remainders would crowd them into the first minutes of a long gap.
+//! share. That keeps every minute within one event of its share, as the method of the largest remainder does, but
+//! leaves the whole events evenly apart, where largest remainders would crowd them into the first minutes of a long
+//! gap.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -113,8 +114,8 @@ fn divide(minutes: Vec<(Minute, u64)>, part: u64, kind: Part, settled: &mut Sett
     }
 }
 
-/// The hours between two instants with what each gets of `count`, by the shares of their minutes; those that get nothing
-/// are left out.
+/// The hours between two instants with what each gets of `count`, by the shares of their minutes; those that get
+/// nothing are left out.
 pub fn over_hours(count: u64, from: Timestamp, to: Timestamp) -> Vec<(i64, u64)> {
     // Almost always a stretch lies in one hour, but its end on the boundary belongs to the hour that has just ended.
     let last = if from < to { to.plus_millis(-1) } else { to };
@@ -131,8 +132,8 @@ pub fn over_hours(count: u64, from: Timestamp, to: Timestamp) -> Vec<(i64, u64)>
     hours
 }
 
-/// The minutes between two instants with what each gets of `total`; those that get nothing are left out. Everything goes
-/// to the last minute when there is no time between them, or less than none because a clock was set back.
+/// The minutes between two instants with what each gets of `total`; those that get nothing are left out. Everything
+/// goes to the last minute when there is no time between them, or less than none because a clock was set back.
 fn spread(total: u64, from: Timestamp, to: Timestamp) -> Vec<(Minute, u64)> {
     if total == 0 {
         return Vec::new();

@@ -48,8 +48,8 @@ pub(super) struct Taking<'a> {
 }
 
 impl Taking<'_> {
-    /// The process of the page before is gone, even if no counter shows it: one that was created after that page may have
-    /// gone before this one.
+    /// The process of the page before is gone, even if no counter shows it: one that was created after that page may
+    /// have gone before this one.
     pub fn restart(&mut self, before: Timestamp) {
         let start = self.page.process.unwrap_or(self.page.at);
         self.notes.add(NoteKind::Reset, (before, start.min(self.page.at)), 0, b"");
@@ -119,8 +119,8 @@ impl Taking<'_> {
         self.findings.missing |= member.standing == Standing::Missed;
     }
 
-    /// Whether something waits for a counter since the process was there that showed its last reading at `last`. What a new
-    /// process counts begins later, even if it began after the request of the page that shows it.
+    /// Whether something waits for a counter since the process was there that showed its last reading at `last`. What a
+    /// new process counts begins later, even if it began after the request of the page that shows it.
     fn waits_since_before(&self, last: Timestamp) -> bool {
         self.waits_since.is_some_and(|since| since <= last)
     }

@@ -25,8 +25,8 @@ pub struct Rules {
 /// What is measured: an SLI over the pages of a target.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measure {
-    /// What it is kept under: a name, and behind a blank its rule. One with the same name and another rule takes its place,
-    /// since what was kept would mean another thing.
+    /// What it is kept under: a name, and behind a blank its rule. One with the same name and another rule takes its
+    /// place, since what was kept would mean another thing.
     pub key: String,
     /// Names that it had before. What is kept under one of them is its own, unless something is kept under its name.
     pub formerly: Vec<String>,
@@ -121,8 +121,8 @@ pub enum PageRefused {
 pub const LATE_PAGES: u8 = 10;
 /// A start time further ahead of us than this is of a wrong clock and proves nothing.
 const AHEAD_MS: i64 = 60_000;
-/// Start times of one process may differ by this much, and then by whole seconds: kernels tell the start of a process by
-/// that of the machine, which they tell in seconds. Replicas that were started together differ by fractions as well.
+/// Start times of one process may differ by this much, and then by whole seconds: kernels tell the start of a process
+/// by that of the machine, which they tell in seconds. Replicas that were started together differ by fractions as well.
 const START_JITTER_MS: u64 = 2_000;
 /// Times are of the years 1970 to 9999.
 pub(super) const LATEST_MS: i64 = 253_402_300_799_999;
@@ -176,8 +176,8 @@ impl Target {
         }
     }
 
-    /// How a measure is read, and whether a process has begun since it was read last: what that does not show it may not
-    /// have counted yet.
+    /// How a measure is read, and whether a process has begun since it was read last: what that does not show it may
+    /// not have counted yet.
     pub fn hearing(&self, measure: usize) -> Option<(&Hearing, bool)> {
         let hearing = &self.measures.get(measure)?.hearing;
         Some((hearing, hearing.last.is_some() && self.state.process > hearing.last))

@@ -64,8 +64,8 @@ pub struct Archive {
 /// Opens a log; `-` is standard input.
 ///
 /// # Errors
-/// When it cannot be opened, is a directory, is a pipe that nobody writes into, its first bytes cannot be read, or it is
-/// compressed in another way.
+/// When it cannot be opened, is a directory, is a pipe that nobody writes into, its first bytes cannot be read, or it
+/// is compressed in another way.
 pub fn open(path: &Path) -> Result<Archive, IntakeError> {
     let failed = |source| IntakeError::Open { path: path.to_owned(), source };
     if path.as_os_str() == "-" {

@@ -5,21 +5,21 @@
 //! once: after a crash everything behind the last commit is yielded again.
 //!
 //! What is followed is a generation of a log, which is its content and not its name or inode. A generation that is
-//! renamed is known by its inode; one that was copied (copytruncate) or packed (gzip) by all the bytes that were read of
-//! it, by its length and by the rotated name; it is read on from that place.
-//! A file whose bytes before the place are others than those read holds another generation and is read from its start.
+//! renamed is known by its inode; one that was copied (copytruncate) or packed (gzip) by all the bytes that were read
+//! of it, by its length and by the rotated name; it is read on from that place. A file whose bytes before the place are
+//! others than those read holds another generation and is read from its start.
 //!
-//! - Nothing waits, spawns or asks for the time: the caller polls, every 200 ms say, and says what time it is on a clock
-//!   that never goes back. There is no limit on watches to run into, and network file systems need nothing else.
-//! - A line is yielded whole and once. The beginning of a line is left until it is complete, or until nobody has written
-//!   to its rotated file for `rotate_wait_ms`: then it is [`Piece::Unfinished`].
+//! - Nothing waits, spawns or asks for the time: the caller polls, every 200 ms say, and says what time it is on a
+//!   clock that never goes back. There is no limit on watches to run into, and network file systems need nothing else.
+//! - A line is yielded whole and once. The beginning of a line is left until it is complete, or until nobody has
+//!   written to its rotated file for `rotate_wait_ms`: then it is [`Piece::Unfinished`].
 //! - What cannot be read any more is a [`Gap`]. A generation that is lost is looked for during `rotate_wait_ms` first.
 //! - Every byte passed is in the [`Account`] of its generation, which adds up to the offset, or reading it stops.
 //! - Memory and open files are bounded, whatever the logs do: one buffer, a kilobyte or two for each file, `max_open`
 //!   open files. Files are read in turn, a bounded amount at each poll.
 //!
-//! Left out on purpose: a log that is replaced by a longer copy of itself under the same name (as rsync does by default)
-//! is a new file and read from its start; use `rsync --append`.
+//! Left out on purpose: a log that is replaced by a longer copy of itself under the same name (as rsync does by
+//! default) is a new file and read from its start; use `rsync --append`.
 
 mod census;
 mod compare;
@@ -277,8 +277,8 @@ impl Tail {
         self.progress(bytes_read)
     }
 
-    /// From now on at most so many files are open at once, at least 4. Those that are open already may stay so until the
-    /// next one is opened.
+    /// From now on at most so many files are open at once, at least 4. Those that are open already may stay so until
+    /// the next one is opened.
     pub fn limit_open(&mut self, most: usize) {
         self.options.max_open = most;
     }

@@ -1,11 +1,11 @@
 //! Percentiles of durations that are known to lie between bounds.
 //!
-//! Of n durations, each of which lies somewhere in its range, the one with rank r is above the r-th smallest of the lower
-//! bounds and at most the r-th smallest of the upper ones. That holds for ranges of different histograms as well, however
-//! they overlap, and no narrower bounds are certain.
+//! Of n durations, each of which lies somewhere in its range, the one with rank r is above the r-th smallest of the
+//! lower bounds and at most the r-th smallest of the upper ones. That holds for ranges of different histograms as well,
+//! however they overlap, and no narrower bounds are certain.
 //!
-//! Counts of ranges may be negative for the time between two pages (see [`Took`](crate::counts::Took)). The lower bound is
-//! then taken where a rank is reached first, and the upper one where it is reached for good.
+//! Counts of ranges may be negative for the time between two pages (see [`Took`](crate::counts::Took)). The lower bound
+//! is then taken where a rank is reached first, and the upper one where it is reached for good.
 
 use crate::counts::Range;
 use crate::increase::Bound;

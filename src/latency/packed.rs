@@ -1,9 +1,9 @@
 //! A slot in as few bytes as it needs.
 //!
-//! Durations of one set of requests lie close together, and most buckets of an ordinary hour saw one request or a few. A
-//! slot is a sequence of little-endian base-128 integers (7 bits a byte, the highest bit says that more follow): for each
-//! bucket that saw requests, ascending, the distance from the one before, doubled, with the lowest bit for whether there
-//! was more than one; and then how many, if there was.
+//! Durations of one set of requests lie close together, and most buckets of an ordinary hour saw one request or a few.
+//! A slot is a sequence of little-endian base-128 integers (7 bits a byte, the highest bit says that more follow): for
+//! each bucket that saw requests, ascending, the distance from the one before, doubled, with the lowest bit for whether
+//! there was more than one; and then how many, if there was.
 
 use crate::counts::{BUCKETS, Cells, sum_of_cells};
 

@@ -1,13 +1,13 @@
 //! Reading histograms in the V2 deflate encoding of HdrHistogram, straight into cells.
 //!
-//! The hdrhistogram crate reads them as well, into a histogram of all 4,096 buckets that is then walked through. A start
-//! reads a hundred thousand of them, which took 10 microseconds each that way and 2 with this, and was most of the time
-//! until it was ready. The crate still writes them, and is what the tests compare with.
+//! The hdrhistogram crate reads them as well, into a histogram of all 4,096 buckets that is then walked through. A
+//! start reads a hundred thousand of them, which took 10 microseconds each that way and 2 with this, and was most of
+//! the time until it was ready. The crate still writes them, and is what the tests compare with.
 //!
-//! The encoding (`EncodableHistogram` and `ZigZagEncoding` of HdrHistogram): a mark and a length, then zlib; in it a mark,
-//! the length of the counts, an offset, the digits, the lowest and the highest value and a ratio, all with the highest
-//! byte first; then the counts of the buckets in order, each a ZigZag LEB128 number whose ninth byte has all its bits,
-//! where a negative number stands for so many empty buckets.
+//! The encoding (`EncodableHistogram` and `ZigZagEncoding` of HdrHistogram): a mark and a length, then zlib; in it a
+//! mark, the length of the counts, an offset, the digits, the lowest and the highest value and a ratio, all with the
+//! highest byte first; then the counts of the buckets in order, each a ZigZag LEB128 number whose ninth byte has all
+//! its bits, where a negative number stands for so many empty buckets.
 
 use flate2::{Decompress, FlushDecompress, Status};
 

@@ -3,9 +3,9 @@
 //! Logs are as many as there are, and connections as many as come. Whoever takes the last descriptor takes it from all
 //! the others: from the listener, so that no gate is answered, from the store and from the specs.
 //!
-//! - What is needed in any case comes first ([`RESERVED`]). Of the rest, connections get the half, up to their own limit,
-//!   and the sources share what is left, up to theirs. A log that is closed meanwhile is opened again when it is its turn, and
-//!   targets are asked one after the other where they are too many.
+//! - What is needed in any case comes first ([`RESERVED`]). Of the rest, connections get the half, up to their own
+//!   limit, and the sources share what is left, up to theirs. A log that is closed meanwhile is opened again when it is
+//!   its turn, and targets are asked one after the other where they are too many.
 //! - The limit is looked up whenever something is to be shared out: it can be changed from outside, by `prlimit` say.
 //! - Where sources would get less than they need to work, that is said before anything begins.
 

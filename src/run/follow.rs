@@ -187,8 +187,8 @@ fn instant(text: &[u8]) -> Option<Timestamp> {
 
 impl Reading {
     /// Begins where a source was read up to, by its saved positions. One that has none takes over those of a source
-    /// that no spec names any more, if its files are among them: it was renamed, and to read them again would be to
-    /// count them twice.
+    /// that no spec names any more, if its files are among them: to read them again would be to count them twice. Those
+    /// of a source that was renamed as a whole are its own already (see [`restored`](super::renamed::restored)).
     ///
     /// # Errors
     /// When they cannot be understood.
@@ -196,17 +196,11 @@ impl Reading {
         let (name, file) = (&catalog[source].name, file_of(catalog, source));
         let (mut of, mut positions) = (name, saved_of(name, saved));
         let mut taken_over = Vec::new();
-        if positions.is_empty() {
-            let nameless: BTreeSet<&String> = saved.iter().map(|position| &position.source).collect();
-            let mut nameless = nameless.into_iter().filter(|name| catalog.source_named(name).is_none());
-            if let Some(old) = nameless.find(|old| tail::are_about(&saved_of(old, saved), &file.paths)) {
-                tracing::info!(
-                    "source {name} goes on where {old} was, which no spec names any more and read its files"
-                );
-                (of, positions) = (old, saved_of(old, saved));
-                let of_old = saved.iter().filter(|position| position.source == *old);
-                taken_over = of_old.map(|position| Position { at: None, ..position.clone() }).collect();
-            }
+        if let Some(old) = formerly(catalog, source, saved).next() {
+            tracing::info!("source {name} goes on where {old} was, which no spec names any more and read its files");
+            (of, positions) = (old, saved_of(old, saved));
+            let of_old = saved.iter().filter(|position| position.source == *old);
+            taken_over = of_old.map(|position| Position { at: None, ..position.clone() }).collect();
         }
         let about = saved.iter().find(|position| position.source == *of && position.key == READ_UP_TO.as_bytes());
         let read_up_to = about.and_then(|position| instant(position.at.as_deref()?));
@@ -259,6 +253,19 @@ impl Reading {
             reason: gap.reason.name().to_owned(),
         }
     }
+}
+
+/// The sources that no spec names any more and that read files of this one, when nothing is saved of its own.
+pub(super) fn formerly<'s>(
+    catalog: &Catalog,
+    source: SourceId,
+    saved: &'s [Position],
+) -> impl Iterator<Item = &'s String> {
+    let globs = &file_of(catalog, source).paths;
+    let is_new = saved_of(&catalog[source].name, saved).is_empty();
+    let named: BTreeSet<&String> = saved.iter().filter(|_| is_new).map(|position| &position.source).collect();
+    let nameless = named.into_iter().filter(|name| catalog.source_named(name).is_none());
+    nameless.filter(move |old| tail::are_about(&saved_of(old, saved), globs))
 }
 
 /// The saved positions of the files of the source called `name`.

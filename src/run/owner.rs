@@ -14,8 +14,8 @@ use tokio::sync::watch;
 
 use super::follow::Delivery;
 use super::following::Following;
-use super::kept_for;
 use super::reload::{self, Reload};
+use super::renamed;
 use super::revive::Revival;
 use super::specs::News;
 use crate::api::{self, Access, Ask, Followed, Health, Order, OrderError, Prepared, Snapshot, StoreTrouble};
@@ -23,7 +23,7 @@ use crate::document::{Actor, AuditEntry};
 use crate::engine::{Board, Command, Engine, Gap, Recall, RestoringDurations};
 use crate::gate::{Doubt, Hold, Level, Reason};
 use crate::spec::{Catalog, ServiceId};
-use crate::store::{self, Commit, LaterDurations, Store, StoreError, Writer, restore, restore_counts};
+use crate::store::{self, Commit, LaterDurations, Store, StoreError, Writer};
 use crate::time::{Clock, Stopwatch, Timestamp};
 
 /// What readers see.
@@ -146,7 +146,8 @@ impl Owner {
         }
     }
 
-    /// Takes note that durations could not be read, which is so after a commit that failed: the file is opened anew then.
+    /// Takes note that durations could not be read, which is so after a commit that failed: the file is opened anew
+    /// then.
     fn durations_failed(&mut self, why: &str) {
         tracing::error!("how long requests took is not known before it has been read again: {why}");
         self.durations_tried_ms = Some(self.watch.elapsed_ms());
@@ -160,7 +161,7 @@ impl Owner {
         }
         self.commit().map_err(|error| error.to_string())?;
         let (catalog, now) = (Arc::clone(self.engine.catalog()), self.clock.now());
-        let restored = restore_counts(&*self.store, Arc::clone(&catalog), kept_for(&catalog), now);
+        let restored = renamed::restored(&*self.store, &catalog, now);
         let (engine, _, durations) = restored.map_err(|error| error.to_string())?;
         self.engine = engine.going_on_from(&self.engine);
         self.await_durations(durations).map_err(|error| error.to_string())
@@ -245,8 +246,8 @@ impl Owner {
         self.engine.note_measured(measured);
         self.engine.observe(batch);
         if self.engine.is_corrupt(source) {
-            // Its positions stay where its last sound counts are: a restart reads it from there again. To read on before
-            // would be in vain.
+            // Its positions stay where its last sound counts are: a restart reads it from there again. To read on
+            // before would be in vain.
             self.following.stop_one(source);
             if !was_corrupt {
                 let name = &self.engine.catalog()[source].name;
@@ -271,7 +272,8 @@ impl Owner {
         self.ticked_ms = elapsed_ms;
         let now = self.clock.now();
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = now;
-        // A board that lacks counts is never shown, and nothing is decided by it: until it is whole, the last one stays.
+        // A board that lacks counts is never shown, and nothing is decided by it: until it is whole, the last one
+        // stays.
         let board = self.fill(now).then(|| self.engine.tick(now));
         if board.is_some() {
             self.engine.expire(i64::try_from(since_ms).unwrap_or(i64::MAX));
@@ -372,8 +374,8 @@ impl Owner {
         !self.engine.must_be_restored_for(now)
     }
 
-    /// Fills the windows from the store again if the clock was put right by so much that they lack counts `now`. `false`
-    /// when that is not possible at present.
+    /// Fills the windows from the store again if the clock was put right by so much that they lack counts `now`.
+    /// `false` when that is not possible at present.
     fn fill(&mut self, now: Timestamp) -> bool {
         if self.is_whole(now) {
             return true;
@@ -383,7 +385,7 @@ impl Owner {
             return false;
         }
         let catalog = Arc::clone(self.engine.catalog());
-        match restore(&*self.store, Arc::clone(&catalog), kept_for(&catalog), now) {
+        match renamed::restored_whole(&*self.store, &catalog, now) {
             Ok((engine, _)) => {
                 self.engine = engine.going_on_from(&self.engine);
                 self.durations = None;

@@ -1,8 +1,8 @@
 //! Refused: telling people of records in their logs that nobody can judge.
 //!
-//! A record that is longer than allowed, or that can be read in more than one way, is counted neither as good nor as bad,
-//! and with it perhaps an error. The numbers are in `/metrics` and `/api/v1/sources`; which file they are from is only
-//! known here, and is told in the log of the server: one sentence for each file and kind, with the count.
+//! A record that is longer than allowed, or that can be read in more than one way, is counted neither as good nor as
+//! bad, and with it perhaps an error. The numbers are in `/metrics` and `/api/v1/sources`; which file they are from is
+//! only known here, and is told in the log of the server: one sentence for each file and kind, with the count.
 //!
 //! - The first is told at once, what follows at most once a minute for each source, all of it together.
 //! - Not more than [`MOST_FILES`] files are named and remembered; of the others it is told how many records they had.

@@ -8,7 +8,8 @@
 //! - The old specs are in force, orders are followed and questions answered until the engine is replaced. Then the
 //!   catalog, the board and every name in an answer are those of the new ones at once.
 //! - What was counted is in the store before the engine is replaced, and is read back from there by the names of the
-//!   specs, as at a start: nothing is counted by both, and nothing by neither. Orders and the memory of gates come along.
+//!   specs, as at a start: nothing is counted by both, and nothing by neither. Orders and the memory of gates come
+//!   along.
 //! - Readers see the new specs only when the audit of what they changed is durable: to promise less is a way to open a
 //!   gate.
 //! - A freeze that is ordered while readers are kept at the old specs is shown there too.
@@ -23,12 +24,11 @@ use super::following::Following;
 use super::owner::{COMMIT_MS, Owner};
 use super::revive::Revival;
 use super::specs::{Cause, Change, News};
-use super::{classifiers, followers, kept_for, tell_measured, tell_not_followed};
+use super::{classifiers, followers, renamed, tell_measured, tell_not_followed};
 use crate::api::{Access, SpecsHealth};
-use crate::engine::Board;
+use crate::engine::{Board, SourceRename};
 use crate::gate::{Decision, GateState, Hold, Level, Reason};
 use crate::spec::{Catalog, Service};
-use crate::store::restore;
 use crate::time::Timestamp;
 
 /// Of more faults than this only the number is told.
@@ -181,22 +181,25 @@ impl Owner {
         if let Err(error) = Descriptors::of_process().check(catalog.sources.len()) {
             return self.stay(&error.to_string());
         }
-        let restored = restore(&*self.store, Arc::clone(&catalog), kept_for(&catalog), now);
+        let restored = renamed::restored_whole(&*self.store, &catalog, now);
         let (engine, loaded) = match restored {
             Ok(restored) => restored,
             Err(error) => return self.stay(&error.to_string()),
         };
-        let carried = std::mem::take(&mut self.reload.carried);
+        let renamed_sources = engine.renamed_sources();
+        let renamed = |(name, reading)| (SourceRename::latter(renamed_sources, name), reading);
+        let carried = std::mem::take(&mut self.reload.carried).into_iter().map(renamed).collect();
         let mut followers = match followers(&catalog, classifiers, carried, &loaded.positions) {
             Ok(followers) => followers,
             Err(error) => return self.stay(&error.to_string()),
         };
-        self.caught_up = carried_over(self.engine.catalog(), &catalog, &self.caught_up);
+        self.caught_up = carried_over(self.engine.catalog(), &catalog, renamed_sources, &self.caught_up);
         self.engine = engine.going_on_from(&self.engine);
         self.durations = None;
         followers.iter_mut().for_each(|follower| follower.go_on_telling(&self.engine));
         tell_measured(&mut self.engine, &followers, now);
         tell_not_followed(&self.engine);
+        renamed::tell(&self.engine);
         self.reload.access.set_token(token);
         self.reload.specs.accept(now);
         self.reload.is_unseen = true;
@@ -251,8 +254,13 @@ impl Owner {
 
 /// What is known of the sources of `new` from those of `old`, by name: that they were started, not that they were read
 /// to their end by now.
-fn carried_over(old: &Catalog, new: &Catalog, caught_up: &[Option<bool>]) -> Vec<Option<bool>> {
-    let known = |name: &str| caught_up[old.source_named(name)?.0].map(|_| false);
+fn carried_over(
+    old: &Catalog,
+    new: &Catalog,
+    renamed: &[SourceRename],
+    caught_up: &[Option<bool>],
+) -> Vec<Option<bool>> {
+    let known = |name: &str| caught_up[old.source_named(SourceRename::former(renamed, name))?.0].map(|_| false);
     new.sources.iter().map(|source| known(&source.name)).collect()
 }
 

@@ -15,12 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::kept_for;
+use super::renamed;
 use crate::engine::Engine;
 use crate::spec::Catalog;
-use crate::store::{
-    Claim, Damaged, LaterDurations, Loaded, Redb, Reserve, Reserved, Store, StoreError, look_at_file, restore_counts,
-};
+use crate::store::{Claim, Damaged, LaterDurations, Loaded, Redb, Reserve, Reserved, Store, StoreError, look_at_file};
 use crate::time::Timestamp;
 
 /// How often another file is looked for.
@@ -55,7 +53,8 @@ struct Seen {
     changed: (i64, i64),
 }
 
-/// Opens the store at `path` with its reserve, and restores the engine; or does without what it held when it is damaged.
+/// Opens the store at `path` with its reserve, and restores the engine; or does without what it held when it is
+/// damaged.
 ///
 /// # Errors
 /// When it cannot be used for any other reason.
@@ -82,7 +81,7 @@ fn open_sound(catalog: &Arc<Catalog>, path: &Path, claim: &Claim, now: Timestamp
 }
 
 fn restored(catalog: &Arc<Catalog>, store: Arc<dyn Store>, now: Timestamp) -> Result<Opened, StoreError> {
-    let (engine, loaded, durations) = restore_counts(&*store, Arc::clone(catalog), kept_for(catalog), now)?;
+    let (engine, loaded, durations) = renamed::restored(&*store, catalog, now)?;
     Ok(Opened { store, engine, loaded, durations, lost: None })
 }
 

@@ -1,8 +1,8 @@
 //! Reviving: a follower that panicked begins again, while all others go on.
 //!
-//! A panic is a fault of this program, in whatever one source made it do. What the follower had read and not delivered is
-//! gone with it, and so is what it knew of its files; what it had delivered is sound. So that is taken and committed, and
-//! another follower is begun by what the store says then, as at a start: every line is counted once.
+//! A panic is a fault of this program, in whatever one source made it do. What the follower had read and not delivered
+//! is gone with it, and so is what it knew of its files; what it had delivered is sound. So that is taken and
+//! committed, and another follower is begun by what the store says then, as at a start: every line is counted once.
 //!
 //! - It waits before it begins again, twice as long each time: whatever made it panic may still be there.
 //! - What was told of its targets since the process began goes on: nothing that is counted up ever goes down.

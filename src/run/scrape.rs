@@ -4,14 +4,16 @@
 //! discovery -> targets -> fetch (at one time, a task each) -> count, one page after the other -> delivery
 //! ```
 //!
-//! - Each target is asked at its own instant of the interval, the same after a restart, so that many are spread over it.
+//! - Each target is asked at its own instant of the interval, the same after a restart, so that many are spread over
+//!   it.
 //! - A delivery holds counts together with what its targets are known to have counted, under the names of the targets:
 //!   after a crash, the next page is compared with the last one whose counts were committed.
 //! - *Heard.* A source is heard as long as all of its targets are. It was heard last when the one that has been silent
-//!   for longest gave its last page: requests that only that one counted would be missing, and nobody can know. A target
-//!   that is no longer listed is none, nor is one that never answered while no other did either.
+//!   for longest gave its last page: requests that only that one counted would be missing, and nobody can know. A
+//!   target that is no longer listed is none, nor is one that never answered while no other did either.
 //! - *Measured.* A source that is heard may not show what an SLO is made of; that is told for each (see `measured`).
-//! - *Unseen.* A ratio may have no series of `bad` because nothing was, or because of a slip; that is told (see `unseen`).
+//! - *Unseen.* A ratio may have no series of `bad` because nothing was, or because of a slip; that is told (see
+//!   `unseen`).
 //! - A source that was renamed goes on with those of its targets that are kept under a name which no spec has any more.
 //! - When the owner cannot take what was counted, nothing is scraped: counters keep.
 //! - Failures are told when a target begins or ceases to fail, or fails for another reason, and not more often than a
@@ -95,6 +97,17 @@ pub(super) struct Scraper {
     watch: Stopwatch,
 }
 
+/// The sources that no spec names any more and of whose targets this one lists some.
+pub(super) fn formerly(
+    catalog: &Catalog,
+    source: SourceId,
+    scrape: &ScrapeSource,
+    positions: &[Position],
+) -> Vec<String> {
+    let counter = ScrapeCounter::new(catalog, source, scrape);
+    state::formerly(catalog, &counter, scrape, positions).into_iter().map(|old| old.source).collect()
+}
+
 /// What a scraper waits for.
 enum Event {
     /// A target answered, or did not.
@@ -119,7 +132,7 @@ impl Scraper {
         let mut targets = state::restored(&counter, name, positions)?;
         let mut taken_over = Vec::new();
         if targets.is_empty()
-            && let Some(old) = state::taken_over(catalog, &counter, scrape, positions)?
+            && let Some(old) = state::formerly(catalog, &counter, scrape, positions).into_iter().next()
         {
             tracing::info!("source {name} goes on where {} was, which no spec names any more", old.source);
             targets = old.targets;

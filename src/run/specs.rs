@@ -7,8 +7,8 @@
 //!   watches that could run out, and works on every file system.
 //! - Whoever asks, by SIGHUP, has it read at once. However often that is, there are [`PAUSE`]s in between; the last
 //!   request is always followed by a reading.
-//! - A directory that was written to while it was read is read again: half of one state and half of another may be sound
-//!   and yet nobody's intention.
+//! - A directory that was written to while it was read is read again: half of one state and half of another may be
+//!   sound and yet nobody's intention.
 //! - What is bad is told once, and tried again when it changes or when somebody asks.
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Regular expressions as Prometheus reads them.
 //!
-//! PromQL has Go's dialect (RE2), and the `regex` crate reads some of it differently without a word. So that one selector
-//! means the same in both places, a pattern is rewritten before it is compiled:
+//! PromQL has Go's dialect (RE2), and the `regex` crate reads some of it differently without a word. So that one
+//! selector means the same in both places, a pattern is rewritten before it is compiled:
 //!
 //! - `{` and `}` that are no repetition are themselves: `/users/{id}`;
 //! - `\d`, `\w`, `\s` and `\b` are about ASCII;

@@ -191,7 +191,8 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// Reads the digits of an escape: up to two of them in hexadecimal, or three in octal, are a byte, more a character.
+    /// Reads the digits of an escape: up to two of them in hexadecimal, or three in octal, are a byte, more a
+    /// character.
     fn code(
         &mut self,
         start: usize,

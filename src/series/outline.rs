@@ -2,8 +2,8 @@
 //!
 //! A target writes the same lines at each scrape; only the values change. The outline keeps all that stands before the
 //! values, in the page's order, and what became of each line. A page that follows it from its first byte to its last
-//! can be read value by value: whatever is true of a page because of the rest of it (its grammar, its labels, its types,
-//! that no series is in it twice, what is selected) was found out when the outline was taken.
+//! can be read value by value: whatever is true of a page because of the rest of it (its grammar, its labels, its
+//! types, that no series is in it twice, what is selected) was found out when the outline was taken.
 //!
 //! - Bytes are compared, all of them, and no hash is trusted.
 //! - Only what differs from the sample before is kept, since the lines of a page begin alike: some 20 bytes a line.

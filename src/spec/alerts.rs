@@ -1,9 +1,9 @@
 //! Alert rules: how fast a budget may burn before somebody is told.
 //!
-//! After the Site Reliability Workbook, chapter 5, "Multiwindow, Multi-Burn-Rate Alerts": a rule looks at a long window,
-//! which says that the budget is really being spent, and a short one, which says that it still is. Its factor is the
-//! burn rate that spends a share of the budget in the long window, so that it scales with the SLO's own window: 2% in an
-//! hour is 14.4 over 30 days and 13.44 over 28.
+//! After the Site Reliability Workbook, chapter 5, "Multiwindow, Multi-Burn-Rate Alerts": a rule looks at a long
+//! window, which says that the budget is really being spent, and a short one, which says that it still is. Its factor
+//! is the burn rate that spends a share of the budget in the long window, so that it scales with the SLO's own window:
+//! 2% in an hour is 14.4 over 30 days and 13.44 over 28.
 
 use std::cmp::Ordering;
 use std::fmt;

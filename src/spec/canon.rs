@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::catalog::{HostRule, Methods, Pattern, Requests, Segment};
 
 impl Requests {
-    /// A text that two sets of rules share exactly when they mean the same: the order of patterns, methods and hosts and
-    /// the names of placeholders do not matter.
+    /// A text that two sets of rules share exactly when they mean the same: the order of patterns, methods and hosts
+    /// and the names of placeholders do not matter.
     pub fn canonical(&self) -> String {
         let mut text = sorted(self.patterns.iter().map(pattern));
         if !self.hosts.is_empty() {

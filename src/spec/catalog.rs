@@ -136,8 +136,8 @@ id!(
     ServiceId, services, Service
 );
 
-/// Names that SLOs and services had before, none of which anything has now. What is kept under such a name goes on under
-/// the new one, unless that is known already.
+/// Names that SLOs and services had before, none of which anything has now. What is kept under such a name goes on
+/// under the new one, unless that is known already.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Renames {
     /// By SLO: what it may have been called, as (story, slo), the likeliest first. No name stands for two.

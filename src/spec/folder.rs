@@ -2,8 +2,8 @@
 //!
 //! [`look`] reads none of them: what the system says of each file is enough to see whether one may have changed.
 //!
-//! - Lists of targets (see `lists`) are no specs, wherever they lie: a new target is none of this room's business. A file
-//!   that is named as a list and yet holds a story is a fault, or what it promises would be forgotten in silence.
+//! - Lists of targets (see `lists`) are no specs, wherever they lie: a new target is none of this room's business. A
+//!   file that is named as a list and yet holds a story is a fault, or what it promises would be forgotten in silence.
 //! - `*.toml` in the directory and in its subfolders, in the order of their paths; hidden ones are left out, because
 //!   editors and configuration mounts keep their own copies under such names.
 //! - Links are followed, each folder is entered once, and only regular files are opened: a pipe would block for ever.

@@ -1,11 +1,11 @@
 //! Lists of targets: the files below a directory of specs that `file_sd` names, and that are therefore no specs.
 //!
 //! What is a list is known before anything is compiled, for neither reading nor looking may take one for a spec; so the
-//! engine's file is read for this one key alone, and whatever else is in it, or wrong with it, is left to those who read
-//! it in full.
+//! engine's file is read for this one key alone, and whatever else is in it, or wrong with it, is left to those who
+//! read it in full.
 //!
-//! - Globs are those of `file_sd`: `*`, `?` and `[..]` stand for characters of one name and never for a slash, and a name
-//!   that begins with a dot is meant only by a pattern that does.
+//! - Globs are those of `file_sd`: `*`, `?` and `[..]` stand for characters of one name and never for a slash, and a
+//!   name that begins with a dot is meant only by a pattern that does.
 //! - A file is compared by the path that led to it and by its real directory, so that `./` and links hide nothing.
 //! - The engine's file is never a list.
 

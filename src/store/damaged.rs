@@ -1,4 +1,5 @@
-//! A damaged store: what stands in for it until somebody has decided what becomes of it, and how it is put out of the way.
+//! A damaged store: what stands in for it until somebody has decided what becomes of it, and how it is put out of the
+//! way.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

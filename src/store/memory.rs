@@ -5,7 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Commit, EachHour, EachSlot, Loaded, MOST_AUDIT, MOST_GAPS, Position, Store, StoreError};
 use crate::counts::{PAGE_MINUTES, Took};
-use crate::engine::{AuditEntry, Gap, Kept, KeptGate, Series, SeriesId, SlotCounts, SourceTotals, Totals};
+use crate::engine::{
+    AuditEntry, Gap, Kept, KeptGate, Series, SeriesId, SlotCounts, SourceRename, SourceTotals, Totals,
+};
 use crate::latency::Slot;
 use crate::tally::Tally;
 use crate::time::Minute;
@@ -64,6 +66,7 @@ impl Store for Memory {
             gates: tables.gates.values().cloned().collect(),
             last_audit: tables.audit.last().map_or(0, |entry| entry.number),
             earliest: tables.minutes.first_key_value().map(|(minute, _)| *minute),
+            renamed_sources: Vec::new(),
         };
         let gaps = tables.gaps[tables.gaps.len().saturating_sub(MOST_GAPS)..].to_vec();
         let positions = tables.positions.iter().map(position).collect();
@@ -136,7 +139,18 @@ impl Tables {
         }
     }
 
+    fn rename_source(&mut self, rename: &SourceRename) {
+        if let Some(totals) = self.sources.remove(&rename.from) {
+            let totals = SourceTotals { source: rename.to.clone(), ..totals };
+            add_source(&mut self.sources, &totals);
+        }
+        let positions = std::mem::take(&mut self.positions).into_iter();
+        self.positions = positions.map(|((source, key), at)| ((rename.name(source), key), at)).collect();
+        self.gaps.iter_mut().for_each(|gap| gap.source = rename.name(std::mem::take(&mut gap.source)));
+    }
+
     fn apply(&mut self, Commit { checkpoint, positions, gaps }: &Commit) {
+        checkpoint.renamed_sources.iter().for_each(|rename| self.rename_source(rename));
         self.series.extend(checkpoint.series.iter().map(|series| (series.id, series.clone())));
         for counts in &checkpoint.counts {
             let minute = self.minutes.entry(counts.minute).or_default();
@@ -159,10 +173,7 @@ impl Tables {
             self.totals.remove(series);
         }
         for more in &checkpoint.sources {
-            match self.sources.get_mut(&more.source) {
-                Some(totals) => totals.add(more),
-                None => drop(self.sources.insert(more.source.clone(), more.clone())),
-            }
+            add_source(&mut self.sources, more);
         }
         self.gates.extend(checkpoint.gates.iter().map(|gate| (gate.service.clone(), gate.clone())));
         self.gates.retain(|service, _| !checkpoint.gone_gates.contains(service));
@@ -175,5 +186,12 @@ impl Tables {
                 None => drop(self.positions.remove(&key)),
             }
         }
+    }
+}
+
+fn add_source(sources: &mut BTreeMap<String, SourceTotals>, more: &SourceTotals) {
+    match sources.get_mut(&more.source) {
+        Some(totals) => totals.add(more),
+        None => drop(sources.insert(more.source.clone(), more.clone())),
     }
 }

@@ -1,4 +1,5 @@
-//! Counts as bytes: a page holds the counts of one minute or hour, or the totals, of up to [`SERIES`] neighbouring series.
+//! Counts as bytes: a page holds the counts of one minute or hour, or the totals, of up to [`SERIES`] neighbouring
+//! series.
 //!
 //! Most minutes of most series see a few requests and not one bad one; such a count takes two bytes. Everything is a
 //! sequence of little-endian base-128 integers (7 bits a byte, the highest bit says that more follow). An entry is the
@@ -6,7 +7,8 @@
 //! minute, the newest event of a total. The counts of an hour are packed as they are in memory, and no part of them is
 //! ever missing.
 //!
-//! Reading checks everything: numbers that do not fit, pages that end in the middle, series that belong to another page.
+//! Reading checks everything: numbers that do not fit, pages that end in the middle, series that belong to another
+//! page.
 
 use crate::engine::{SeriesId, Totals};
 use crate::tally::Tally;

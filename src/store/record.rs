@@ -1,7 +1,7 @@
 //! Everything but counts as it is stored: JSON, so that a store can be read without this program.
 //!
-//! These are the shapes on the disk. They are apart from the types of the engine so that neither can change the other by
-//! accident: a new field here is an `Option` or has a default, anything else is a new version of the store.
+//! These are the shapes on the disk. They are apart from the types of the engine so that neither can change the other
+//! by accident: a new field here is an `Option` or has a default, anything else is a new version of the store.
 
 use serde::{Deserialize, Serialize};
 

@@ -9,9 +9,9 @@
 //! - *An error closes the file.* What redb holds in memory after a failed write is not what is on the disk, so the next
 //!   call opens the file anew and sees what it holds. A full disk needs nothing more when there is room again.
 //! - *A failed sync is never tried again as if it had worked.* The kernel may have dropped what it could not write and
-//!   say nothing the next time. The file is closed, opened once more and looked at like at a start; what it holds then is
-//!   what was committed, and [`Store::revision`] tells whether that includes the last commit. When a sync fails after
-//!   that, nothing is written any more until another process has looked at the file.
+//!   say nothing the next time. The file is closed, opened once more and looked at like at a start; what it holds then
+//!   is what was committed, and [`Store::revision`] tells whether that includes the last commit. When a sync fails
+//!   after that, nothing is written any more until another process has looked at the file.
 //! - The file is looked at before it is touched: a damaged one, or one of a later version, is refused as it is.
 
 mod disk;
@@ -122,8 +122,8 @@ impl Redb {
         }
     }
 
-    /// After a failed sync: looks at what the file holds and goes on from there. Whatever goes wrong then is final; that
-    /// the file cannot be opened is not, since whoever reads durations may have it open for a moment longer.
+    /// After a failed sync: looks at what the file holds and goes on from there. Whatever goes wrong then is final;
+    /// that the file cannot be opened is not, since whoever reads durations may have it open for a moment longer.
     fn open_once_more(&self, file: &mut OpenFile) -> Result<(), StoreError> {
         tracing::warn!("{}: a sync failed; looking at what the store holds", self.path.display());
         // It is locked as long as it is open.

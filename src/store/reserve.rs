@@ -10,8 +10,8 @@
 //! - *Exactly once.* Every order has a number, and the commit that holds what it came to says so: a position under the
 //!   name of no source. What that position covers is never applied again, whatever is still in the file; then it is
 //!   wiped.
-//! - *In order.* An order from the reserve goes before everything in the commit that takes it over, so that whatever was
-//!   ordered later still comes later.
+//! - *In order.* An order from the reserve goes before everything in the commit that takes it over, so that whatever
+//!   was ordered later still comes later.
 //! - *Only freezes.* To hold deploys back is safe to do on the word of a file that nothing else depends on. Releasing
 //!   them is not, and waits for the store.
 //! - *A bound.* It holds 128 orders; when nothing can be committed for that long, further ones are refused.
@@ -91,8 +91,8 @@ impl Store for Reserved {
         self.store.revision()
     }
 
-    /// What the store holds, and what orders add to it that were in the reserve when this process began. That goes before
-    /// the next commit.
+    /// What the store holds, and what orders add to it that were in the reserve when this process began. That goes
+    /// before the next commit.
     fn load(&self) -> Result<Loaded, StoreError> {
         let mut loaded = self.store.load()?;
         let mark = mark_in(&loaded.positions);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Commit, Store, StoreError};
+use crate::engine::SourceRename;
 
 /// Commits to a store, each exactly once.
 ///
@@ -87,6 +88,11 @@ fn append(commit: &mut Option<Commit>, later: Commit) {
 impl Commit {
     /// Takes a later commit into this one, so that making this one is the same as making both.
     pub fn absorb(&mut self, later: Self) {
+        let names = self.positions.iter_mut().map(|position| &mut position.source);
+        let names = names.chain(self.gaps.iter_mut().map(|gap| &mut gap.source));
+        for name in names {
+            *name = SourceRename::latter(&later.checkpoint.renamed_sources, std::mem::take(name));
+        }
         self.checkpoint.absorb(later.checkpoint);
         self.positions.extend(later.positions);
         self.gaps.extend(later.gaps);

@@ -73,7 +73,8 @@ impl Packed {
 }
 
 impl<'b> PackedHour<'b> {
-    /// Writes counts behind `bytes`, in as few bits as they need. [`PADDING`] bytes have to follow before they are read.
+    /// Writes counts behind `bytes`, in as few bits as they need. [`PADDING`] bytes have to follow before they are
+    /// read.
     pub(crate) fn write(counts: &HourCounts, bytes: &mut Vec<u8>) {
         let lanes = Lanes::default().holding(counts);
         bytes.extend([lanes.good.0, lanes.bad.0]);
@@ -111,7 +112,8 @@ impl<'b> PackedHour<'b> {
     }
 }
 
-/// Bytes are those from the beginning of the lanes on, at least to [`PADDING`] bytes behind them; any for lanes of 0 bits.
+/// Bytes are those from the beginning of the lanes on, at least to [`PADDING`] bytes behind them; any for lanes of 0
+/// bits.
 impl Lanes {
     /// How many bytes the lanes take.
     pub(super) fn len(self) -> usize {

@@ -1,8 +1,8 @@
 //! Sums over stretches of minutes of which each lies close to the one before.
 //!
-//! Whoever asks since when an alert has burnt goes back minute by minute, and wants to know at each of them what the hour
-//! or the three days before it saw. From one such stretch to the next a minute comes in at one end and one goes out at
-//! the other. A [`Sliding`] remembers the last stretch with its sum, and looks at those two minutes only.
+//! Whoever asks since when an alert has burnt goes back minute by minute, and wants to know at each of them what the
+//! hour or the three days before it saw. From one such stretch to the next a minute comes in at one end and one goes
+//! out at the other. A [`Sliding`] remembers the last stretch with its sum, and looks at those two minutes only.
 //!
 //! - Every sum is the one that [`Window::sum`] gives, whatever was asked before.
 //! - A sum costs as many minutes as the ends have moved by. When an end has moved by more than [`FARTHEST`], or the
@@ -52,8 +52,8 @@ impl<'w> Sliding<'w> {
         self.sum
     }
 
-    /// Slides to a stretch that overlaps with the last one. What goes out goes first: it is a part of the sum, which has
-    /// not saturated, and what comes in may make it saturate as any other sum.
+    /// Slides to a stretch that overlaps with the last one. What goes out goes first: it is a part of the sum, which
+    /// has not saturated, and what comes in may make it saturate as any other sum.
     fn slide(&mut self, first: i64, end: i64) {
         let [beginning, ending] = &mut self.edges;
         let outgoing = [(&mut *beginning, self.first..first), (&mut *ending, end..self.end)];

@@ -1,8 +1,9 @@
 //! *Exposition*: pages of metrics are read as a slow and obvious reader reads them, whatever is in them.
 //!
 //! Pages are made of sound lines, of broken ones and of a soup of tokens, then bytes of them are changed. Three things
-//! must hold: the lexer agrees with the reference on every sample, and on the line of the first fault; a reader that has
-//! read other pages of the target gives what one gives that has not; and where prometheus-parse reads rightly, both agree.
+//! must hold: the lexer agrees with the reference on every sample, and on the line of the first fault; a reader that
+//! has read other pages of the target gives what one gives that has not; and where prometheus-parse reads rightly, both
+//! agree.
 //!
 //! `SLOGATE_CASES` sets the number of cases. Seeds of failures are kept in `tests/proptest-regressions`.
 

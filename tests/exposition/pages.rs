@@ -214,8 +214,8 @@ fn edited(mut page: Vec<u8>, edits: &[(Index, u8, u8)]) -> Vec<u8> {
     page
 }
 
-/// A few scrapes of a page whose lines repeat in groups: histograms and gauges, most of them of the same lines, some that
-/// lack one, have it in another spelling, or are in the page already, near or far.
+/// A few scrapes of a page whose lines repeat in groups: histograms and gauges, most of them of the same lines, some
+/// that lack one, have it in another spelling, or are in the page already, near or far.
 pub fn grouped() -> impl Strategy<Value = Vec<(Format, Vec<u8>)>> {
     let group = (0..40u8, 0..3u8, prop_oneof![6 => Just(99), 1 => 0..5usize], 0..16u8);
     let groups = || vec(group.clone(), 0..9);

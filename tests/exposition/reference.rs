@@ -419,7 +419,8 @@ fn decimal(text: &str) -> Option<(bool, String, i64)> {
     Some((negative, if is_zero { "0" } else { significant }.to_owned(), if is_zero { 0 } else { exponent }))
 }
 
-/// The digits times this power of ten, cut to a whole number; `None` when it does not fit, or when the digits alone do not.
+/// The digits times this power of ten, cut to a whole number; `None` when it does not fit, or when the digits alone do
+/// not.
 fn scaled(digits: &str, exponent: i64) -> Option<u64> {
     if digits == "0" {
         return Some(0);

@@ -1,10 +1,10 @@
-//! *Histories*: whatever happens to counters between being moved and being read, what is counted equals the target's own
-//! books where that can be told, and is marked where it cannot.
+//! *Histories*: whatever happens to counters between being moved and being read, what is counted equals the target's
+//! own books where that can be told, and is marked where it cannot.
 //!
 //! A simulated target keeps every event with its true time while its processes restart, its series come and go, and its
-//! pages are late, torn, doubled, out of order or of another replica. Nothing noted: the counts are those of the books, in
-//! total and minute by minute. A lower bound: never more than the books, and less only by what the notes cover. Never
-//! more bad events than events.
+//! pages are late, torn, doubled, out of order or of another replica. Nothing noted: the counts are those of the books,
+//! in total and minute by minute. A lower bound: never more than the books, and less only by what the notes cover.
+//! Never more bad events than events.
 //!
 //! `SLOGATE_CASES` sets the number of histories, `SLOGATE_SEED` the first; each has a seed of its own, which a failure
 //! names.

@@ -308,8 +308,8 @@ impl World {
         }
     }
 
-    /// Whether the pages before showed a series of this process. One that is missing from what would be its first page is
-    /// missed by nobody.
+    /// Whether the pages before showed a series of this process. One that is missing from what would be its first page
+    /// is missed by nobody.
     fn is_known(&self, shown: &Shown, series: usize) -> bool {
         let before = self.pages.len().checked_sub(2).map(|from| &self.pages[from..]);
         before.is_some_and(|pages| pages.iter().all(|page| page.who == shown.who && page.samples[series].is_some()))

@@ -64,8 +64,8 @@ total = 'slogate_ingest_records_total{source="lb"}'
 bad = 'slogate_ingest_gaps_total'
 "#;
 
-/// A slogate with a frozen, an open and an unknown gate, and a journey, once its log has been read. It scrapes itself, and
-/// a target that is not there.
+/// A slogate with a frozen, an open and an unknown gate, and a journey, once its log has been read. It scrapes itself,
+/// and a target that is not there.
 fn place() -> Place {
     let place = Place::new();
     fs::write(place.path("specs/own.toml"), OWN).expect("written");

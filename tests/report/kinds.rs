@@ -227,7 +227,8 @@ fn journeys_weigh_counts_or_compliances() {
     check_ratio(&averaged["members"][0]["spent_share"], 1.0);
 }
 
-/// What one gate comes to after `good` and `bad` requests: its level, the kind of its first reason, and the budget left.
+/// What one gate comes to after `good` and `bad` requests: its level, the kind of its first reason, and the budget
+/// left.
 fn gate(objective: &str, policy: &str, goods: usize, bads: usize) -> (String, Value, f64) {
     let policy = format!("[gate]\non_unknown = \"deny\"\nmin_events = 1\n{policy}");
     let desk = Desk::with_gate(&availability("availability", objective, "", ""), &policy);

@@ -215,6 +215,8 @@ fn rules_thresholds_and_sources_that_change_lose_no_event() {
     count_and_write(&|| ());
     count_and_write(&|| story(specs("app", "500|503", "500ms")));
     count_and_write(&|| story(specs("app", "500|503", "1s")));
+    let records = || place.get("/api/v1/sources")["sources"][0]["records"].as_u64();
+    let before = records();
     count_and_write(&|| {
         story(specs("renamed", "500|503", "1s"));
         write_sources(&place, &[("renamed", &url)]);
@@ -222,7 +224,11 @@ fn rules_thresholds_and_sources_that_change_lose_no_event() {
     wait_in(&place, "the other name", || place.get("/api/v1/sources")["sources"][0]["source"] == "renamed");
     count_and_write(&|| ());
     assert!(place.words().contains("source renamed goes on where app was"), "{}", place.words());
-    drop(server);
+    assert!(records() > before, "{before:?}, then {:?}", records());
+    let before = records();
+    assert!(server.stop().success());
+    let _server = place.start();
+    assert!(records() >= before, "{before:?}, then {:?}", records());
 }
 
 #[test]

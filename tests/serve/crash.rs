@@ -1,9 +1,9 @@
 //! f01: SIGKILL at random moments, while the log is written, renamed and truncated and gates are frozen and unfrozen.
 //!
 //! Three act at once: a writer that appends known lines and rotates in every way that loses nothing by itself, an
-//! operator who gives one order after the other, and whoever kills the server and starts it again. The seed decides what
-//! each of them does; the machine decides how they meet. `SLOGATE_CRASHES` sets how often the server is killed, and
-//! `SLOGATE_SEED` the seed.
+//! operator who gives one order after the other, and whoever kills the server and starts it again. The seed decides
+//! what each of them does; the machine decides how they meet. `SLOGATE_CRASHES` sets how often the server is killed,
+//! and `SLOGATE_SEED` the seed.
 
 use std::fs;
 use std::path::PathBuf;

@@ -127,6 +127,94 @@ fn check_gap(place: &Place, status: &Value, begun: Timestamp) {
 }
 
 #[test]
+fn i05_what_is_wrong_with_a_source_is_told_when_it_has_another_name() {
+    let place = doubting();
+    rewrite(&place, "slogate.toml", |text| text + "on_gap = \"unknown\"\n");
+    let mut log = Log::open(&place.log());
+    log.write(1_000);
+    let server = place.start();
+    place.wait_for(&log.expected);
+    assert!(server.stop().success());
+    append(&place, 50, 0);
+    fs::remove_file(place.log()).expect("removed");
+    log.reopen(&place.log());
+    log.write(100);
+    let mut server = place.start();
+    wait_until(&place, "/api/v1/status", |status| status["sources"][0]["gaps_total"] == 1);
+    place.wait_for(&log.expected);
+    append(&place, 0, 1_000);
+    wait_until(&place, "/api/v1/sources/lb", |source| source["records"] == 2_100);
+    let before = all_that_is_told(&place);
+    for words in
+        ["its format has changed", "errors may hide", "can never be counted", "rotated_while_down", "\"unknown\""]
+    {
+        assert!(before.contains(words), "{words} is not in {before}");
+    }
+
+    // While the server goes on, and then while nobody serves.
+    let names = ["lb", "edge", "front"];
+    for (from, to) in names.iter().zip(&names[1..]) {
+        if *to == "front" {
+            assert!(server.stop().success());
+            rename_source(&place, from, to);
+            server = place.start();
+        } else {
+            rename_source(&place, from, to);
+        }
+        wait_until(&place, "/api/v1/status", |status| status["sources"][0]["source"] == *to);
+        let expected = before.replace("\"lb\"", &format!("\"{to}\"")).replace("source lb", &format!("source {to}"));
+        wait_for_durations(&place);
+        assert_eq!(all_that_is_told(&place), expected);
+        // And for good, whatever ends the server.
+        server.kill();
+        server = place.start();
+        wait_for_durations(&place);
+        assert_eq!(all_that_is_told(&place), expected);
+    }
+    assert!(server.stop().success());
+}
+
+/// Gives a source another name in all specs; whatever is only half renamed is refused.
+fn rename_source(place: &Place, from: &str, to: &str) {
+    for file in ["slogate.toml", "shop.toml", "search.toml"] {
+        rewrite(place, file, |text| text.replace(&format!("\"{from}\""), &format!("\"{to}\"")));
+    }
+}
+
+/// Puts a text in the place of a file of the specs, in one step.
+fn rewrite(place: &Place, file: &str, change: impl Fn(String) -> String) {
+    let path = place.path("specs").join(file);
+    let text = fs::read_to_string(&path).expect("it is there");
+    fs::write(place.path("draft"), change(text)).expect("written");
+    fs::rename(place.path("draft"), path).expect("renamed");
+}
+
+/// Waits until durations have been read from the store.
+fn wait_for_durations(place: &Place) {
+    wait_until(place, "/api/v1/slos/shop/latency", |slo| !slo["latency"].is_null());
+}
+
+/// All that is said of the source, its SLOs and its gates, but for what is only of the moment.
+fn all_that_is_told(place: &Place) -> String {
+    let status = place.get("/api/v1/status");
+    let parts = |value: &Value, keys: &[&str]| -> Vec<Value> { keys.iter().map(|key| value[*key].clone()).collect() };
+    let source = parts(
+        &status["sources"][0],
+        &["records", "matched", "unmatched", "rejected", "gaps_total", "gaps", "health", "reasons", "last_event"],
+    );
+    let slos = ["shop/availability", "shop/latency", "search/availability"].map(|slo| {
+        let slo = place.get(&format!("/api/v1/slos/{slo}"));
+        parts(&slo, &["good", "bad", "evidence", "rules_changed", "gaps_total", "gaps"])
+            .into_iter()
+            .chain(parts(&slo["latency"], &["requests", "seconds"]))
+            .collect::<Vec<_>>()
+    });
+    let gates: Vec<_> = status["gates"].as_array().expect("gates").iter().collect();
+    let gates: Vec<_> = gates.iter().map(|gate| parts(gate, &["service", "level", "allow", "reasons"])).collect();
+    format!("{source:#?} {slos:#?} {gates:#?}")
+}
+
+#[test]
 fn b21_a_log_whose_format_changes_closes_the_gate_until_it_is_put_right() {
     let place = doubting();
     append(&place, 2_000, 0);

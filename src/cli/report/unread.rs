@@ -43,8 +43,8 @@ impl<'a> Unread<'a> {
         self.services().any(|id| self.catalog[id].name == name && self.has_service(id))
     }
 
-    /// What is said of it: one sentence for each source, then the gates and journeys that want it. `None` when nothing is
-    /// left out.
+    /// What is said of it: one sentence for each source, then the gates and journeys that want it. `None` when nothing
+    /// is left out.
     pub(super) fn text(&self) -> Option<String> {
         let sources = (0..self.catalog.sources.len()).map(SourceId).filter_map(|source| self.of_source(source));
         let sources: Vec<String> = sources.collect();

@@ -1,5 +1,7 @@
 //! Renames: what goes on under another name, once, through crashes, on both kinds of store.
 
+mod sources;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -299,8 +301,8 @@ enum Step {
     Commit,
     /// Killed and started again with the same specs.
     Crash,
-    /// One SLO gets a new name, or one that was given up; said to be renamed or not. Then killed before it is committed,
-    /// and started with the old specs or the new ones, if at all.
+    /// One SLO gets a new name, or one that was given up; said to be renamed or not. Then killed before it is
+    /// committed, and started with the old specs or the new ones, if at all.
     Rename {
         slo: usize,
         name: u8,

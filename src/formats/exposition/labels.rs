@@ -1,8 +1,8 @@
 //! The name and the labels of a line, borrowed from the page, and what makes two lines the same series.
 //!
-//! A series is its name and the set of its labels: their order, blanks, quotes and escapes are spelling, and a label with
-//! an empty value is no label. Each line gets an [`Identity`], which is equal for equal series; that series are equal
-//! because their identities are is never concluded, but it is cheap to find out with it whether to look.
+//! A series is its name and the set of its labels: their order, blanks, quotes and escapes are spelling, and a label
+//! with an empty value is no label. Each line gets an [`Identity`], which is equal for equal series; that series are
+//! equal because their identities are is never concluded, but it is cheap to find out with it whether to look.
 //!
 //! - Identities add up over labels, so that a line that starts like the one before takes over the sums.
 //! - They are keyed with random numbers: nobody who writes a page can make identities collide.

@@ -1,8 +1,8 @@
 //! One line with a sample, from its name to its newline.
 //!
 //! Pages are repetitive: a line of a histogram differs from the one before in its last label and its value. The lexer
-//! goes from left to right and looks at nothing twice, so that what it found in the bytes that two lines share holds for
-//! both; a line is lexed from where it departs from the one before.
+//! goes from left to right and looks at nothing twice, so that what it found in the bytes that two lines share holds
+//! for both; a line is lexed from where it departs from the one before.
 
 use std::ops::Range;
 
@@ -397,8 +397,8 @@ impl<'p, 's> Lexer<'p, 's> {
         self.long_tail(at)
     }
 
-    /// Where the line behind the value at `at` starts, if the value and what follows it are sound, and whether there may
-    /// be more than digits and a point.
+    /// Where the line behind the value at `at` starts, if the value and what follows it are sound, and whether there
+    /// may be more than digits and a point.
     #[inline(always)]
     pub(crate) fn pass_value(&mut self, at: usize) -> Option<(usize, bool)> {
         if let Some(block) = self.page.get(at..).and_then(|rest| rest.first_chunk::<32>())

@@ -190,7 +190,8 @@ impl<'p, 's> Page<'p, 's> {
     /// Reads the next line; `None` at the end of a page that is sound from its first byte to its last.
     ///
     /// # Errors
-    /// When the page must not be used; nothing that was read of it before must be, either. Asked again, it says so again.
+    /// When the page must not be used; nothing that was read of it before must be, either. Asked again, it says so
+    /// again.
     #[inline(always)]
     pub fn next_entry(&mut self) -> Result<Option<Entry<'_, 'p>>, PageError> {
         match self.next_line() {
@@ -217,8 +218,8 @@ impl<'p, 's> Page<'p, 's> {
         self.refused
     }
 
-    /// How many bytes the last sample's key shares with that of the sample before, if the name is among them. Lines that
-    /// were [passed over](Self::pass_repeats) are no samples here.
+    /// How many bytes the last sample's key shares with that of the sample before, if the name is among them. Lines
+    /// that were [passed over](Self::pass_repeats) are no samples here.
     #[inline(always)]
     pub(crate) fn shared(&self) -> Option<usize> {
         let lexed = self.lexer.lexed();

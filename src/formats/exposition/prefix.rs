@@ -18,8 +18,8 @@ pub(crate) fn common_prefix(one: &[u8], two: &[u8]) -> usize {
     }
 }
 
-/// Whether `text` begins with `start`. What stands behind the labels of a group is short, and compared in place it costs
-/// less than a call; for more bytes the call is faster than any loop here.
+/// Whether `text` begins with `start`. What stands behind the labels of a group is short, and compared in place it
+/// costs less than a call; for more bytes the call is faster than any loop here.
 #[inline(always)]
 pub(crate) fn starts_with(text: &[u8], start: &[u8]) -> bool {
     match (start.len(), text.first_chunk::<16>(), start.first_chunk::<8>(), start.last_chunk::<8>()) {

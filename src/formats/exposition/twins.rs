@@ -1,8 +1,8 @@
 //! Series that are in a page twice.
 //!
 //! Identities are written down line by line, and bits in a few kilobytes tell which of them may have come twice: a hash
-//! table would be as large as a processor's cache, and waiting for it took longer than lexing the line. Only for the few
-//! that may have come twice is it found out when the page has been read.
+//! table would be as large as a processor's cache, and waiting for it took longer than lexing the line. Only for the
+//! few that may have come twice is it found out when the page has been read.
 
 use super::labels::Identity;
 

@@ -1,8 +1,8 @@
 //! Numbers as pages write them.
 //!
-//! A counter is a number of events, and most clients write it as a float: `1027.0`, `1.027e+03`. Read through `f64`, two
-//! neighbours beyond 2^53 become one. So a number is read in decimal, and whatever is whole and not negative stays an
-//! integer, however it is spelled.
+//! A counter is a number of events, and most clients write it as a float: `1027.0`, `1.027e+03`. Read through `f64`,
+//! two neighbours beyond 2^53 become one. So a number is read in decimal, and whatever is whole and not negative stays
+//! an integer, however it is spelled.
 //!
 //! - [`Value::Whole`] is exactly what is written; it is never rounded.
 //! - [`Value::Real`] is the nearest `f64`, as every reader of the format gives.

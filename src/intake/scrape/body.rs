@@ -14,7 +14,8 @@ const BLOCK: usize = 64 << 10;
 /// all others waiting.
 const FREE: usize = 256 << 10;
 
-/// The memory of all pages that are on their way, in blocks. Who needs more than there is waits, for its deadline at most.
+/// The memory of all pages that are on their way, in blocks. Who needs more than there is waits, for its deadline at
+/// most.
 #[derive(Clone, Debug)]
 pub(super) struct Memory(Arc<Semaphore>);
 

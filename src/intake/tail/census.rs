@@ -189,8 +189,8 @@ impl Tail {
         }
     }
 
-    /// No glob leads to the file of this stream: it is looked for where it was, where its symlink led, and under rotated
-    /// names beside that.
+    /// No glob leads to the file of this stream: it is looked for where it was, where its symlink led, and under
+    /// rotated names beside that.
     fn look_elsewhere(&mut self, key: u64, by_inode: &HashMap<(u64, u64), usize>, renamed: &mut Vec<Renamed>) {
         let stream = &self.streams[&key];
         if stream.is_homeless() || self.is_blind_for(&stream.kept.path) {
@@ -280,8 +280,8 @@ impl Tail {
         }
     }
 
-    /// Whether a file was born since this stream was seen at its name: then it is a later generation of the same log, or
-    /// the copy of one.
+    /// Whether a file was born since this stream was seen at its name: then it is a later generation of the same log,
+    /// or the copy of one.
     fn came_between(&self, stat: Stat, key: u64, replaced: &[(PathBuf, u64)]) -> bool {
         let Some(stream) = self.streams.get(&key) else { return false };
         let Some(birth) = stat.id.birth else { return false };
@@ -293,7 +293,8 @@ impl Tail {
 
     /// A file that went from `access.log` to `access.log.3` at once leaves two generations to be found. While names are
     /// being shifted one of them is nobody's for a moment: missing is what every scan misses for a while. However many
-    /// they are, it is one gap: of none of them is known what it held, and all of them are between the same two instants.
+    /// they are, it is one gap: of none of them is known what it held, and all of them are between the same two
+    /// instants.
     fn miss_generations(&mut self, renamed: Vec<Renamed>) {
         let now_ms = self.now_ms;
         let suspected = renamed.into_iter().map(|Renamed { key, from, to }| Missed { key, from, to, since_ms: now_ms });
@@ -314,9 +315,9 @@ impl Tail {
 
     /// Whether a generation between the log and its rotated name has no file, by all that can be seen.
     ///
-    /// A hole in the numbers is no evidence by itself: where names are given in another way than by shifting all of them
-    /// by one, numbers may jump. That they are not shifted shows where an older generation has a lower number. Where no
-    /// other generation is left to tell, only the second name is taken for one that was shifted to.
+    /// A hole in the numbers is no evidence by itself: where names are given in another way than by shifting all of
+    /// them by one, numbers may jump. That they are not shifted shows where an older generation has a lower number.
+    /// Where no other generation is left to tell, only the second name is taken for one that was shifted to.
     fn has_missed(&self, Missed { key, from, to, .. }: &Missed) -> bool {
         // Nobody keeps so many; a number like a date is none of ours.
         let Some(number) = names::generation(to, from).filter(|number| (2..=MOST_SHIFTED).contains(number)) else {

@@ -1,7 +1,7 @@
 //! Comparing: whether one file holds all that is in another, or all that was read of it.
 //!
-//! Only what looks alike at its beginning and its end is compared. Then it is compared from the first byte to the last, a
-//! bounded amount at each poll, and goes on where it was when more was written.
+//! Only what looks alike at its beginning and its end is compared. Then it is compared from the first byte to the last,
+//! a bounded amount at each poll, and goes on where it was when more was written.
 
 use std::io;
 
@@ -62,8 +62,8 @@ impl Tail {
         Ok(stream.uncompared == 0)
     }
 
-    /// Compares the first `size` bytes of a file with those of the file of another stream, which has as many, from where
-    /// they were compared last.
+    /// Compares the first `size` bytes of a file with those of the file of another stream, which has as many, from
+    /// where they were compared last.
     fn compare_all(&mut self, key: u64, of: u64, size: u64) -> io::Result<Compared> {
         let (stream, original) = (&self.streams[&key], &self.streams[&of]);
         let opened = original.open_anyway()?;

@@ -1,13 +1,13 @@
 //! Digests: whether two files say the same in all that was read, without keeping any of it.
 //!
-//! Logs may begin with the same lines and still be different ones: a header, a burst of equal requests. So whoever takes
-//! a file for a copy compares everything that was read, not only its first bytes and its last. What was read of a log
-//! may be gone by then, so that a digest of it is carried along while it is read.
+//! Logs may begin with the same lines and still be different ones: a header, a burst of equal requests. So whoever
+//! takes a file for a copy compares everything that was read, not only its first bytes and its last. What was read of a
+//! log may be gone by then, so that a digest of it is carried along while it is read.
 //!
 //! - It is extended by whole blocks. The bytes behind the last one, fewer than [`BLOCK`], are among those that the
 //!   [anchor](super::print::Print::anchor) covers.
-//! - It remembers what it was at eight lengths between each power of two and the next. So texts of different lengths can
-//!   be compared as far as both go, but for less than an eighth of the shorter one.
+//! - It remembers what it was at eight lengths between each power of two and the next. So texts of different lengths
+//!   can be compared as far as both go, but for less than an eighth of the shorter one.
 //! - It costs a small part of what finding the lines does, takes less than a kilobyte, and survives restarts.
 //!
 //! Left out on purpose: it is no defence against somebody who makes two files with the same digest.

@@ -14,8 +14,8 @@ pub struct Gap {
     pub reason: GapReason,
     /// How many bytes; `None` when nobody can know.
     pub bytes: Option<u64>,
-    /// When the log was last known to be read to its end, on the clock of [`Tail::poll`](super::Tail::poll); `None` when
-    /// that was before the program started.
+    /// When the log was last known to be read to its end, on the clock of [`Tail::poll`](super::Tail::poll); `None`
+    /// when that was before the program started.
     pub since_ms: Option<u64>,
 }
 

@@ -2,8 +2,8 @@
 //!
 //! - `*`, `?` and `[..]` stand for characters of one name and never for a slash; `[!..]` for all others.
 //! - A name that begins with a dot is meant only by a pattern that does.
-//! - Rotated names are those that logrotate, nginx's and Apache's tools write: `access.log.1`, `access.log-20261120.gz`,
-//!   `access-20261120.log`.
+//! - Rotated names are those that logrotate, nginx's and Apache's tools write: `access.log.1`,
+//!   `access.log-20261120.gz`, `access-20261120.log`.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

@@ -1,7 +1,8 @@
 //! Fingerprints: what tells the content of one file from another's.
 //!
-//! An inode says where bytes lie, not which bytes they are: it is used again, and copytruncate puts the bytes elsewhere.
-//! So a generation of a log is known by its first bytes and by those just before the place that was read up to.
+//! An inode says where bytes lie, not which bytes they are: it is used again, and copytruncate puts the bytes
+//! elsewhere. So a generation of a log is known by its first bytes and by those just before the place that was read up
+//! to.
 
 use serde::{Deserialize, Serialize};
 

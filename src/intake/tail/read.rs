@@ -152,8 +152,8 @@ impl Tail {
         passed as u64
     }
 
-    /// A writer that does not append goes on where it was when its file was truncated, and leaves a hole of that length:
-    /// which tells how long the file had been.
+    /// A writer that does not append goes on where it was when its file was truncated, and leaves a hole of that
+    /// length: which tells how long the file had been.
     fn measure_hole(&mut self, key: u64, data: &[u8]) {
         let Some(stream) = self.streams.get_mut(&key) else { return };
         let nul = stream.kept.account.nul;
@@ -174,8 +174,8 @@ impl Tail {
         }
     }
 
-    /// The file of a stream holds another generation now: it becomes that of a new stream, and what was not read of this
-    /// one is looked for.
+    /// The file of a stream holds another generation now: it becomes that of a new stream, and what was not read of
+    /// this one is looked for.
     pub(super) fn truncated(&mut self, key: u64, bytes: Option<u64>) {
         let now_ms = self.now_ms;
         let Some(stream) = self.streams.get_mut(&key) else { return };
@@ -210,10 +210,10 @@ impl Tail {
 
     /// The file of a stream is gone, and nobody had it open.
     ///
-    /// That it had been read to its end is no proof that nothing is missing: whoever writes a log goes on for a while in a
-    /// file that was renamed or deleted, until it opens the new one. A file that is held open is read for `rotate_wait_ms`
-    /// after that, and settled. When the program was killed before, nobody has seen whether more was written, and the
-    /// generation counts as lost: a gap too many rather than one too few.
+    /// That it had been read to its end is no proof that nothing is missing: whoever writes a log goes on for a while
+    /// in a file that was renamed or deleted, until it opens the new one. A file that is held open is read for
+    /// `rotate_wait_ms` after that, and settled. When the program was killed before, nobody has seen whether more was
+    /// written, and the generation counts as lost: a gap too many rather than one too few.
     pub(super) fn lose(&mut self, key: u64) {
         let now_ms = self.now_ms;
         self.close(key);

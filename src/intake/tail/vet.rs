@@ -9,10 +9,10 @@
 //!   until the original is gone or truncated, which makes the copy its continuation, or until they differ, which shows
 //!   that it never was a copy.
 //! - Where the original is gone, the copy is read on from the place that was read up to.
-//! - Logs may begin alike and be different ones, so first bytes and last bytes only show what is worth comparing: a file
-//!   is taken for a copy when all of it is in the original's file, or, where that is gone, when all that was read of the
-//!   original is in it, by their [digests](super::digest). A bounded amount is compared at each poll; until it is done
-//!   the file waits.
+//! - Logs may begin alike and be different ones, so first bytes and last bytes only show what is worth comparing: a
+//!   file is taken for a copy when all of it is in the original's file, or, where that is gone, when all that was read
+//!   of the original is in it, by their [digests](super::digest). A bounded amount is compared at each poll; until it
+//!   is done the file waits.
 
 use std::fs::File;
 use std::io;
@@ -135,8 +135,8 @@ impl Tail {
         Ok((beginning(&read, is_final), read))
     }
 
-    /// Looks whether the logs that this file may be a copy of hold what they are known to hold. Only then can it be told
-    /// whether it is a copy.
+    /// Looks whether the logs that this file may be a copy of hold what they are known to hold. Only then can it be
+    /// told whether it is a copy.
     pub(super) fn refresh_originals(&mut self, key: u64) -> io::Result<Originals> {
         let path = &self.streams[&key].kept.path;
         let Some(base) = names::before_rotation(path) else { return Ok(Originals::Known) };

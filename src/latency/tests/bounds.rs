@@ -66,8 +66,8 @@ fn ring_of(pages: &[Shown]) -> Ring {
     ring
 }
 
-/// Asserts that a spread is that of the observations of a stretch of hours: the bounds hold the observation that has the
-/// rank, and they are those that its targets' buckets allow, no wider.
+/// Asserts that a spread is that of the observations of a stretch of hours: the bounds hold the observation that has
+/// the rank, and they are those that its targets' buckets allow, no wider.
 #[track_caller]
 fn check_bounds(spread: &Spread, pages: &[Shown]) {
     let hour = |at: Timestamp| at.minute().hour();

@@ -130,7 +130,7 @@ impl Desk {
         let store = Arc::new(Moody { store: Memory::new(), mood: Mutex::new(Mood::Well) });
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (now, stop) = (Arc::new(RwLock::new(clock.now())), Arc::new(AtomicBool::new(false)));
-        let (engine, loaded) = restore(&*store, Arc::clone(&started), kept_for(&started), clock.now()).unwrap();
+        let (engine, loaded) = renamed::restored_whole(&*store, &started, clock.now()).unwrap();
         let all = followers(&started, classifiers(&started).unwrap(), Vec::new(), &loaded.positions).unwrap();
         let (news, heard) = bounded(1);
         let (questions, asked) = bounded(1);
@@ -414,7 +414,7 @@ fn f17_whenever_specs_change_every_line_counts_once_and_a_frozen_gate_stays_froz
     let (store, directory, written) = desk.end();
 
     let catalog = Arc::new(spec::load(&directory.path().join("specs")).unwrap().catalog);
-    let (mut engine, loaded) = restore(&*store, Arc::clone(&catalog), kept_for(&catalog), SystemClock.now()).unwrap();
+    let (mut engine, loaded) = renamed::restored_whole(&*store, &catalog, SystemClock.now()).unwrap();
     let board = engine.tick(SystemClock.now());
     assert_eq!(board[catalog.slo_named("shop", "up").unwrap()].standing.tally, written);
     assert_eq!(

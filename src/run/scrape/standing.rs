@@ -226,7 +226,8 @@ impl Standing {
         }
     }
 
-    /// Takes over of which ratios no part is to be seen; each is told when that has been so for longer than `patience_ms`.
+    /// Takes over of which ratios no part is to be seen; each is told when that has been so for longer than
+    /// `patience_ms`.
     pub(super) fn unseen(&mut self, catalog: &Catalog, unseen: Vec<Unseen>, elapsed_ms: u64, patience_ms: u64) {
         let before = std::mem::take(&mut self.unseen_since_ms);
         for found in &unseen {

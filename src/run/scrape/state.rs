@@ -94,17 +94,15 @@ pub(super) struct Old {
     pub(super) forgotten: Vec<Position>,
 }
 
-/// The targets that a source lists and that are kept under the name of a source which no spec names any more: it was
-/// renamed. `None` when there are none.
-///
-/// # Errors
-/// When what was saved cannot be used.
-pub(super) fn taken_over(
+/// The targets that a source lists and that are kept under the names of sources which no spec names any more, by those
+/// names.
+pub(super) fn formerly(
     catalog: &Catalog,
     counter: &ScrapeCounter,
     scrape: &ScrapeSource,
     positions: &[Position],
-) -> Result<Option<Old>, SavedTargetError> {
+) -> Vec<Old> {
+    let mut found = Vec::new();
     let nameless = positions.iter().filter(|position| position.key.starts_with(STATE.as_bytes()));
     let nameless: BTreeSet<&String> = nameless.map(|position| &position.source).collect();
     let mut listed: Option<BTreeSet<String>> = None;
@@ -123,10 +121,10 @@ pub(super) fn taken_over(
         targets.retain(|key, _| listed.contains(key) || by_name(key));
         if !targets.is_empty() {
             let forgotten = targets.keys().flat_map(|key| forgotten(source, key)).collect();
-            return Ok(Some(Old { source: source.clone(), targets, forgotten }));
+            found.push(Old { source: source.clone(), targets, forgotten });
         }
     }
-    Ok(None)
+    found
 }
 
 fn split(value: &[u8]) -> Option<(bool, Timestamp, &[u8])> {

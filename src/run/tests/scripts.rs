@@ -1,12 +1,13 @@
 //! Stories that an SRE can read: `tests/scripts/*.script`, each told to a server on a store in memory and to one on a
 //! disk, which must say the same.
 //!
-//! A line that begins with `> ` is a command, and the lines below it are what the server says to it. After every command
-//! a second passes in which the server looks at its logs, counts, decides and commits. `SLOGATE_WRITE_SCRIPTS=1` writes
-//! what is said into the scripts, to be read before it is believed.
+//! A line that begins with `> ` is a command, and the lines below it are what the server says to it. After every
+//! command a second passes in which the server looks at its logs, counts, decides and commits.
+//! `SLOGATE_WRITE_SCRIPTS=1` writes what is said into the scripts, to be read before it is believed.
 //!
 //! ```text
-//! log 20 GET /profile/ada 200 [late 1h]   lines are written, each with the time of the clock, or before (`early`: after)
+//! log 20 GET /profile/ada 200 [late 1h]   lines are written, each with the time of the clock, or before (`early`:
+//! after)
 //! torn GET /profile/ada 200, rest         half of a line is written, and the other half
 //! rotate, copytruncate, pack, truncate, delete
 //! advance 1h, clock +400d, clock right    time passes; somebody sets the clock; it is put right

@@ -13,8 +13,8 @@
 //! - *Taken at a follower's word:* how much it has not read and since when, and when a gap began. What follows from the
 //!   first for doubts, evidence, health and gates is the model's own; that there are gaps where something was lost, and
 //!   nowhere else, is checked when everything is read.
-//! - *Not here:* alerts and their courses, samples, records that cannot be read in such numbers that errors may hide among
-//!   them, reloads of specs, and the file that is reserved for freezes on a full disk.
+//! - *Not here:* alerts and their courses, samples, records that cannot be read in such numbers that errors may hide
+//!   among them, reloads of specs, and the file that is reserved for freezes on a full disk.
 //! - A failure prints its seed and a plan that was cut down to the operations that it needs.
 //! - *It can find bugs*: with each of a list of [`Defect`]s built in, it fails.
 //!

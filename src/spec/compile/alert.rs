@@ -205,8 +205,8 @@ impl Written {
     }
 }
 
-/// A recommended rule for an SLO that judges slices: with a short window in which there always is a whole one. `None` when
-/// the long window has no room for that.
+/// A recommended rule for an SLO that judges slices: with a short window in which there always is a whole one. `None`
+/// when the long window has no room for that.
 fn over_slices(rule: AlertRule, slice: Option<Horizon>) -> Option<AlertRule> {
     let Some(slice) = slice.filter(|slice| *slice >= rule.short) else { return Some(rule) };
     let short = Horizon::new(u32::try_from(2 * slice.minutes()).ok()?)?;

@@ -1,8 +1,8 @@
 //! What stories and SLOs were called before: `renamed_from`.
 //!
 //! The key may stay when it has done its work, so that it says a name that was given up, not when that was. A story and
-//! its SLOs may have been renamed at different times; every name that follows from the keys is therefore one under which
-//! something may be kept.
+//! its SLOs may have been renamed at different times; every name that follows from the keys is therefore one under
+//! which something may be kept.
 //!
 //! - A name that something still has was not given up, and nothing is taken from it.
 //! - Nothing goes on under two names.

@@ -1,11 +1,11 @@
 //! Where counts lie: the minutes of the newest hours one by one, all earlier ones by the hour.
 //!
-//! A minute that is being counted is written every second, so it lies on its own, in as few bytes as it can. When an hour
-//! is over its minutes are folded into one packed row, which takes half the room and is read twenty times as fast; a
-//! server has 28 days of them to read before it can answer.
+//! A minute that is being counted is written every second, so it lies on its own, in as few bytes as it can. When an
+//! hour is over its minutes are folded into one packed row, which takes half the room and is read twenty times as fast;
+//! a server has 28 days of them to read before it can answer.
 //!
-//! - *Folding moves counts and changes none.* It is a part of the commit that it happens in, so that after a crash every
-//!   count lies in one of the two tables.
+//! - *Folding moves counts and changes none.* It is a part of the commit that it happens in, so that after a crash
+//!   every count lies in one of the two tables.
 //! - Whatever comes late is written as a minute and folded by the same commit; a row is added to, not replaced.
 //! - What is newest is what a commit brings: when a clock has been wrong by years, what it wrote delays nothing.
 //! - A commit folds a bounded number of rows. A file in which nothing has been folded yet is done after some commits.

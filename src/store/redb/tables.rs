@@ -9,7 +9,9 @@ use ::redb::{
 
 use super::{SCHEMA, Trouble, hours};
 use crate::counts::Took;
-use crate::engine::{AuditEntry, Checkpoint, Gap, Kept, MinuteCounts, SeriesId, SlotCounts, SourceTotals, Totals};
+use crate::engine::{
+    AuditEntry, Checkpoint, Gap, Kept, MinuteCounts, SeriesId, SlotCounts, SourceRename, SourceTotals, Totals,
+};
 use crate::latency::Slot;
 use crate::latency::stored::{Decoder, encode};
 use crate::store::pages::{page_of, read_counts, read_totals, write_counts, write_totals};
@@ -207,6 +209,7 @@ pub(super) fn commit(database: &Database, revision: u64, commit: &Commit) -> Res
         table.insert("revision", revision)?;
         table.insert("schema", SCHEMA)?;
         let checkpoint = &commit.checkpoint;
+        checkpoint.renamed_sources.iter().try_for_each(|rename| rename_source(&transaction, rename))?;
         let Checkpoint { series, counts, totals, sources, gates, gone_gates, audit, expire_before, forget, .. } =
             checkpoint;
         let mut table = transaction.open_table(SERIES)?;
@@ -351,6 +354,35 @@ fn add_sources(table: &mut Table<'_, &str, Bytes>, sources: &[SourceTotals]) -> 
             }
         };
         table.insert(more.source.as_str(), record::write(&sum).as_slice())?;
+    }
+    Ok(())
+}
+
+/// Keeps all that is kept under the old name of a source under the new one; series are described by whoever renames it.
+fn rename_source(transaction: &WriteTransaction, rename: &SourceRename) -> Result<(), Trouble> {
+    let SourceRename { from, to } = rename;
+    let mut sources = transaction.open_table(SOURCES)?;
+    let totals: Option<SourceTotals> =
+        sources.remove(from.as_str())?.map(|bytes| decode("source", bytes.value())).transpose()?;
+    let totals = totals.map(|totals| SourceTotals { source: to.clone(), ..totals });
+    add_sources(&mut sources, totals.as_slice())?;
+    let mut positions = transaction.open_table(POSITIONS)?;
+    let (nothing, next): (&[u8], String) = (&[], format!("{from}\0"));
+    let mut moved = Vec::new();
+    for row in positions.extract_from_if((from.as_str(), nothing)..(next.as_str(), nothing), |_, _| true)? {
+        let (key, at) = row?;
+        moved.push(Position { source: to.clone(), key: key.value().1.to_vec(), at: Some(at.value().to_vec()) });
+    }
+    put_positions(&mut positions, &moved)?;
+    let mut gaps = transaction.open_table(GAPS)?;
+    let mut renamed = Vec::new();
+    for row in gaps.range::<u64>(..)? {
+        let (number, bytes) = row?;
+        let gap: Gap = decode("gap", bytes.value())?;
+        renamed.extend((gap.source == *from).then(|| (number.value(), Gap { source: to.clone(), ..gap })));
+    }
+    for (number, gap) in renamed {
+        gaps.insert(number, record::write(&gap).as_slice())?;
     }
     Ok(())
 }

@@ -331,6 +331,55 @@ fn positions_are_put_and_taken_out() {
 }
 
 #[test]
+fn what_is_kept_of_a_source_moves_to_its_new_name_and_nothing_else_does() {
+    let rename = |from: &str, to: &str| SourceRename { from: from.into(), to: to.into() };
+    let of = |source: &str, more: u64| SourceTotals {
+        source: source.into(),
+        rejected: [(Rejection::Future, more)].into(),
+        first_heard: None,
+        expired: None,
+        quality: None,
+    };
+    let position = |source: &str, at: &str| Position { source: source.into(), ..position("k", Some(at)) };
+    let gap = |source: &str, why: &str| Gap { source: source.into(), ..gap(why) };
+    let commit = |renames: &[SourceRename], source: &str, at: &str| Commit {
+        checkpoint: Checkpoint {
+            renamed_sources: renames.into(),
+            sources: vec![of(source, 1)],
+            ..Checkpoint::default()
+        },
+        positions: vec![position(source, at)],
+        gaps: vec![gap(source, at)],
+    };
+    let commits = [
+        commit(&[], "lb", "1"),
+        commit(&[], "lb2", "2"),
+        commit(&[rename("lb", "edge")], "edge", "3"),
+        commit(&[rename("edge", "e"), rename("none", "lb")], "l", "4"),
+        commit(&[rename("e", "front")], "lb", "5"),
+    ];
+    let absorbed = |commits: &[Commit]| {
+        let mut all = commits.iter().cloned();
+        let first = all.next().unwrap();
+        all.fold(first, |mut all, later| {
+            all.absorb(later);
+            all
+        })
+    };
+    for whole in 0..commits.len() {
+        let (apart, together) = commits.split_at(whole);
+        check(&[apart, &[absorbed(together)]].concat(), |store| {
+            let loaded = store.load().unwrap();
+            assert_eq!(loaded.kept.sources, [of("front", 2), of("l", 1), of("lb", 1), of("lb2", 1)]);
+            let positions = [("front", "3"), ("l", "4"), ("lb", "5"), ("lb2", "2")];
+            assert_eq!(loaded.positions, positions.map(|(source, at)| position(source, at)));
+            let gaps = [("front", "1"), ("lb2", "2"), ("front", "3"), ("l", "4"), ("lb", "5")];
+            assert_eq!(loaded.gaps, gaps.map(|(source, why)| gap(source, why)));
+        });
+    }
+}
+
+#[test]
 fn gaps_are_kept_in_order_and_the_newest_are_given() {
     let commit = |gaps: Vec<Gap>| Commit { gaps, ..Commit::default() };
     check(&[commit(vec![gap("a"), gap("b")]), commit(vec![gap("a")])], |store| {

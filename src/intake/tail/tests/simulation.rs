@@ -225,8 +225,8 @@ impl Simulation {
         content
     }
 
-    /// Makes room for one more rotated file, and says what it is called: every other one is moved one further, or it gets
-    /// a higher number. The oldest goes once it is the tenth.
+    /// Makes room for one more rotated file, and says what it is called: every other one is moved one further, or it
+    /// gets a higher number. The oldest goes once it is the tenth.
     fn shift(&mut self) -> String {
         if self.aside.len() >= 9 {
             let (name, content) = self.aside.pop().unwrap();

@@ -563,7 +563,8 @@ impl State {
         (Gate { level: Some(level), since_ms, holding, order }, cause)
     }
 
-    /// Accepted records of a log that an SLO is about, those that none is, and those without a duration that one wanted.
+    /// Accepted records of a log that an SLO is about, those that none is, and those without a duration that one
+    /// wanted.
     pub fn accepted(&self, log: usize) -> (u64, u64, u64) {
         let events: Vec<&Event> = self.events.iter().filter(|event| event.log == log).collect();
         let is_matched = |event: &Event| PROMISES.iter().any(|promise| promise.is_about(event));
@@ -658,8 +659,8 @@ impl Model {
         self.order(service, order, now_ms);
     }
 
-    /// Takes what a follower sent, with the gaps that it found. When they began is the follower's word; that there are as
-    /// many as there have to be is checked when everything is read.
+    /// Takes what a follower sent, with the gaps that it found. When they began is the follower's word; that there are
+    /// as many as there have to be is checked when everything is read.
     pub fn take(&mut self, sent: &Sent, gaps: &[engine::Gap], reading: &engine::Reading, now_ms: i64) {
         self.told_ms = self.told_ms.max(now_ms);
         let was_caught_up = self.now.behind[sent.log].was_caught_up || reading.is_up_to_date();

@@ -247,8 +247,8 @@ impl World {
 
     // What becomes of the files.
 
-    /// Whether what is half written may be left so: only one such line waits at a time, so that it is known which one it
-    /// is that is handed over. The rest of it, or nothing when it was completed.
+    /// Whether what is half written may be left so: only one such line waits at a time, so that it is known which one
+    /// it is that is handed over. The rest of it, or nothing when it was completed.
     fn settle_torn(&mut self, log: usize, leaves_torn: bool, memory: &Memory, committed: &Seen) -> Option<Vec<u8>> {
         let seen = [&memory.seen, committed];
         let is_waiting = self.over(log).any(|generation| {
@@ -372,8 +372,8 @@ impl World {
         Some(name)
     }
 
-    /// Whether a file may be packed. One that lacks what was written between its making and the truncation may not: of a
-    /// log below the length that a follower remembers the beginning of, nobody can tell its archive from another log.
+    /// Whether a file may be packed. One that lacks what was written between its making and the truncation may not: of
+    /// a log below the length that a follower remembers the beginning of, nobody can tell its archive from another log.
     fn is_plain_aside(&self, file: usize) -> bool {
         let Holder { name, generation, length, is_packed, .. } = &self.files[file];
         let whole = self.whole(*generation);

@@ -1,5 +1,5 @@
-//! *Failed syncs*: what they were to make durable is on the disk in part, the kernel does not try again, and what is read
-//! afterwards may be what was written or what is on the disk.
+//! *Failed syncs*: what they were to make durable is on the disk in part, the kernel does not try again, and what is
+//! read afterwards may be what was written or what is on the disk.
 
 use std::sync::Arc;
 
