@@ -121,7 +121,10 @@ pub(super) enum Proof {
     /// There was none: the series is new.
     New,
     /// It was of a process that had gone before, and the new one has only now begun to show the series.
-    Late,
+    Late {
+        /// Its value is not below the last one, as if nothing had happened to what the process exports.
+        may_go_on: bool,
+    },
     /// It was higher.
     Fell,
     /// It was not, so that only the start time shows the restart.
@@ -181,7 +184,7 @@ impl Member {
         if let (Origin::New(start), Standing::Missed | Standing::Gone) = (&origin, self.standing) {
             // What it had counted by the page before, it would have shown there.
             let from = page.before.map_or(*start, |before| before.max(*start));
-            return Move::FromZero { value, from: from.min(page.at), proof: Proof::Late };
+            return Move::FromZero { value, from: from.min(page.at), proof: Proof::Late { may_go_on: more.is_some() } };
         }
         let far = page.at.millis().saturating_sub(last.at.millis()) > LONGEST_GAP_MS;
         if self.standing == Standing::Broken || far {

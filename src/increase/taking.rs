@@ -155,8 +155,10 @@ impl Taking<'_> {
             return;
         }
         self.notes.add(NoteKind::Reset, span, 0, &member.name);
-        if proof == Proof::Late {
+        if let Proof::Late { may_go_on } = proof {
             self.findings.vanished |= self.waits_since_before(span.0);
+            // Once it may well be so; what does it again and again is not counted.
+            self.findings.fell |= may_go_on && member.has_counted();
             return;
         }
         self.findings.restarted = true;

@@ -277,10 +277,11 @@ impl Tail {
         self.progress(bytes_read)
     }
 
-    /// From now on at most so many files are open at once, at least 4. Those that are open already may stay so until
-    /// the next one is opened.
+    /// From now on at most so many files are open at once, at least 4. Of those that are open already, as many are closed
+    /// as can be opened again.
     pub fn limit_open(&mut self, most: usize) {
         self.options.max_open = most;
+        self.make_room();
     }
 
     /// Everything to be saved.

@@ -356,7 +356,7 @@ impl Tail {
 
     /// Closes a file if there is no room for another: one that was put aside, else the one that was opened longest ago.
     /// Files that no name leads to any more are kept: nothing could open them again.
-    fn make_room(&mut self) -> bool {
+    pub(super) fn make_room(&mut self) -> bool {
         // Two are left: for the compressed log that is unpacked, and for looking at a candidate.
         let most = self.options.max_open.saturating_sub(2).max(1);
         let streams = &self.streams;

@@ -82,7 +82,12 @@ impl<'w> Reading<'_, 'w> {
             (_, Some(_)) => return Vec::new(),
             (_, None) => {}
         }
-        formerly.extend(old_story.zip(slo.name).map(|((old_story, place), name)| former(old_story, name, place)));
+        let with_story = old_story.zip(slo.name).map(|((old_story, place), name)| former(old_story, name, place));
+        // Both keys may say the same.
+        let is_said = |former: &Former| formerly.iter().any(|(known, _)| *known == former.0);
+        if let Some(former) = with_story.filter(|former| !is_said(former)) {
+            formerly.push(former);
+        }
         let this = slo.name.map(|name| (story.name, name));
         let is_sound = formerly.iter().all(|former| self.is_given_up(former, this));
         formerly.retain(|_| is_sound);

@@ -31,33 +31,49 @@ const HOURS_UNFOLDED: i64 = 2;
 const ROWS_FOLDED: usize = 4_096;
 
 /// Folds the hours that are over when `newest` is being counted: takes their minutes out and adds them to the rows of
-/// their hours.
+/// their hours. What cannot be read stays where it is, and with it what is newer.
 pub(super) fn fold(
     minutes: &mut Table<'_, (i64, u32), Bytes>,
     hours: &mut Table<'_, (i64, u32), Bytes>,
     newest: Minute,
 ) -> Result<(), Trouble> {
     let end = newest.hour() + 1 - HOURS_UNFOLDED;
-    let mut rows = 0;
-    while rows < ROWS_FOLDED {
-        let Some(unfolded) = Unfolded::from(minutes, i64::MIN)?.filter(|unfolded| unfolded.hour < end) else { break };
-        minutes.retain_in(keys_of(unfolded.hour), |_, _| false)?;
-        rows += unfolded.rows;
-        put(hours, unfolded)?;
+    let mut folded = 0;
+    while folded < ROWS_FOLDED {
+        let (hour, rows, sums) = match sums_of_first(minutes, hours, end) {
+            Ok(Some(sums)) => sums,
+            Ok(None) => break,
+            Err(Trouble::Unreadable(why)) => {
+                tracing::warn!("{why}; what is in the store from then on is left as minutes");
+                break;
+            }
+            Err(trouble) => return Err(trouble),
+        };
+        for (page, row) in sums {
+            hours.insert((hour, page), row.as_slice())?;
+        }
+        minutes.retain_in(keys_of(hour), |_, _| false)?;
+        folded += rows;
     }
     Ok(())
 }
 
-/// Adds counts to the rows of their hour.
-fn put(hours: &mut Table<'_, (i64, u32), Bytes>, unfolded: Unfolded) -> Result<(), Trouble> {
-    for (page, mut counts) in unfolded.pages {
-        let key = (unfolded.hour, page);
-        if let Some(row) = hours.get(key)? {
-            add_hour(&mut counts, unfolded.hour, page, row.value())?;
+/// The first hour before `end` that is not folded, in how many rows it lies, and what its pages come to.
+fn sums_of_first(
+    minutes: &Table<'_, (i64, u32), Bytes>,
+    hours: &Table<'_, (i64, u32), Bytes>,
+    end: i64,
+) -> Result<Option<(i64, usize, Vec<(u32, Vec<u8>)>)>, Trouble> {
+    let unfolded = Unfolded::from(minutes, i64::MIN)?.filter(|unfolded| unfolded.hour < end);
+    let Some(Unfolded { hour, pages, rows }) = unfolded else { return Ok(None) };
+    let mut sums = Vec::new();
+    for (page, mut counts) in pages {
+        if let Some(row) = hours.get((hour, page))? {
+            add_hour(&mut counts, hour, page, row.value())?;
         }
-        hours.insert(key, write_hours(&counts).as_slice())?;
+        sums.push((page, write_hours(&counts)));
     }
-    Ok(())
+    Ok(Some((hour, rows, sums)))
 }
 
 /// Deletes what was counted before `cut`.

@@ -59,6 +59,9 @@ fn i05_a_story_says_its_old_name_for_all_of_its_slos_whenever_they_were_renamed(
     );
     let moved = story("shop", &format!("{API}\nrenamed_from = \"store\""), &[("up", "renamed_from = \"cart/up\"")]);
     check_sound(&[moved], &["shop/up: cart/up store/up"]);
+    // Both keys say the same.
+    let twice = story("shop", &format!("{API}\nrenamed_from = \"store\""), &[("up", "renamed_from = \"store/up\"")]);
+    check_sound(&[twice], &["shop/up: store/up"]);
 }
 
 #[test]

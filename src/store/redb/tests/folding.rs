@@ -101,3 +101,16 @@ fn a_file_without_hours_is_read_as_it_is_and_folded_by_and_by() {
     // Two pages a minute, and whole hours: 35 times 120 rows, then all but the hour before the newest and that one.
     assert_eq!(left, [2 * 6_001 - 4_200, 2 * 6_001 - 8_400, 122, 122]);
 }
+
+#[test]
+fn what_cannot_be_read_is_left_as_minutes_and_stops_no_commit() {
+    let disk = CutDisk::lying(false);
+    let database = open::database(Disk::new(disk.clone())).unwrap();
+    tables::create(&database).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(MINUTES).unwrap().insert((0, 0), [0x80_u8].as_slice()).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    opened(&disk).unwrap().commit(1, &counted([5, 70, 300])).unwrap();
+    assert_eq!(lying(&disk), (vec![0, 5, 70, 300], vec![]));
+}
