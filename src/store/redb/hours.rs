@@ -40,7 +40,7 @@ pub(super) fn fold(
     let end = newest.hour() + 1 - HOURS_UNFOLDED;
     let mut folded = 0;
     while folded < ROWS_FOLDED {
-        let (hour, rows, sums) = match sums_of_first(minutes, hours, end) {
+        let Sums { hour, rows, pages } = match sums_of_first(minutes, hours, end) {
             Ok(Some(sums)) => sums,
             Ok(None) => break,
             Err(Trouble::Unreadable(why)) => {
@@ -49,7 +49,7 @@ pub(super) fn fold(
             }
             Err(trouble) => return Err(trouble),
         };
-        for (page, row) in sums {
+        for (page, row) in pages {
             hours.insert((hour, page), row.as_slice())?;
         }
         minutes.retain_in(keys_of(hour), |_, _| false)?;
@@ -58,22 +58,30 @@ pub(super) fn fold(
     Ok(())
 }
 
-/// The first hour before `end` that is not folded, in how many rows it lies, and what its pages come to.
+/// What an hour comes to with its minutes.
+struct Sums {
+    hour: i64,
+    /// In how many rows its minutes lie.
+    rows: usize,
+    pages: Vec<(u32, Vec<u8>)>,
+}
+
+/// The first hour before `end` that is not folded, if there is any.
 fn sums_of_first(
     minutes: &Table<'_, (i64, u32), Bytes>,
     hours: &Table<'_, (i64, u32), Bytes>,
     end: i64,
-) -> Result<Option<(i64, usize, Vec<(u32, Vec<u8>)>)>, Trouble> {
+) -> Result<Option<Sums>, Trouble> {
     let unfolded = Unfolded::from(minutes, i64::MIN)?.filter(|unfolded| unfolded.hour < end);
-    let Some(Unfolded { hour, pages, rows }) = unfolded else { return Ok(None) };
-    let mut sums = Vec::new();
-    for (page, mut counts) in pages {
-        if let Some(row) = hours.get((hour, page))? {
-            add_hour(&mut counts, hour, page, row.value())?;
+    let Some(unfolded) = unfolded else { return Ok(None) };
+    let mut sums = Sums { hour: unfolded.hour, rows: unfolded.rows, pages: Vec::new() };
+    for (page, mut counts) in unfolded.pages {
+        if let Some(row) = hours.get((sums.hour, page))? {
+            add_hour(&mut counts, sums.hour, page, row.value())?;
         }
-        sums.push((page, write_hours(&counts)));
+        sums.pages.push((page, write_hours(&counts)));
     }
-    Ok(Some((hour, rows, sums)))
+    Ok(Some(sums))
 }
 
 /// Deletes what was counted before `cut`.
