@@ -8,6 +8,8 @@
 //! - A count is found with one unaligned load of eight bytes, a shift and a mask. A count of up to 56 bits lies within
 //!   eight bytes wherever it begins; a wider one gets 64 bits, and begins with a byte.
 //! - Eight bytes can be loaded at the last count too: behind the last lanes lie [`PADDING`] bytes.
+//! - The store keeps hours in the same form ([`PackedHour`]), so that a start copies them: the lanes are a file format,
+//!   and another one needs another version of the store.
 
 use std::ops::Range;
 

@@ -1,8 +1,8 @@
 //! Where counts lie: the minutes of the newest hours one by one, all earlier ones by the hour.
 //!
 //! A minute that is being counted is written every second, so it lies on its own, in as few bytes as it can. When an
-//! hour is over its minutes are folded into one packed row, which takes half the room and is read twenty times as fast;
-//! a server has 28 days of them to read before it can answer.
+//! hour is over its minutes are folded into one packed row, which a start copies as it is: with 28 full days of 1,000
+//! SLOs the file is half as large, and a server is ready in 0.6 s instead of 1.0 (`cargo bench --bench serve`).
 //!
 //! - *Folding moves counts and changes none.* It is a part of the commit that it happens in, so that after a crash
 //!   every count lies in one of the two tables.
